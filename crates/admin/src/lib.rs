@@ -1,0 +1,1 @@
+//! Administration: commands, local socket, metrics page.

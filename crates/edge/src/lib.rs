@@ -1,0 +1,1 @@
+//! Adapters that join transports, streams and the engine.

@@ -1,0 +1,1 @@
+//! Directory, router, pipeline and the module interface.

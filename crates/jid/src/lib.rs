@@ -1,0 +1,1 @@
+//! XMPP addresses by RFC 7622.

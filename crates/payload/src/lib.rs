@@ -1,0 +1,1 @@
+//! Typed elements of RFC 6121 and the XEPs, one file each.

@@ -1,0 +1,1 @@
+//! Messages, presence and IQs: head, edits, stanza errors.

@@ -1,0 +1,1 @@
+//! Storage traits by domain, the ordered writer, contract suites.

@@ -1,0 +1,1 @@
+//! Stream machines without I/O, both sides.

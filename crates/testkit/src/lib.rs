@@ -1,0 +1,1 @@
+//! Test world: engine, store in memory, clients, virtual clock, scripts.

@@ -1,0 +1,1 @@
+//! Sockets and TLS; no XMPP logic.

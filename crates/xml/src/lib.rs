@@ -1,0 +1,1 @@
+//! Restricted XML of XMPP streams: scanner, index, cursor, writer.
