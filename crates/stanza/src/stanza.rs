@@ -1,0 +1,424 @@
+//! A stanza on its way: validated head, shared body, edits.
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use stentor_jid::Jid;
+use stentor_xml::{ElementRef, Frame, Malformed, Writer, ns};
+
+use crate::edits::Edits;
+use crate::{Condition, Head, IqType, Kind, MessageType, PresenceType, StanzaError};
+
+/// A message, presence or IQ. Cloning shares the body.
+#[derive(Clone, Debug)]
+pub struct Stanza {
+    /// What is written as the start tag.
+    pub head: Head,
+    /// The children as they were received, or as we built them.
+    body: Frame,
+    /// What we changed in the body; almost always nothing.
+    edits: Option<Arc<Edits>>,
+}
+
+/// Why a frame is not a stanza that can be routed.
+#[derive(Debug)]
+pub enum BadStanza {
+    /// Not one of the three elements: the stream ends with `unsupported-stanza-type`
+    /// (RFC 6120 §4.9.3.24).
+    NotAStanza,
+    /// Its sender gets a stanza error.
+    Refused(Box<Refusal>),
+    /// It is itself an error or an answer, which must not be answered by an error
+    /// (RFC 6120 §8.3.1): it is dropped.
+    Dropped(StanzaError),
+}
+
+/// A stanza that is answered by an error before it is routed.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What could be read of the head; `to` is absent where it is the mistake.
+    pub head: Head,
+    /// The error for the sender.
+    pub error: StanzaError,
+}
+
+impl Refusal {
+    /// The error stanza for the sender, whose address the caller puts into `head.from` first.
+    #[must_use]
+    pub fn reply(&self) -> Stanza {
+        Stanza::build(self.head.answer(self.head.kind.as_error()), |w| self.error.write(w))
+    }
+}
+
+impl Stanza {
+    /// Reads the head of a frame. `from` is left empty where it is absent or no address: the
+    /// stream stamps what it knows, or judges (RFC 6120 §8.1.2).
+    ///
+    /// # Errors
+    /// [`BadStanza`] tells what becomes of a frame that is no routable stanza.
+    pub fn from_frame(frame: Frame) -> Result<Self, BadStanza> {
+        let head = read_head(&frame)?;
+        Ok(Self { head, body: frame, edits: None })
+    }
+
+    /// Reads a stanza that we wrote ourselves with [`Stanza::to_bytes`].
+    ///
+    /// # Errors
+    /// [`Malformed`] or [`BadStanza`], boxed: the record is damaged.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DamagedStanza> {
+        let frame = Frame::parse(bytes)?;
+        Self::from_frame(frame).map_err(|_| DamagedStanza::NotAStanza)
+    }
+
+    /// Makes a stanza of our own; `f` writes its children.
+    #[must_use]
+    pub fn build(head: Head, f: impl FnOnce(&mut Writer)) -> Self {
+        let body = Frame::build(|w| {
+            w.open(head.kind.name(), ns::CLIENT);
+            f(w);
+            w.close();
+        });
+        Self { head, body, edits: None }
+    }
+
+    /// Makes a stanza without children.
+    #[must_use]
+    pub fn empty(head: Head) -> Self {
+        Self::build(head, |_| ())
+    }
+
+    /// The same body under another head.
+    #[must_use]
+    pub fn with_head(&self, head: Head) -> Self {
+        Self { head, body: self.body.clone(), edits: self.edits.clone() }
+    }
+
+    /// The children, without those cut, then those appended.
+    #[must_use]
+    pub fn children(&self) -> Children<'_> {
+        Children {
+            own: self.body.root().children(),
+            edits: self.edits.as_deref(),
+            added: self.edits.as_deref().map_or(&[], |e| &e.added[..]).iter(),
+        }
+    }
+
+    /// The first child of this name.
+    #[must_use]
+    pub fn child(&self, ns: &str, name: &str) -> Option<ElementRef<'_>> {
+        self.children().find(|c| c.is(ns, name))
+    }
+
+    /// Whether there is a child of this name.
+    #[must_use]
+    pub fn has_child(&self, ns: &str, name: &str) -> bool {
+        self.child(ns, name).is_some()
+    }
+
+    /// The one child of a request, or the first child of anything else.
+    #[must_use]
+    pub fn payload(&self) -> Option<ElementRef<'_>> {
+        self.children().next()
+    }
+
+    /// The error that a stanza of type `error` carries.
+    #[must_use]
+    pub fn error(&self) -> Option<StanzaError> {
+        StanzaError::read(self.child(ns::CLIENT, "error")?)
+    }
+
+    /// Leaves out the children for which `cut` is true. Other holders of the body are not touched.
+    pub fn cut(&mut self, cut: impl Fn(ElementRef<'_>) -> bool) {
+        let doomed: Vec<_> = self
+            .body
+            .root()
+            .children()
+            .filter(|c| !self.edits.as_ref().is_some_and(|e| e.is_cut(c.range().start)))
+            .filter(|c| cut(*c))
+            .map(|c| c.range())
+            .collect();
+        let added_doomed =
+            self.edits.as_ref().is_some_and(|e| e.added.iter().any(|f| cut(f.root())));
+        if doomed.is_empty() && !added_doomed {
+            return;
+        }
+        let edits = Arc::make_mut(self.edits.get_or_insert_default());
+        for range in doomed {
+            edits.cut(range);
+        }
+        edits.added.retain(|f| !cut(f.root()));
+    }
+
+    /// Appends one element that `f` writes. Other holders of the body are not touched.
+    pub fn append(&mut self, f: impl FnOnce(&mut Writer)) {
+        let edits = Arc::make_mut(self.edits.get_or_insert_default());
+        edits.added.push(Frame::build(f));
+    }
+
+    /// Writes the stanza for a stream whose default namespace is a content namespace.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.head.write_open(out);
+        let inner = self.body.inner_range();
+        let edits = self.edits.as_deref().filter(|e| !e.is_empty());
+        if inner.is_empty() && edits.is_none_or(|e| e.added.is_empty()) {
+            out.extend_from_slice(b"/>");
+            return;
+        }
+        out.push(b'>');
+        match edits {
+            None => out.extend_from_slice(self.body.inner()),
+            Some(edits) => edits.write(self.body.bytes(), inner, out),
+        }
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(self.head.kind.name().as_bytes());
+        out.push(b'>');
+    }
+
+    /// The stanza as bytes that [`Stanza::parse`] reads again.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes_len());
+        self.write(&mut out);
+        out
+    }
+
+    /// About how many bytes it takes on the wire; what queues count.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        let address = |jid: &Option<Jid>| jid.as_ref().map_or(0, |j| j.as_str().len() + 8);
+        self.body.bytes().len()
+            + address(&self.head.to)
+            + address(&self.head.from)
+            + self.edits.as_ref().map_or(0, |e| e.added_bytes())
+            + HEAD_BYTES
+    }
+
+    /// The type of a message.
+    #[must_use]
+    pub const fn message_type(&self) -> Option<MessageType> {
+        if let Kind::Message(t) = self.head.kind { Some(t) } else { None }
+    }
+
+    /// The type of a presence.
+    #[must_use]
+    pub const fn presence_type(&self) -> Option<PresenceType> {
+        if let Kind::Presence(t) = self.head.kind { Some(t) } else { None }
+    }
+
+    /// The type of an IQ.
+    #[must_use]
+    pub const fn iq_type(&self) -> Option<IqType> {
+        if let Kind::Iq(t) = self.head.kind { Some(t) } else { None }
+    }
+
+    /// The answer to an IQ request; `f` writes its payload, if any.
+    #[must_use]
+    pub fn reply_result(&self, f: impl FnOnce(&mut Writer)) -> Self {
+        Self::build(self.head.answer(Kind::Iq(IqType::Result)), f)
+    }
+
+    /// The error for the sender, or none where RFC 6120 §8.3.1 forbids one: a stanza of type
+    /// `error` or an IQ result is never answered.
+    #[must_use]
+    pub fn reply_error(&self, error: &StanzaError) -> Option<Self> {
+        if self.head.kind.is_error() || self.iq_type() == Some(IqType::Result) {
+            return None;
+        }
+        Some(Self::build(self.head.answer(self.head.kind.as_error()), |w| error.write(w)))
+    }
+}
+
+/// A stored stanza cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum DamagedStanza {
+    /// Its bytes are not XML.
+    #[error("a stored stanza is not well-formed")]
+    Xml(#[from] Malformed),
+    /// Its bytes are not a stanza.
+    #[error("a stored element is not a stanza")]
+    NotAStanza,
+}
+
+/// The children of a stanza after its edits.
+pub struct Children<'a> {
+    own: stentor_xml::Children<'a>,
+    edits: Option<&'a Edits>,
+    added: std::slice::Iter<'a, Frame>,
+}
+
+impl<'a> Iterator for Children<'a> {
+    type Item = ElementRef<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let edits = self.edits;
+        self.own
+            .by_ref()
+            .find(|c| !edits.is_some_and(|e| e.is_cut(c.range().start)))
+            .or_else(|| self.added.next().map(Frame::root))
+    }
+}
+
+fn read_head(frame: &Frame) -> Result<Head, BadStanza> {
+    let root = frame.root();
+    if root.ns() != ns::CLIENT {
+        return Err(BadStanza::NotAStanza);
+    }
+    let kind_attr = root.attr("type");
+    let kind_attr = kind_attr.as_deref();
+    let (kind, kind_known) = match root.name() {
+        "message" => (Kind::Message(MessageType::read(kind_attr)), true),
+        "presence" => PresenceType::read(kind_attr)
+            .map_or((Kind::Presence(PresenceType::Available), false), |t| (Kind::Presence(t), true)),
+        "iq" => IqType::read(kind_attr)
+            .map_or((Kind::Iq(IqType::Get), false), |t| (Kind::Iq(t), true)),
+        _ => return Err(BadStanza::NotAStanza),
+    };
+    let mut head = Head::new(kind);
+    head.id = root.attr("id").map(SmolStr::from);
+    head.lang = root.lang().filter(|l| !l.is_empty()).map(SmolStr::from);
+    head.from = root.attr("from").and_then(|from| Jid::new(&from).ok());
+    match root.attr("to").map(|to| Jid::new(&to)) {
+        None => {}
+        Some(Ok(to)) => head.to = Some(to),
+        Some(Err(_)) => return Err(refuse(head, Condition::JidMalformed)),
+    }
+    if !kind_known {
+        return Err(refuse(head, Condition::BadRequest));
+    }
+    check_iq(&head, root).map_err(|condition| refuse(head.clone(), condition))?;
+    Ok(head)
+}
+
+/// RFC 6120 §8.2.3: an id always; one child in a request, at most one in a result.
+fn check_iq(head: &Head, root: ElementRef<'_>) -> Result<(), Condition> {
+    let Kind::Iq(kind) = head.kind else { return Ok(()) };
+    let children = root.children().take(2).count();
+    let fits = match kind {
+        IqType::Get | IqType::Set => children == 1,
+        IqType::Result => children <= 1,
+        IqType::Error => true,
+    };
+    if head.id.is_some() && fits { Ok(()) } else { Err(Condition::BadRequest) }
+}
+
+fn refuse(head: Head, condition: Condition) -> BadStanza {
+    let error = StanzaError::new(condition);
+    let answered = head.kind.is_error() || head.kind == Kind::Iq(IqType::Result);
+    if answered {
+        BadStanza::Dropped(error)
+    } else {
+        BadStanza::Refused(Box::new(Refusal { head, error }))
+    }
+}
+
+/// What a head takes on the wire apart from its addresses, roughly.
+const HEAD_BYTES: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(xml: &str) -> Stanza {
+        Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn text(stanza: &Stanza) -> String {
+        String::from_utf8(stanza.to_bytes()).unwrap()
+    }
+
+    #[test]
+    fn writes_the_head_afresh_and_forwards_the_children() {
+        let mut stanza = read(
+            "<message to='romeo@montague.example' from='forged@x.example' id='a&amp;b' type='chat' \
+             odd='1'><body>x &lt; y</body><q:e xmlns:q='urn:example:q'/></message>",
+        );
+        stanza.head.from = Some(Jid::new("juliet@capulet.example/balcony").unwrap());
+        assert_eq!(
+            text(&stanza),
+            "<message type='chat' id='a&amp;b' to='romeo@montague.example' \
+             from='juliet@capulet.example/balcony'><body>x &lt; y</body>\
+             <q:e xmlns:q='urn:example:q'/></message>"
+        );
+    }
+
+    #[test]
+    fn edits_are_private_to_one_copy() {
+        let original = read("<message><body>x</body><a xmlns='urn:example:a'/></message>");
+        let mut copy = original.clone();
+        copy.cut(|c| c.ns() == "urn:example:a");
+        copy.append(|w| {
+            w.leaf("b", "urn:example:b");
+        });
+        assert!(original.has_child("urn:example:a", "a"));
+        assert!(!copy.has_child("urn:example:a", "a"));
+        assert_eq!(text(&copy), "<message><body>x</body><b xmlns='urn:example:b'/></message>");
+        copy.cut(|c| c.ns() == "urn:example:b");
+        assert_eq!(text(&copy), "<message><body>x</body></message>");
+    }
+
+    #[test]
+    fn refuses_bad_addresses_types_and_iqs() {
+        for (xml, condition) in [
+            ("<message to='@x.example'/>", Condition::JidMalformed),
+            ("<presence type='online'/>", Condition::BadRequest),
+            ("<presence type=''/>", Condition::BadRequest),
+            ("<iq id='1' type='ask'><x xmlns='u:x'/></iq>", Condition::BadRequest),
+            ("<iq id='1'><x xmlns='u:x'/></iq>", Condition::BadRequest),
+            ("<iq type='get'><x xmlns='u:x'/></iq>", Condition::BadRequest),
+            ("<iq id='1' type='get'/>", Condition::BadRequest),
+            ("<iq id='1' type='set'><x xmlns='u:x'/><y xmlns='u:x'/></iq>", Condition::BadRequest),
+        ] {
+            match Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap()) {
+                Err(BadStanza::Refused(refusal)) => {
+                    assert_eq!(refusal.error.condition, condition, "{xml}");
+                    assert!(refusal.reply().head.kind.is_error());
+                }
+                other => panic!("{xml}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn drops_bad_answers_silently() {
+        for xml in [
+            "<iq type='result'/>",
+            "<iq type='error' id='1' to='@'/>",
+            "<message type='error' to='a@@b'/>",
+            "<iq type='result' id='1'><a xmlns='u:a'/><b xmlns='u:b'/></iq>",
+        ] {
+            let bad = Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap());
+            assert!(matches!(bad, Err(BadStanza::Dropped(_))), "{xml}");
+        }
+    }
+
+    #[test]
+    fn knows_what_is_not_a_stanza() {
+        for xml in ["<pubsub/>", "<message xmlns='urn:example:z'/>"] {
+            let bad = Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap());
+            assert!(matches!(bad, Err(BadStanza::NotAStanza)), "{xml}");
+        }
+    }
+
+    #[test]
+    fn answers_requests_and_never_answers_answers() {
+        let ask = read("<iq type='get' id='7' to='a.example'><x xmlns='u:x'/></iq>");
+        assert_eq!(text(&ask.reply_result(|_| ())), "<iq type='result' id='7' from='a.example'/>");
+        let error = StanzaError::new(Condition::ServiceUnavailable);
+        let reply = ask.reply_error(&error).unwrap();
+        assert_eq!(reply.error(), Some(error.clone()));
+        for xml in ["<iq type='result' id='7'/>", "<message type='error'/>"] {
+            assert!(read(xml).reply_error(&error).is_none());
+        }
+    }
+
+    #[test]
+    fn survives_the_store() {
+        let stanza = read(
+            "<message to='a@x.example' from='b@x.example/r' xml:lang='cs'><body>&amp;</body></message>",
+        );
+        let again = Stanza::parse(&stanza.to_bytes()).unwrap();
+        assert_eq!(again.head, stanza.head);
+        assert_eq!(again.to_bytes(), stanza.to_bytes());
+        assert!(Stanza::parse(b"<message><body>").is_err());
+    }
+}
