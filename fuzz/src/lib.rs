@@ -1,0 +1,59 @@
+//! What every target shares: the fuzzer's entry, replay of single inputs, and the test over seeds.
+//!
+//! A target is `fuzz_targets/NAME.rs` with a `fn check(data: &[u8])` that panics on a finding, then
+//! `stentor_fuzz::target!(check);`, a `[[bin]]` entry in `Cargo.toml`, and inputs worth keeping in
+//! `seeds/NAME/`. `fuzz/run` looks for findings; `cargo test` replays the seeds;
+//! `cargo run --bin NAME -- FILE…` replays single inputs under a debugger.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[cfg(fuzzing)]
+pub use libfuzzer_sys;
+
+/// Makes `main` and the seed test of a target from its `fn check(data: &[u8])`.
+#[macro_export]
+macro_rules! target {
+    ($check:path) => {
+        #[cfg(fuzzing)]
+        use $crate::libfuzzer_sys;
+        #[cfg(fuzzing)]
+        $crate::libfuzzer_sys::fuzz_target!(|data: &[u8]| $check(data));
+
+        #[cfg(not(fuzzing))]
+        fn main() {
+            $crate::replay_arguments($check);
+        }
+
+        #[cfg(all(test, not(fuzzing)))]
+        #[test]
+        fn holds_on_all_seeds() {
+            $crate::replay_seeds(env!("CARGO_BIN_NAME"), $check);
+        }
+    };
+}
+
+/// Runs `check` on every file named on the command line.
+pub fn replay_arguments(check: fn(&[u8])) {
+    for path in std::env::args_os().skip(1).map(PathBuf::from) {
+        let data = fs::read(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+        println!("{}: {} bytes", path.display(), data.len());
+        check(&data);
+    }
+}
+
+/// Runs `check` on every file in `seeds/NAME`; fails when there is none.
+pub fn replay_seeds(name: &str, check: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(name);
+    let entries = fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("target {name} has no folder {}: {e}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "target {name} has no seed in {}", folder.display());
+    for path in paths {
+        let data = fs::read(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+        // Printed by the test harness only if `check` panics: names the seed that did it.
+        println!("seed {}", path.display());
+        check(&data);
+    }
+}
