@@ -36,7 +36,8 @@ macro_rules! target {
 /// Runs `check` on every file named on the command line.
 pub fn replay_arguments(check: fn(&[u8])) {
     for path in std::env::args_os().skip(1).map(PathBuf::from) {
-        let data = fs::read(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+        let data =
+            fs::read(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
         println!("{}: {} bytes", path.display(), data.len());
         check(&data);
     }
@@ -51,7 +52,8 @@ pub fn replay_seeds(name: &str, check: fn(&[u8])) {
     paths.sort();
     assert!(!paths.is_empty(), "target {name} has no seed in {}", folder.display());
     for path in paths {
-        let data = fs::read(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+        let data =
+            fs::read(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
         // Printed by the test harness only if `check` panics: names the seed that did it.
         println!("seed {}", path.display());
         check(&data);
