@@ -1,1 +1,52 @@
-//! Storage traits by domain, the ordered writer, contract suites.
+//! Storage traits by domain, the ordered writer, and the suites that every backend must pass.
+//!
+//! Reading and writing part ways here. Reads go through one narrow trait per domain
+//! ([`Accounts`], [`Roster`], [`Offline`], …), each used as `Arc<dyn …>` with boxed futures that
+//! borrow nothing. What gates an acknowledgement is written: a pass collects typed [`Write`]s in a
+//! [`Stage`], submits it to the [`Writer`] without waiting, and keeps a [`Ticket`] that is done
+//! once the stage is on disk. Stages commit in the order of submission, many to one transaction.
+//!
+//! A read sees what has been committed. Who must also see what was submitted a moment ago waits for
+//! [`Writer::barrier`] first.
+//!
+//! Stored stanzas and documents are bytes as received: nothing here parses XML.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod accounts;
+#[cfg(feature = "testing")]
+pub mod contract;
+mod counters;
+mod error;
+mod hosts;
+mod last;
+pub mod limits;
+mod offline;
+mod owned;
+mod private;
+mod queue;
+mod roster;
+mod stage;
+mod stores;
+mod ticket;
+mod vcard;
+mod writer;
+#[cfg(test)]
+mod writer_tests;
+
+pub use accounts::{AccountRow, Accounts, KeyHash, KeyRow};
+pub use counters::Counters;
+pub use error::StoreError;
+pub use hosts::{HostRow, Hosts};
+pub use last::{Last, LastRow};
+pub use offline::{Offline, OfflinePage, OfflineRow};
+pub use owned::{Boxed, Export, Owned, Usage};
+pub use private::{Private, PrivateRow};
+pub use roster::{
+    RequestRow, Roster, RosterChange, RosterChanges, RosterData, RosterRow, Subscription,
+};
+pub use stage::{Domain, Stage, Write};
+pub use stores::Stores;
+pub use ticket::Ticket;
+pub use vcard::Vcard;
+pub use writer::{Backend, Writer, WriterLimits};

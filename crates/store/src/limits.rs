@@ -1,0 +1,30 @@
+//! Every maximum of storage, with the reason for its size.
+
+use std::time::Duration;
+
+/// Writes of one transaction, unless a single stage holds more: a stage is never split.
+pub const BATCH_WRITES_MAX: usize = 256;
+/// How long a busy writer gathers stages for its next transaction.
+pub const BATCH_WAIT_MAX: Duration = Duration::from_millis(2);
+/// A batch of this many writes makes the writer busy, so that it gathers before the next one.
+/// Below it, waiting would cost more latency than it saves in flushes.
+pub const BATCH_BUSY_WRITES: usize = 32;
+
+/// Writes staged and not committed at which [`Writer::has_room`](crate::Writer::has_room) says no:
+/// half a second of work for a disk that commits 16,000 rows a second.
+pub const STAGED_WRITES_MAX: usize = 8_192;
+/// Bytes staged and not committed at which [`Writer::has_room`](crate::Writer::has_room) says no.
+pub const STAGED_BYTES_MAX: usize = 64 << 20;
+/// How often those two may be exceeded by passes that asked for room at the same time. Beyond it
+/// a stage is refused with [`StoreError::Busy`](crate::StoreError::Busy).
+pub const STAGED_OVERSHOOT: usize = 2;
+
+/// Rows of one page of any list, whatever the caller asks for.
+pub const PAGE_ROWS_MAX: u32 = 500;
+/// Bytes after which a page of stored stanzas or documents ends early, though never before its
+/// first row. 100 messages of the stanza limit at one login must not be in memory at once.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Removed roster items remembered for each account, so that an older client hears of the removal
+/// (RFC 6121 §2.6.3) without getting the whole roster.
+pub const ROSTER_TOMBSTONES_MAX: u32 = 128;

@@ -1,0 +1,303 @@
+//! Typed writes, and the stage that collects those of one pass.
+
+use stentor_jid::BareJid;
+
+use crate::{HostRow, KeyRow, LastRow, RosterRow};
+
+/// The writes of one pass: committed together or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stage {
+    writes: Vec<Write>,
+    bytes: usize,
+}
+
+impl Stage {
+    /// An empty stage. It allocates nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a write behind the others.
+    pub fn push(&mut self, write: Write) {
+        self.bytes = self.bytes.saturating_add(write.bytes_len());
+        self.writes.push(write);
+    }
+
+    /// Adds all writes of `other` behind its own.
+    pub fn append(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.writes.extend(other.writes);
+    }
+
+    /// The writes in order.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// How many writes there are.
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Memory that the stage keeps while it waits, roughly, in bytes.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl From<Write> for Stage {
+    fn from(write: Write) -> Self {
+        let mut stage = Self::new();
+        stage.push(write);
+        stage
+    }
+}
+
+impl FromIterator<Write> for Stage {
+    fn from_iter<I: IntoIterator<Item = Write>>(writes: I) -> Self {
+        let mut stage = Self::new();
+        for write in writes {
+            stage.push(write);
+        }
+        stage
+    }
+}
+
+/// One change of what is stored.
+///
+/// Each but the host's fails its stage with [`StoreError::NoAccount`](crate::StoreError::NoAccount)
+/// if the owner is no account: what is written while an account is being deleted must not wait for
+/// the next one of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Makes an account; [`StoreError::Conflict`](crate::StoreError::Conflict) if it exists.
+    CreateAccount {
+        /// Its address.
+        owner: BareJid,
+        /// Now, in milliseconds since 1970 UTC.
+        created_ms: i64,
+        /// Its keys, at most one row for each hash.
+        keys: Vec<KeyRow>,
+    },
+    /// Replaces all keys of an account.
+    SetKeys {
+        /// Whose.
+        owner: BareJid,
+        /// The new keys, at most one row for each hash.
+        keys: Vec<KeyRow>,
+    },
+    /// Suspends an account or lifts that.
+    SetSuspended {
+        /// Whose.
+        owner: BareJid,
+        /// Which of both.
+        is_suspended: bool,
+    },
+    /// Deletes an account with everything it owns.
+    DeleteAccount {
+        /// Whose.
+        owner: BareJid,
+    },
+    /// Adds or replaces a roster item.
+    PutRoster {
+        /// Whose roster.
+        owner: BareJid,
+        /// The item.
+        item: RosterRow,
+        /// The roster's version with this change, not below the stored one:
+        /// [`StoreError::Conflict`](crate::StoreError::Conflict) otherwise.
+        version: u64,
+    },
+    /// Removes a roster item, if it is there, and remembers that.
+    RemoveRoster {
+        /// Whose roster.
+        owner: BareJid,
+        /// Whom.
+        contact: BareJid,
+        /// As in [`Write::PutRoster`].
+        version: u64,
+    },
+    /// Keeps an inbound subscription request, or replaces the stanza of an earlier one.
+    PutRequest {
+        /// Who is asked.
+        owner: BareJid,
+        /// Who asks.
+        from: BareJid,
+        /// The complete presence stanza (RFC 6121 §3.1.3).
+        stanza: Vec<u8>,
+    },
+    /// Drops an inbound subscription request, if there is one.
+    RemoveRequest {
+        /// Who was asked.
+        owner: BareJid,
+        /// Who asked.
+        from: BareJid,
+    },
+    /// Keeps a message for later, behind those already kept.
+    StoreOffline {
+        /// For whom.
+        owner: BareJid,
+        /// When we took it, in milliseconds since 1970 UTC.
+        received_ms: i64,
+        /// The stanza.
+        stanza: Vec<u8>,
+    },
+    /// Drops kept messages up to and including an id.
+    DropOffline {
+        /// Whose.
+        owner: BareJid,
+        /// The last id to drop.
+        up_to: u64,
+    },
+    /// Drops single kept messages, for instance expired ones.
+    DropOfflineIds {
+        /// Whose.
+        owner: BareJid,
+        /// Which; unknown ids are ignored.
+        ids: Vec<u64>,
+    },
+    /// Puts a kept message that cannot be read aside, where an administrator finds it.
+    PutAsideOffline {
+        /// Whose.
+        owner: BareJid,
+        /// Which; an unknown id is ignored.
+        id: u64,
+    },
+    /// Adds or replaces a private document.
+    PutPrivate {
+        /// Whose.
+        owner: BareJid,
+        /// Namespace of the document's root.
+        ns: String,
+        /// Local name of the document's root.
+        name: String,
+        /// The whole element.
+        xml: Vec<u8>,
+    },
+    /// Adds or replaces a vCard.
+    PutVcard {
+        /// Whose.
+        owner: BareJid,
+        /// The whole `<vCard/>` element.
+        xml: Vec<u8>,
+    },
+    /// Sets the last logout.
+    PutLast {
+        /// Whose.
+        owner: BareJid,
+        /// When and with what status.
+        last: LastRow,
+    },
+    /// Removes all of an account from one domain; the account stays.
+    Forget {
+        /// Whose.
+        owner: BareJid,
+        /// From where.
+        domain: Domain,
+    },
+    /// Adds or replaces a host.
+    PutHost(HostRow),
+    /// Removes a host, if it is there. Accounts under it stay.
+    RemoveHost {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Write {
+    /// The account that the write belongs to; hosts belong to none.
+    pub fn owner(&self) -> Option<&BareJid> {
+        match self {
+            Self::CreateAccount { owner, .. }
+            | Self::SetKeys { owner, .. }
+            | Self::SetSuspended { owner, .. }
+            | Self::DeleteAccount { owner }
+            | Self::PutRoster { owner, .. }
+            | Self::RemoveRoster { owner, .. }
+            | Self::PutRequest { owner, .. }
+            | Self::RemoveRequest { owner, .. }
+            | Self::StoreOffline { owner, .. }
+            | Self::DropOffline { owner, .. }
+            | Self::DropOfflineIds { owner, .. }
+            | Self::PutAsideOffline { owner, .. }
+            | Self::PutPrivate { owner, .. }
+            | Self::PutVcard { owner, .. }
+            | Self::PutLast { owner, .. }
+            | Self::Forget { owner, .. } => Some(owner),
+            Self::PutHost(_) | Self::RemoveHost { .. } => None,
+        }
+    }
+
+    /// Memory that the write keeps while it waits, roughly, in bytes.
+    pub fn bytes_len(&self) -> usize {
+        let held = match self {
+            Self::CreateAccount { keys, .. } | Self::SetKeys { keys, .. } => {
+                keys.iter().map(|key| key.salt.len() + key.stored_key.len() * 2).sum()
+            }
+            Self::PutRoster { item, .. } => {
+                item.name.as_ref().map_or(0, String::len)
+                    + item.groups.iter().map(|group| group.len() + 24).sum::<usize>()
+            }
+            Self::PutRequest { stanza, .. } | Self::StoreOffline { stanza, .. } => stanza.len(),
+            Self::DropOfflineIds { ids, .. } => ids.len() * 8,
+            Self::PutPrivate { ns, name, xml, .. } => ns.len() + name.len() + xml.len(),
+            Self::PutVcard { xml, .. } => xml.len(),
+            Self::PutLast { last, .. } => last.status.as_ref().map_or(0, String::len),
+            Self::PutHost(host) => host.name.len() + host.profile.len(),
+            Self::RemoveHost { name } => name.len(),
+            Self::SetSuspended { .. }
+            | Self::DeleteAccount { .. }
+            | Self::RemoveRoster { .. }
+            | Self::RemoveRequest { .. }
+            | Self::DropOffline { .. }
+            | Self::PutAsideOffline { .. }
+            | Self::Forget { .. } => 0,
+        };
+        size_of::<Self>() + held
+    }
+}
+
+/// A domain of storage whose rows belong to accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Domain {
+    /// Roster items, their history, and pending requests.
+    Roster,
+    /// Kept messages, damaged ones included.
+    Offline,
+    /// Private documents.
+    Private,
+    /// The vCard.
+    Vcard,
+    /// The last logout.
+    Last,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn romeo() -> BareJid {
+        BareJid::new("romeo@montague.example").unwrap()
+    }
+
+    #[test]
+    fn a_stage_counts_what_it_holds() {
+        let kept = Write::StoreOffline { owner: romeo(), received_ms: 0, stanza: vec![0; 1000] };
+        let mut stage = Stage::from(kept.clone());
+        assert_eq!(stage.bytes_len(), kept.bytes_len());
+        assert!(stage.bytes_len() >= 1000);
+        stage.append(Stage::from(kept.clone()));
+        assert_eq!((stage.len(), stage.bytes_len()), (2, 2 * kept.bytes_len()));
+    }
+
+    #[test]
+    fn hosts_have_no_owner() {
+        assert_eq!(Write::RemoveHost { name: "montague.example".into() }.owner(), None);
+        assert_eq!(Write::DeleteAccount { owner: romeo() }.owner(), Some(&romeo()));
+    }
+}

@@ -1,0 +1,40 @@
+//! All domains of one storage configuration.
+
+use std::sync::Arc;
+
+use crate::{Accounts, Hosts, Last, Offline, Owned, Private, Roster, Vcard, Writer};
+
+/// What the engine and the modules get: one reader for each domain, and the writer of them all.
+#[derive(Clone)]
+pub struct Stores {
+    /// Accounts.
+    pub accounts: Arc<dyn Accounts>,
+    /// Hosts.
+    pub hosts: Arc<dyn Hosts>,
+    /// Last logouts.
+    pub last: Arc<dyn Last>,
+    /// Kept messages.
+    pub offline: Arc<dyn Offline>,
+    /// Private documents.
+    pub private: Arc<dyn Private>,
+    /// Rosters and pending requests.
+    pub roster: Arc<dyn Roster>,
+    /// vCards.
+    pub vcard: Arc<dyn Vcard>,
+    /// The way in.
+    pub writer: Writer,
+}
+
+impl Stores {
+    /// Every domain that belongs to accounts, in the order in which an import must replay them.
+    pub fn owned(&self) -> [(&'static str, Arc<dyn Owned>); 6] {
+        [
+            ("accounts", self.accounts.clone()),
+            ("roster", self.roster.clone()),
+            ("offline", self.offline.clone()),
+            ("private", self.private.clone()),
+            ("vcard", self.vcard.clone()),
+            ("last", self.last.clone()),
+        ]
+    }
+}
