@@ -1,0 +1,1 @@
+"""What the tests stand on: servers to judge, and a client that writes raw streams."""

@@ -1,0 +1,168 @@
+"""The server under test, whichever it is."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from .settings import Settings
+from .waiting import until
+
+PASSWORD = "secret"
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of the server under test."""
+
+    local: str
+    domain: str
+    password: str = PASSWORD
+
+    @property
+    def jid(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+
+class Server(ABC):
+    """A process with a data folder and ports of its own on loopback."""
+
+    name: str
+    has_websocket = False
+
+    def __init__(self, settings: Settings = Settings()):
+        self.settings = settings
+        self.folder = Path(tempfile.mkdtemp(prefix=f"interop-{self.name}-"))
+        self.domain = settings.hosts[0]
+        self.address = "127.0.0.1"
+        self.port, self.tls_port, self.web_port = free_ports(3)
+        self.process: subprocess.Popen | None = None
+        self.log = self.folder / "server.log"
+        self._count = 0
+        self.prepare()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Writes the configuration and certificates."""
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """The command that runs the server in the foreground."""
+
+    @property
+    @abstractmethod
+    def ca(self) -> Path:
+        """The CA that clients must trust."""
+
+    @abstractmethod
+    def create_account(self, account: Account) -> None:
+        """Creates an account by the server's command line; returns when that exited 0."""
+
+    @abstractmethod
+    def delete_account(self, account: Account) -> None:
+        """Deletes an account by the command line."""
+
+    @abstractmethod
+    def suspend_account(self, account: Account, is_suspended: bool) -> None:
+        """Suspends an account, or lifts that."""
+
+    def start(self) -> "Server":
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder
+            )
+        until(self._is_listening, f"{self.name} listens on {self.port}; see {self.log}")
+        return self
+
+    def stop(self) -> None:
+        """Orderly end."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """An end without warning: SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def dispose(self) -> None:
+        """Ends the server and removes what it left."""
+        if self.process is not None:
+            self._end(signal.SIGKILL)
+        if not os.environ.get("INTEROP_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def account(self, local: str, domain: str | None = None, password: str = PASSWORD) -> Account:
+        """A new account whose name starts with `local` and was never used on this server."""
+        self._count += 1
+        account = Account(f"{local}{self._count}", domain or self.domain, password)
+        self.create_account(account)
+        return account
+
+    def accounts(self, *locals_: str) -> list[Account]:
+        with ThreadPoolExecutor(4) as pool:
+            made = []
+            for local in locals_:
+                self._count += 1
+                made.append(Account(f"{local}{self._count}", self.domain))
+            list(pool.map(self.create_account, made))
+        return made
+
+    def memory_kib(self) -> int:
+        """Resident memory of the server now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def _is_listening(self) -> bool:
+        code = self.process.poll()
+        assert code is None, f"{self.name} ended with {code}:\n{self.log_text()[-2000:]}"
+        return all(_accepts(self.address, port) for port in self._ports_needed())
+
+    def _ports_needed(self) -> list[int]:
+        return [self.port, self.tls_port]
+
+    def _end(self, sign: signal.Signals) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(sign)
+        process.wait(timeout=30)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now, below the range that outgoing connections use."""
+    found = []
+    while len(found) < count:
+        port = 10_000 + int.from_bytes(os.urandom(2)) % 20_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
+
+
+def run_tool(*words: object, given: str | None = None) -> str:
+    """Runs a command of a server; its output. Fails when the command fails."""
+    command = [str(word) for word in words]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def _accepts(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0

@@ -1,0 +1,36 @@
+"""What a test may ask of a server, in words of no particular server."""
+
+from dataclasses import dataclass
+
+
+class Unsupported(Exception):
+    """The server under test cannot be set up as asked."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server is set up. None leaves the server's own default.
+
+    The limits against guessing passwords are far away unless a test asks for them, since all
+    tests come from one address.
+    """
+
+    hosts: tuple[str, ...] = ("localhost",)
+    anonymous_hosts: tuple[str, ...] = ()
+    gone_hosts: tuple[str, ...] = ()
+    stanza_bytes_max: int | None = None
+    offline_messages_max: int | None = None
+    sessions_per_account_max: int | None = None
+    negotiation_secs: int | None = None
+    # Failures of one address before it is blocked, and for how long.
+    address_failures_max: int | None = None
+    address_block_secs: int | None = None
+    # Failures of one account before it is locked, and for how long.
+    account_failures_max: int | None = None
+    account_lock_secs: int | None = None
+    # Failed logins a minute before answers are delayed.
+    login_delay_after: int | None = None
+    # Key type of the server's certificate: "ecdsa" or "rsa".
+    certificate: str = "ecdsa"
+    client_certificates: bool = False
+    memory_debug: bool = False
