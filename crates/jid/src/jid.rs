@@ -189,12 +189,6 @@ impl Jid {
         let resource = prep::prep_resource(resource)?;
         Ok(FullJid::from_full(Self::join(self.local(), self.domain(), Some(&resource))))
     }
-
-    /// Whether both share one string.
-    #[cfg(test)]
-    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.text, &other.text)
-    }
 }
 
 impl PartialEq for Jid {
@@ -215,5 +209,165 @@ fn split(text: &str) -> (Option<&str>, &str, Option<&str>) {
     match bare.split_once('@') {
         Some((local, domain)) => (Some(local), domain, resource),
         None => (None, bare, resource),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Part;
+
+    #[test]
+    fn is_small() {
+        assert!(size_of::<Jid>() <= 24);
+        assert!(size_of::<Option<FullJid>>() <= 24);
+    }
+
+    #[test]
+    fn names_the_parts() {
+        let full = Jid::new("juliet@capulet.example/balcony").unwrap();
+        assert_eq!(
+            (full.local(), full.domain(), full.resource()),
+            (Some("juliet"), "capulet.example", Some("balcony"))
+        );
+        assert_eq!(full.bare_str(), "juliet@capulet.example");
+        assert!(full.is_full() && !full.is_bare() && !full.is_domain());
+
+        let host = Jid::new("capulet.example").unwrap();
+        assert_eq!((host.local(), host.domain(), host.resource()), (None, "capulet.example", None));
+        assert!(host.is_bare() && host.is_domain() && host.as_full().is_none());
+
+        let service = Jid::new("capulet.example/announce/motd").unwrap();
+        assert_eq!((service.local(), service.resource()), (None, Some("announce/motd")));
+        assert!(!service.is_domain());
+    }
+
+    #[test]
+    fn folds_all_but_the_resource() {
+        let jid = Jid::new("Juliet@CAPULET.example/Balcony").unwrap();
+        assert_eq!(jid, "juliet@capulet.example/Balcony");
+        assert_eq!(jid, Jid::new("juliet@capulet.example./Balcony").unwrap());
+    }
+
+    #[test]
+    fn shares_the_string_where_nothing_is_cut_off() {
+        let bare = Jid::new("juliet@capulet.example").unwrap();
+        assert!(Arc::ptr_eq(&bare.text, &bare.to_bare().as_jid().text));
+        assert!(Arc::ptr_eq(&bare.text, &bare.clone().text));
+        let host = Jid::new("capulet.example").unwrap();
+        assert!(Arc::ptr_eq(&host.text, &host.to_domain().as_jid().text));
+        let full = Jid::new("juliet@capulet.example/balcony").unwrap();
+        assert!(Arc::ptr_eq(&full.text, &full.as_full().unwrap().as_jid().text));
+    }
+
+    #[test]
+    fn cuts_off_parts() {
+        let full = FullJid::new("juliet@capulet.example/balcony").unwrap();
+        assert_eq!(full.to_bare(), BareJid::new("juliet@capulet.example").unwrap());
+        assert_eq!(full.to_bare().local(), Some("juliet"));
+        assert_eq!(full.to_domain(), "capulet.example");
+        assert_eq!(full.to_domain().local(), None);
+        assert_eq!(Jid::new("capulet.example/x").unwrap().to_bare(), "capulet.example");
+    }
+
+    #[test]
+    fn replaces_the_resource() {
+        let full = FullJid::new("juliet@capulet.example/balcony").unwrap();
+        let garden = full.with_resource("garden").unwrap();
+        assert_eq!(garden, "juliet@capulet.example/garden");
+        assert_eq!(full.to_bare().with_resource("garden"), Ok(garden));
+        assert_eq!(full.with_resource(""), Err(JidError::Empty(Part::Resource)));
+    }
+
+    #[test]
+    fn keeps_the_kinds_apart() {
+        assert_eq!(BareJid::new("capulet.example/x"), Err(JidError::HasResource));
+        assert_eq!(FullJid::new("juliet@capulet.example"), Err(JidError::NoResource));
+    }
+
+    #[test]
+    fn is_found_in_maps_by_its_string() {
+        let bare = HashSet::from([BareJid::new("Juliet@Capulet.example").unwrap()]);
+        assert!(bare.contains("juliet@capulet.example"));
+        let any = HashSet::from([Jid::new("juliet@capulet.example/balcony").unwrap()]);
+        assert!(any.contains("juliet@capulet.example/balcony"));
+        assert!(!any.contains("juliet@capulet.example/garden"));
+    }
+
+    #[test]
+    fn refuses_separators_inside_parts() {
+        let disallowed = |character| JidError::Disallowed { part: Part::Local, character };
+        for (local, domain, reason) in [
+            (Some("a@b"), "c.example", disallowed('@')),
+            (Some("a/b"), "c.example", disallowed('/')),
+            (Some("a"), "c.example/x", JidError::NotADomainName),
+            (None, "a@c.example", JidError::NotADomainName),
+        ] {
+            assert_eq!(Jid::from_parts(local, domain, None), Err(reason));
+        }
+        assert_eq!(Jid::new("a@b@c.example"), Err(JidError::NotADomainName));
+        // FULLWIDTH COMMERCIAL AT and FULLWIDTH SOLIDUS are mapped too late to separate.
+        assert_eq!(Jid::new("a\u{FF20}b@c.example"), Err(disallowed('@')));
+        assert_eq!(Jid::new("c.example\u{FF0F}x"), Err(JidError::NotADomainName));
+    }
+
+    #[test]
+    fn bounds_every_part() {
+        let [most, more] =
+            [limits::PART_BYTES_MAX, limits::PART_BYTES_MAX + 1].map(|n| "a".repeat(n));
+        assert!(Jid::new(&format!("{most}@capulet.example/{most}")).is_ok());
+        let too_long = |part| Err(JidError::TooLong(part));
+        assert_eq!(Jid::new(&format!("{more}@capulet.example")), too_long(Part::Local));
+        assert_eq!(Jid::new(&format!("capulet.example/{more}")), too_long(Part::Resource));
+        assert_eq!(Jid::new(&more), too_long(Part::Domain));
+        // After preparation: 3 bytes become 1, 2 bytes become 3.
+        let wide = "\u{FF41}".repeat(limits::PART_BYTES_MAX);
+        assert_eq!(Jid::new(&format!("{wide}@a.example")).unwrap().local(), Some(&*most));
+        let grows = "\u{23A}".repeat(limits::PART_BYTES_MAX / 2);
+        assert_eq!(Jid::new(&format!("{grows}@a.example")), too_long(Part::Local));
+        let unread = "\u{FF41}".repeat(limits::PART_INPUT_BYTES_MAX);
+        assert_eq!(Jid::new(&format!("{unread}@a.example")), too_long(Part::Local));
+    }
+
+    /// Strings near the rules: letters of several scripts, separators, marks, what is mapped.
+    pub(crate) fn near_address() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            "[a-zA-Z0-9@/._ -]{0,24}",
+            "[a-cß-ðΑ-ωשׁ-תا-ي٠-٩۰-۹\u{300}-\u{345}\u{200C}\u{200D}ァ-ンｦ-ﾟＡ-ｚ@/.・ᄀ-나-ᅣ]{0,12}",
+            "(xn--)?[a-z0-9-]{1,12}\\.(xn--[a-z0-9]{2,8}|example)\\.?",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn prop_parsing_what_is_displayed_gives_the_same(text in near_address()) {
+            if let Ok(jid) = Jid::new(&text) {
+                let displayed = jid.to_string();
+                prop_assert_eq!(jid.as_str(), &displayed);
+                let again: Jid = displayed.parse().unwrap();
+                prop_assert_eq!(&again, &jid);
+                prop_assert_eq!(again.local_bytes, jid.local_bytes);
+                prop_assert_eq!(again.bare_bytes, jid.bare_bytes);
+            }
+        }
+
+        #[test]
+        fn prop_equality_and_order_are_those_of_strings(a in near_address(), b in near_address()) {
+            if let (Ok(a), Ok(b)) = (Jid::new(&a), Jid::new(&b)) {
+                prop_assert_eq!(a == b, a.as_str() == b.as_str());
+                prop_assert_eq!(a.cmp(&b), a.as_str().cmp(b.as_str()));
+            }
+        }
+
+        #[test]
+        fn prop_fast_path_agrees_with_parts(text in "[ -~]{0,24}") {
+            let (local, domain, resource) = split(&text);
+            prop_assert_eq!(Jid::new(&text), Jid::from_parts(local, domain, resource));
+        }
     }
 }

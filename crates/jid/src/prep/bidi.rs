@@ -62,3 +62,51 @@ fn last_spacing(text: &str) -> Option<BidiClass> {
 fn class(c: char) -> BidiClass {
     CodePointMapData::<BidiClass>::new().get(c)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lets_text_without_right_to_left_characters_pass() {
+        assert!(is_satisfied("1a-"));
+        assert!(is_satisfied("\u{4E2D}\u{6587}"));
+        assert!(is_satisfied(""));
+    }
+
+    #[test]
+    fn asks_the_first_character_for_a_direction() {
+        assert!(is_satisfied("\u{5D0}1"));
+        assert!(is_satisfied("\u{627}1"));
+        assert!(!is_satisfied("1\u{5D0}"));
+        assert!(!is_satisfied("-\u{5D0}"));
+        assert!(!is_satisfied("\u{660}\u{627}"));
+    }
+
+    #[test]
+    fn allows_no_left_to_right_character_after_a_right_to_left_one() {
+        assert!(!is_satisfied("\u{5D0}a\u{5D1}"));
+        assert!(!is_satisfied("\u{5D0}a"));
+        assert!(is_satisfied("\u{5D0}-+.\u{5D1}"));
+    }
+
+    #[test]
+    fn asks_a_right_to_left_end_for_a_letter_or_digit() {
+        assert!(is_satisfied("\u{5D0}\u{5B0}"));
+        assert!(is_satisfied("\u{627}\u{660}"));
+        assert!(!is_satisfied("\u{5D0}-"));
+        assert!(!is_satisfied("\u{5D0}-\u{5B0}"));
+    }
+
+    #[test]
+    fn keeps_european_and_arabic_numbers_apart() {
+        assert!(!is_satisfied("\u{627}1\u{660}"));
+        assert!(is_satisfied("\u{627}1\u{6F0}"));
+    }
+
+    #[test]
+    fn allows_no_right_to_left_character_after_a_left_to_right_one() {
+        assert!(!is_satisfied("a\u{5D0}b"));
+        assert!(!is_satisfied("a\u{660}"));
+    }
+}

@@ -151,3 +151,81 @@ fn has_compat(c: char) -> bool {
 fn is_in_ignorable_block(c: char) -> bool {
     matches!(c, '\u{20D0}'..='\u{20FF}' | '\u{1D100}'..='\u{1D1FF}' | '\u{1D200}'..='\u{1D24F}')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derives_the_property_of_each_category() {
+        use Property::{Contextual, Disallowed, FreeformValid, Unassigned, Valid};
+        for (c, property) in [
+            // Exceptions.
+            ('\u{DF}', Valid),
+            ('\u{F0B}', Valid),
+            ('\u{B7}', Contextual),
+            ('\u{6F5}', Contextual),
+            ('\u{640}', Disallowed),
+            ('\u{3035}', Disallowed),
+            // Unassigned, but not noncharacters.
+            ('\u{378}', Unassigned),
+            ('\u{FDD0}', Disallowed),
+            ('\u{10FFFF}', Disallowed),
+            // ASCII7 with its symbols; space and controls are not in it.
+            ('~', Valid),
+            ('$', Valid),
+            (' ', FreeformValid),
+            ('\t', Disallowed),
+            ('\u{7F}', Disallowed),
+            // JoinControl before PrecisIgnorableProperties.
+            ('\u{200D}', Contextual),
+            ('\u{200E}', Disallowed),
+            ('\u{AD}', Disallowed),
+            ('\u{FE0F}', Disallowed),
+            // OldHangulJamo before LetterDigits.
+            ('\u{1100}', Disallowed),
+            ('\u{AC00}', Valid),
+            // HasCompat before LetterDigits.
+            ('\u{FB01}', FreeformValid),
+            ('\u{2163}', FreeformValid),
+            ('\u{FF21}', FreeformValid),
+            // OtherLetterDigits.
+            ('\u{1F88}', FreeformValid),
+            ('\u{16EE}', FreeformValid),
+            ('\u{488}', FreeformValid),
+            // Spaces, symbols, punctuation.
+            ('\u{1680}', FreeformValid),
+            ('\u{221E}', FreeformValid),
+            ('\u{1F97A}', FreeformValid),
+            ('\u{2014}', FreeformValid),
+            // LetterDigits.
+            ('\u{E9}', Valid),
+            ('\u{C9}', Valid),
+            ('\u{301}', Valid),
+            ('\u{903}', Valid),
+            // Neither: format, private use, line separator.
+            ('\u{600}', Disallowed),
+            ('\u{E000}', Disallowed),
+            ('\u{2028}', Disallowed),
+        ] {
+            assert_eq!(derived_property(c), property, "U+{:04X}", u32::from(c));
+        }
+    }
+
+    #[test]
+    fn leaves_combining_marks_of_symbols_out_of_labels() {
+        assert_eq!(check("a\u{20D0}", Class::Identifier, Part::Local), Ok(()));
+        assert_eq!(
+            check("a\u{20D0}", Class::Label, Part::Domain),
+            Err(JidError::Disallowed { part: Part::Domain, character: '\u{20D0}' })
+        );
+    }
+
+    #[test]
+    fn names_the_character_that_is_out_of_context() {
+        assert_eq!(
+            check("a\u{B7}", Class::Freeform, Part::Resource),
+            Err(JidError::OutOfContext { part: Part::Resource, character: '\u{B7}' })
+        );
+    }
+}

@@ -49,3 +49,73 @@ fn joining_type(c: char) -> JoiningType {
 fn script(c: char) -> Script {
     CodePointMapData::<Script>::new().get(c)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Judges the one character in brackets.
+    fn holds(text: &str) -> bool {
+        let at = text.find('[').unwrap();
+        let c = text[at + 1..].chars().next().unwrap();
+        is_satisfied(&text.replace(['[', ']'], ""), at, c)
+    }
+
+    #[test]
+    fn allows_joiners_after_a_virama() {
+        assert!(holds("\u{915}\u{94D}[\u{200D}]\u{937}"));
+        assert!(holds("\u{915}\u{94D}[\u{200C}]\u{937}"));
+        assert!(!holds("\u{915}[\u{200D}]\u{937}"));
+        assert!(!holds("[\u{200D}]\u{937}"));
+        assert!(!holds("\u{1F468}[\u{200D}]\u{1F469}"));
+    }
+
+    #[test]
+    fn allows_a_non_joiner_between_letters_that_would_join() {
+        assert!(holds("\u{628}[\u{200C}]\u{628}"));
+        // Transparent marks between, a right-joining letter after.
+        assert!(holds("\u{628}\u{64E}[\u{200C}]\u{64E}\u{627}"));
+        // ALEF joins backwards only.
+        assert!(!holds("\u{627}[\u{200C}]\u{628}"));
+        assert!(!holds("\u{628}[\u{200C}]"));
+        assert!(!holds("\u{628}[\u{200C}]a"));
+        assert!(!holds("[\u{200C}]\u{628}"));
+    }
+
+    #[test]
+    fn allows_the_middle_dot_between_two_l() {
+        assert!(holds("col[\u{B7}]lecci"));
+        assert!(!holds("l[\u{B7}]"));
+        assert!(!holds("[\u{B7}]l"));
+        assert!(!holds("L[\u{B7}]L"));
+    }
+
+    #[test]
+    fn asks_greek_and_hebrew_marks_for_their_script() {
+        assert!(holds("a[\u{375}]\u{3B1}"));
+        assert!(!holds("\u{3B1}[\u{375}]"));
+        assert!(!holds("\u{3B1}[\u{375}]a"));
+        for mark in ['\u{5F3}', '\u{5F4}'] {
+            assert!(holds(&format!("\u{5D0}[{mark}]")));
+            assert!(!holds(&format!("[{mark}]\u{5D0}")));
+            assert!(!holds(&format!("a[{mark}]\u{5D0}")));
+        }
+    }
+
+    #[test]
+    fn asks_the_katakana_middle_dot_for_japanese_anywhere() {
+        assert!(holds("a[\u{30FB}]b\u{30A2}"));
+        assert!(holds("\u{3042}[\u{30FB}]"));
+        assert!(holds("\u{6F22}a[\u{30FB}]"));
+        assert!(!holds("a[\u{30FB}]b"));
+        assert!(!holds("[\u{30FB}]"));
+    }
+
+    #[test]
+    fn keeps_the_two_sets_of_arabic_digits_apart() {
+        assert!(holds("\u{661}[\u{660}]"));
+        assert!(holds("\u{6F1}[\u{6F0}]"));
+        assert!(!holds("[\u{660}]a\u{6F0}"));
+        assert!(!holds("\u{660}a[\u{6F0}]"));
+    }
+}

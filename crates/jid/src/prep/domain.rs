@@ -101,3 +101,149 @@ const DOTS: [char; 4] = ['.', '\u{3002}', '\u{FF0E}', '\u{FF61}'];
 const DENIED: AsciiDenyList = AsciiDenyList::new(true, "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~");
 
 const UTS46: Uts46 = Uts46::new();
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn prepares_names() {
+        for (text, prepared) in [
+            ("Capulet.Example", "capulet.example"),
+            ("capulet.example.", "capulet.example"),
+            ("capulet.example\u{3002}", "capulet.example"),
+            ("CAPULET.example.", "capulet.example"),
+            ("localhost", "localhost"),
+            ("xmpp_test.example", "xmpp_test.example"),
+            ("r3---sn.example", "r3---sn.example"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("xn--bcher-kva.example", "b\u{FC}cher.example"),
+            ("XN--BCHER-KVA.example", "b\u{FC}cher.example"),
+            ("B\u{DC}CHER.example", "b\u{FC}cher.example"),
+            ("bu\u{308}cher.example", "b\u{FC}cher.example"),
+            ("\u{FF22}ucher\u{FF0E}example", "bucher.example"),
+            ("fu\u{DF}ball.example", "fu\u{DF}ball.example"),
+            ("xn--fuball-cta.example", "fu\u{DF}ball.example"),
+            (
+                "\u{3B2}\u{3CC}\u{3BB}\u{3BF}\u{3C2}.example",
+                "\u{3B2}\u{3CC}\u{3BB}\u{3BF}\u{3C2}.example",
+            ),
+            ("\u{5D0}\u{5D1}.example", "\u{5D0}\u{5D1}.example"),
+            ("l\u{B7}l.example", "l\u{B7}l.example"),
+        ] {
+            assert_eq!(prep_domain(text).as_deref(), Ok(prepared), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_name() {
+        for text in [
+            "capulet..example",
+            ".example",
+            "a b.example",
+            "-a.example",
+            "a-.example",
+            "a@b.example",
+            "a:b",
+            "::1",
+            "a%b.example",
+            "\u{2100}.example",
+            "xn--",
+            "xn--a.example",
+            "xn--zz--zz.example",
+            "ab--\u{FC}.example",
+            "1\u{5D0}.example",
+            "capulet.example..",
+        ] {
+            assert_eq!(prep_domain(text), Err(JidError::NotADomainName), "{text}");
+        }
+        for text in ["", ".", "\u{3002}"] {
+            assert_eq!(prep_domain(text), Err(JidError::Empty(Part::Domain)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_characters_that_idna2008_disallows() {
+        let part = Part::Domain;
+        assert_eq!(
+            prep_domain("i\u{2665}.example"),
+            Err(JidError::Disallowed { part, character: '\u{2665}' })
+        );
+        // The same as an A-label.
+        assert_eq!(
+            prep_domain("xn--i-n3p.example"),
+            Err(JidError::Disallowed { part, character: '\u{2665}' })
+        );
+        assert_eq!(
+            prep_domain("a\u{B7}l.example"),
+            Err(JidError::OutOfContext { part, character: '\u{B7}' })
+        );
+    }
+
+    #[test]
+    fn prepares_addresses_in_brackets() {
+        for (text, prepared) in [
+            ("[::1]", "[::1]"),
+            ("[2001:DB8:0:0::0001]", "[2001:db8::1]"),
+            ("[::ffff:192.0.2.1]", "[::ffff:192.0.2.1]"),
+            ("[::1].", "[::1]"),
+        ] {
+            assert_eq!(prep_domain(text).as_deref(), Ok(prepared), "{text}");
+        }
+        for text in
+            ["[", "[]", "[::1", "[::1]x", "[fe80::1%eth0]", "[192.0.2.1]", "[v1.x]", "[[::1]]"]
+        {
+            assert_eq!(prep_domain(text), Err(JidError::NotAnIpAddress), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_labels_and_names() {
+        let label = "a".repeat(63);
+        assert!(prep_domain(&format!("{label}.example")).is_ok());
+        let too_long = Err(JidError::TooLong(Part::Domain));
+        assert_eq!(prep_domain(&format!("{label}a.example")), too_long);
+        let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+        assert_eq!(longest.len(), 253);
+        assert!(prep_domain(&longest).is_ok());
+        assert!(prep_domain(&format!("{longest}.")).is_ok());
+        assert_eq!(prep_domain(&format!("{longest}a")), too_long);
+        // 60 letters, but 66 bytes as an A-label.
+        assert_eq!(prep_domain(&format!("{}\u{FC}.example", "a".repeat(59))), too_long);
+    }
+
+    #[test]
+    fn gives_a_labels() {
+        assert_eq!(domain_to_ascii("B\u{FC}cher.Example").as_deref(), Ok("xn--bcher-kva.example"));
+        assert_eq!(domain_to_ascii("capulet.example.").as_deref(), Ok("capulet.example"));
+        assert_eq!(domain_to_ascii("[::1]").as_deref(), Ok("[::1]"));
+        assert!(domain_to_ascii("a b").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn prop_fast_path_agrees_with_the_full_rules(text in "[A-Za-z0-9._-]{1,20}") {
+            let full = name(&text);
+            match ascii::domain(&text) {
+                Ascii::Canonical => prop_assert_eq!(full.unwrap(), text.as_str()),
+                Ascii::UpperCase => {
+                    prop_assert_eq!(full.unwrap(), text.to_ascii_lowercase());
+                }
+                Ascii::Other => prop_assert!(
+                    full.is_err() || text.to_ascii_lowercase().contains("xn--")
+                ),
+            }
+        }
+
+        #[test]
+        fn prop_both_forms_of_a_name_are_one(text in "[a-zß-öø-ÿα-ωа-я\u{5D0}-\u{5EA}0-9-]{1,12}") {
+            if let Ok(name) = prep_domain(&text) {
+                let ascii = domain_to_ascii(&name).unwrap();
+                prop_assert!(ascii.is_ascii());
+                prop_assert_eq!(prep_domain(&ascii).unwrap(), name.as_ref());
+            }
+        }
+    }
+}
