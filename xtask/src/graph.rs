@@ -1,6 +1,7 @@
 //! The crates and their dependencies, as `cargo metadata` tells them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +14,17 @@ pub(crate) struct Graph {
     pub(crate) members: Vec<Member>,
     /// Package id to its name and the ids it needs at run time.
     pub(crate) packages: BTreeMap<String, (String, Vec<String>)>,
+    /// What is really compiled, tests included. `packages` has a few more: crates that an optional
+    /// feature of a dependency names and nothing turns on.
+    pub(crate) linked: Vec<Package>,
+}
+
+/// A crate and its terms.
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// SPDX expression; empty if it has none.
+    pub(crate) license: String,
 }
 
 /// One crate of ours.
@@ -29,19 +41,15 @@ pub(crate) struct Member {
 impl Graph {
     /// Asks cargo, for the platform that runs this.
     pub(crate) fn read(root: &Path) -> Result<Graph> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let version = Command::new("rustc").arg("-vV").output().context("running rustc")?;
-        let version = String::from_utf8_lossy(&version.stdout).into_owned();
+        let version = run(root, "rustc".as_ref(), &["-vV"])?;
         let host = version.lines().find_map(|l| l.strip_prefix("host: ")).unwrap_or_default();
-        let output = Command::new(cargo)
-            .args(["metadata", "--format-version=1", "--filter-platform", host])
-            .current_dir(root)
-            .output()
-            .context("running cargo metadata")?;
-        if !output.status.success() {
-            bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(Graph::parse(&serde_json::from_slice(&output.stdout)?))
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let metadata =
+            run(root, &cargo, &["metadata", "--format-version=1", "--filter-platform", host])?;
+        let mut graph = Graph::parse(&serde_json::from_str(&metadata)?);
+        let tree = ["tree", "--workspace", "--prefix=none", "--no-dedupe", "--format={p}|{l}"];
+        graph.linked = parse_tree(&run(root, &cargo, &tree)?);
+        Ok(graph)
     }
 
     pub(crate) fn parse(metadata: &Value) -> Graph {
@@ -100,6 +108,27 @@ impl Graph {
     }
 }
 
+fn run(root: &Path, program: &OsStr, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(arguments).current_dir(root).output();
+    let output = output.with_context(|| format!("running {}", program.display()))?;
+    if !output.status.success() {
+        bail!("{} {arguments:?}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Lines `name vVERSION (where)|LICENCE`, each crate once.
+fn parse_tree(text: &str) -> Vec<Package> {
+    let lines: BTreeSet<&str> = text.lines().filter(|l| !l.is_empty()).collect();
+    let package = |line: &str| {
+        let (package, license) = line.split_once('|')?;
+        let (name, rest) = package.split_once(" v")?;
+        let version = rest.split(' ').next()?.to_owned();
+        Some(Package { name: name.to_owned(), version, license: license.to_owned() })
+    };
+    lines.into_iter().filter_map(package).collect()
+}
+
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
@@ -116,6 +145,17 @@ fn short(package: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_trees() {
+        let linked = parse_tree(
+            "stentor v0.1.0 (/src)|MIT OR Apache-2.0\nmemchr v2.8.3|MIT\n\nmemchr v2.8.3|MIT\n",
+        );
+        let names: Vec<(&str, &str)> =
+            linked.iter().map(|p| (p.name.as_str(), p.version.as_str())).collect();
+        assert_eq!(names, [("memchr", "2.8.3"), ("stentor", "0.1.0")]);
+        assert_eq!(linked[1].license, "MIT OR Apache-2.0");
+    }
 
     #[test]
     fn leaves_out_what_only_tests_need() {

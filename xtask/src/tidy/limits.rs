@@ -1,67 +1,15 @@
-//! Every maximum is a public constant in a `limits.rs` whose doc says its unit.
+//! Every maximum is a public constant in a `limits.rs` that says its unit.
 
 use super::Finding;
 use crate::tree::Tree;
 
-/// What limits are counted in.
-const UNITS: &[&str] = &[
-    "byte",
-    "kib",
-    "mib",
-    "gib",
-    "second",
-    "millisecond",
-    "minute",
-    "hour",
-    "day",
-    "level",
-    "element",
-    "attribute",
-    "stanza",
-    "frame",
-    "item",
-    "entry",
-    "entrie",
-    "contact",
-    "entity",
-    "entitie",
-    "retry",
-    "retrie",
-    "worker",
-    "group",
-    "connection",
-    "session",
-    "resource",
-    "account",
-    "attempt",
-    "request",
-    "round",
-    "iteration",
-    "character",
-    "code point",
-    "write",
-    "task",
-    "ticket",
-    "query",
-    "querie",
-    "answer",
-    "address",
-    "addresse",
-    "name",
-    "feature",
-    "field",
-    "message",
-    "stream",
-    "host",
-    "record",
-    "label",
-    "row",
-    "shard",
-    "exchange",
-    "restart",
-    "thread",
-    "times",
-];
+/// What limits are counted in, in the singular.
+const UNITS: &str = "\
+    byte bit ms sec certificate kib mib gib second millisecond minute hour day level element \
+    attribute stanza frame item entry contact entity retry worker group connection session \
+    resource account attempt request round iteration character write task ticket query \
+    answer address name feature field message stream host record label row shard exchange \
+    restart thread times";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -75,9 +23,9 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             } else if let Some(rest) =
                 line.strip_prefix("pub const ").or(line.strip_prefix("pub(crate) const "))
             {
-                if is_number(rest) && !names_unit(&doc) {
-                    let name = rest.split(':').next().unwrap_or(rest);
-                    let message = format!("the doc of `{name}` does not say its unit");
+                let name = rest.split(':').next().unwrap_or(rest);
+                if is_number(rest) && !names_unit(&doc) && !names_unit(name) {
+                    let message = format!("neither doc nor name of `{name}` says its unit");
                     findings
                         .push(Finding { line: index + 1, ..Finding::whole(&source.path, message) });
                 }
@@ -98,10 +46,18 @@ fn is_number(constant: &str) -> bool {
     kind.is_some_and(|(kind, _)| NUMBERS.contains(&kind.trim()))
 }
 
-fn names_unit(doc: &str) -> bool {
-    let lower = doc.to_lowercase();
-    let mut words = lower.split(|c: char| !c.is_alphanumeric());
-    words.any(|w| UNITS.contains(&w) || UNITS.contains(&w.trim_end_matches('s')))
+fn names_unit(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let is_unit = |word: &str| {
+        let singular = [
+            word.to_owned(),
+            word.trim_end_matches('s').to_owned(),
+            word.trim_end_matches("es").to_owned(),
+            word.trim_end_matches("ies").to_owned() + "y",
+        ];
+        UNITS.split_whitespace().any(|u| singular.iter().any(|s| s == u))
+    };
+    lower.split(|c: char| !c.is_alphanumeric()).any(is_unit)
         || ["code point", "how often", "how many"].iter().any(|w| lower.contains(w))
 }
 

@@ -3,6 +3,7 @@
 //! Every check is a function from the tree (or the graph of crates) to findings, with tests that
 //! show it failing on a small sample. Exceptions stand in the check they weaken, each with a reason.
 
+mod bans;
 mod changelog;
 mod crate_header;
 mod dependencies;
@@ -43,6 +44,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check { name: "limits", judge: Judge::Tree(limits::check) },
     Check { name: "fuzz", judge: Judge::Tree(fuzz::check) },
     Check { name: "dependencies", judge: Judge::Tree(dependencies::check) },
+    Check { name: "bans", judge: Judge::Both(bans::check) },
     Check { name: "machine", judge: Judge::Tree(machine::check) },
     Check { name: "links", judge: Judge::Tree(links::check) },
     Check { name: "excerpts", judge: Judge::Tree(excerpts::check) },
@@ -58,6 +60,7 @@ pub(crate) struct Check {
 enum Judge {
     Tree(fn(&Tree) -> Vec<Finding>),
     Graph(fn(&Graph) -> Vec<Finding>),
+    Both(fn(&Tree, &Graph) -> Vec<Finding>),
 }
 
 /// One thing to mend.
@@ -103,6 +106,7 @@ impl Check {
         let findings = match self.judge {
             Judge::Tree(judge) => judge(tree),
             Judge::Graph(judge) => judge(graph),
+            Judge::Both(judge) => judge(tree, graph),
         };
         findings.into_iter().map(|f| Finding { check: self.name, ..f }).collect()
     }
