@@ -1,0 +1,207 @@
+//! Characters: the classes of XML 1.0 (fifth edition) and fast runs over them.
+
+use memchr::memchr_iter;
+
+use crate::error::MalformedKind;
+
+/// Classes of the byte, a set of the bits below.
+#[inline]
+pub(crate) fn class(byte: u8) -> u8 {
+    CLASS[byte as usize]
+}
+
+/// Whether the byte is of the production `S`.
+#[inline]
+pub(crate) fn is_space(byte: u8) -> bool {
+    class(byte) & SPACE != 0
+}
+
+/// Whether the byte ends a name for sure: ASCII and no name character.
+#[inline]
+pub(crate) fn ends_name(byte: u8) -> bool {
+    class(byte) & (NAME | WIDE) == 0 && byte != b':'
+}
+
+/// First position from `at` on whose byte is of the class `STOP`, or the end.
+#[inline]
+pub(crate) fn plain_run<const STOP: u8>(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        while let Some(chunk) = bytes[at..].first_chunk::<16>() {
+            if stops::<STOP>(chunk) {
+                break;
+            }
+            at += 16;
+        }
+        let until = bytes.len().min(at + 16);
+        while at < until {
+            if class(bytes[at]) & STOP != 0 {
+                return at;
+            }
+            at += 1;
+        }
+        if at == bytes.len() {
+            return at;
+        }
+    }
+}
+
+/// How a stretch of bytes that begins with a non-ASCII one ends.
+pub(crate) enum Wide {
+    /// All of it is legal; the position after it.
+    Legal(usize),
+    /// The input ends inside a character, which begins here.
+    Cut(usize),
+}
+
+/// Judges the characters from `at` to the next ASCII byte of class `STOP`.
+///
+/// Characters outside of ASCII must be UTF-8 and neither U+FFFE nor U+FFFF (XML 1.0 §2.2; UTF-8
+/// itself excludes the surrogates).
+pub(crate) fn wide_run<const STOP: u8>(
+    bytes: &[u8],
+    at: usize,
+) -> Result<Wide, (MalformedKind, usize)> {
+    let stop = STOP & !WIDE;
+    let end = bytes[at..]
+        .iter()
+        .position(|&byte| class(byte) & stop != 0)
+        .map_or(bytes.len(), |run| at + run);
+    let run = &bytes[at..end];
+    let (legal, problem) = match simdutf8::compat::from_utf8(run) {
+        Ok(_) => (run, None),
+        Err(error) => (&run[..error.valid_up_to()], Some(error)),
+    };
+    if let Some(bad) = find_noncharacter(legal) {
+        return Err((MalformedKind::ForbiddenCharacter, at + bad));
+    }
+    match problem {
+        None => Ok(Wide::Legal(end)),
+        Some(error) if error.error_len().is_none() && end == bytes.len() => {
+            Ok(Wide::Cut(at + error.valid_up_to()))
+        }
+        Some(error) => Err((MalformedKind::Utf8, at + error.valid_up_to())),
+    }
+}
+
+/// One character at `at`, whose first byte is not ASCII.
+pub(crate) enum Decoded {
+    /// A character and its length in bytes.
+    Char(char, usize),
+    /// The input ends before the character does.
+    Cut,
+    /// Not UTF-8.
+    Bad,
+}
+
+/// Decodes the character at `at`.
+pub(crate) fn decode(bytes: &[u8], at: usize) -> Decoded {
+    let len = match bytes[at] {
+        0x00..=0x7f => 1,
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => return Decoded::Bad,
+    };
+    let slice = &bytes[at..bytes.len().min(at + len)];
+    match std::str::from_utf8(slice) {
+        Ok(text) => match text.chars().next() {
+            Some(first) => Decoded::Char(first, len),
+            None => Decoded::Cut,
+        },
+        Err(error) if error.error_len().is_none() => Decoded::Cut,
+        Err(_) => Decoded::Bad,
+    }
+}
+
+/// `NameStartChar` without the colon.
+pub(crate) fn is_name_start(c: char) -> bool {
+    matches!(c,
+        'A'..='Z' | '_' | 'a'..='z' | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}'
+        | '\u{f8}'..='\u{2ff}' | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}'
+        | '\u{200c}'..='\u{200d}' | '\u{2070}'..='\u{218f}' | '\u{2c00}'..='\u{2fef}'
+        | '\u{3001}'..='\u{d7ff}' | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}'
+        | '\u{10000}'..='\u{effff}')
+}
+
+/// `NameChar` without the colon.
+pub(crate) fn is_name(c: char) -> bool {
+    is_name_start(c)
+        || matches!(c, '-' | '.' | '0'..='9' | '\u{b7}' | '\u{300}'..='\u{36f}'
+            | '\u{203f}'..='\u{2040}')
+}
+
+/// `NCName` of Namespaces in XML 1.0: a name without a colon.
+pub(crate) fn is_ncname(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(is_name_start) && chars.all(is_name)
+}
+
+/// `Char`: what may appear in a document at all (XML 1.0 §2.2).
+pub(crate) fn is_char(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// U+FFFE or U+FFFF in text that is UTF-8: EF BF BE, EF BF BF.
+fn find_noncharacter(text: &[u8]) -> Option<usize> {
+    memchr_iter(0xef, text)
+        .find(|&at| matches!(text.get(at + 1..at + 3), Some([0xbf, 0xbe | 0xbf])))
+}
+
+/// Whether one of 16 bytes may be of the class `STOP`; white space other than the space counts.
+#[inline]
+fn stops<const STOP: u8>(chunk: &[u8; 16]) -> bool {
+    let mut stop = false;
+    for &byte in chunk {
+        let mut hit = !(0x20..0x80).contains(&byte);
+        if STOP & TEXT_STOP != 0 {
+            hit |= (byte == b'<') | (byte == b'&') | (byte == b']');
+        }
+        if STOP & VALUE_STOP != 0 {
+            hit |= (byte == b'<') | (byte == b'&') | (byte == b'"') | (byte == b'\'');
+        }
+        if STOP & CDATA_STOP != 0 {
+            hit |= byte == b']';
+        }
+        stop |= hit;
+    }
+    stop
+}
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte: u8 = 0;
+    loop {
+        table[byte as usize] = match byte {
+            b'\t' | b'\n' | b'\r' | b' ' => SPACE,
+            0x00..=0x1f => TEXT_STOP | VALUE_STOP | CDATA_STOP,
+            b'<' | b'&' => TEXT_STOP | VALUE_STOP,
+            b']' => TEXT_STOP | CDATA_STOP,
+            b'"' | b'\'' => VALUE_STOP,
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' => NAME | NAME_START,
+            b'0'..=b'9' | b'-' | b'.' => NAME,
+            0x80.. => WIDE,
+            _ => 0,
+        };
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
+    }
+}
+
+static CLASS: [u8; 256] = classes();
+
+/// White space.
+const SPACE: u8 = 1;
+/// An ASCII character that may begin a name (the colon is handled apart).
+pub(crate) const NAME_START: u8 = 2;
+/// An ASCII character that may go on a name.
+pub(crate) const NAME: u8 = 4;
+/// A byte of a character outside of ASCII.
+pub(crate) const WIDE: u8 = 8;
+/// Needs attention in text.
+pub(crate) const TEXT_STOP: u8 = 16;
+/// Needs attention in an attribute value.
+pub(crate) const VALUE_STOP: u8 = 32;
+/// Needs attention in a CDATA section.
+pub(crate) const CDATA_STOP: u8 = 64;

@@ -1,0 +1,31 @@
+//! Scratch space: one block for each thread, so that an idle scanner holds none.
+
+use std::cell::Cell;
+
+use crate::machine::Machine;
+
+/// What an element needs while it is being scanned.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// The element so far, if it came in more than one piece.
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) machine: Machine,
+}
+
+/// Takes the thread's scratch space, or makes some; it is ready for a new element.
+pub(crate) fn take() -> Box<Work> {
+    let mut work = SPARE.take().unwrap_or_default();
+    work.machine.reset();
+    work
+}
+
+/// Leaves scratch space for the thread's next element.
+pub(crate) fn give(mut work: Box<Work>) {
+    work.buffer = Vec::new();
+    work.machine.reset();
+    SPARE.set(Some(work));
+}
+
+thread_local! {
+    static SPARE: Cell<Option<Box<Work>>> = const { Cell::new(None) };
+}
