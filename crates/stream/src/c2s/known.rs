@@ -1,0 +1,142 @@
+//! What negotiation has learnt so far, and what it may still take.
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use stentor_jid::BareJid;
+use stentor_sasl::{Bindings, Mechanism};
+use stentor_xml::ns as xml_ns;
+
+use super::wire::Wire;
+use super::{HostOffer, TlsInfo, Tokens};
+use crate::Millis;
+use crate::feature::{Bits, Offering, usable_mechanisms};
+use crate::framing::{OurHeader, tcp};
+use crate::opening::SUPPORTED_VERSION;
+use crate::xep0478_limits::StreamLimits;
+
+/// Shared by the states of negotiation; dropped when the session is bound.
+pub(super) struct Known {
+    pub(super) tokens: Tokens,
+    pub(super) tls: Option<TlsInfo>,
+    pub(super) host: Option<Arc<HostOffer>>,
+    /// Who signed in.
+    pub(super) account: Option<BareJid>,
+    /// Who the client says it is; only after TLS is it compared with who signs in.
+    pub(super) claimed: Option<BareJid>,
+    /// The default language of its stanzas.
+    pub(super) lang: Option<SmolStr>,
+    /// The version for our header (RFC 6120 §4.7.5); none if the client has none.
+    pub(super) version: Option<SmolStr>,
+    /// Whether our header of the present stream is out.
+    pub(super) has_answered: bool,
+    /// When the first header must be here; none once it is.
+    pub(super) header_by: Option<Millis>,
+    /// When the session must be bound.
+    pub(super) sign_in_by: Millis,
+    pub(super) auth_failures: u8,
+    pub(super) bind_failures: u8,
+    pub(super) stream_iqs: u8,
+}
+
+impl Known {
+    pub(super) fn new(tls: Option<TlsInfo>, tokens: Tokens, wire: &Wire) -> Self {
+        Self {
+            tokens,
+            tls,
+            host: None,
+            account: None,
+            claimed: None,
+            lang: None,
+            version: Some(SUPPORTED_VERSION.into()),
+            has_answered: false,
+            header_by: Some(wire.now.plus(wire.settings.header_wait_ms)),
+            sign_in_by: wire.now.plus(wire.settings.sign_in_wait_ms),
+            auth_failures: 0,
+            bind_failures: 0,
+            stream_iqs: 0,
+        }
+    }
+
+    /// Forgets what the last header said: the stream starts again (RFC 6120 §4.3.3).
+    pub(super) fn restart(&mut self, wire: &mut Wire) {
+        self.claimed = None;
+        self.lang = None;
+        self.version = Some(SUPPORTED_VERSION.into());
+        self.has_answered = false;
+        wire.scanner.restart();
+    }
+
+    /// Writes our header, once for each stream.
+    pub(super) fn answer_header(&mut self, wire: &mut Wire) {
+        if std::mem::replace(&mut self.has_answered, true) {
+            return;
+        }
+        let id = (self.tokens)();
+        let settings = Arc::clone(&wire.settings);
+        let from = self.host.as_deref().map_or_else(
+            || settings.default_host.as_deref().unwrap_or(&settings.name),
+            |host| &host.domain,
+        );
+        let header = OurHeader {
+            content_ns: xml_ns::CLIENT,
+            from: Some(from),
+            to: self.claimed.as_ref().map(BareJid::as_str),
+            id: Some(&id),
+            version: self.version.as_deref(),
+            lang: LANG,
+        };
+        tcp::write_header(wire.out(), &header);
+    }
+
+    /// Writes the features of this stage (RFC 6120 §4.3.2).
+    pub(super) fn write_features(&self, host: &HostOffer, wire: &mut Wire) {
+        let limits = StreamLimits {
+            bytes_max: u64::try_from(wire.settings.limits.frame_bytes_max).ok(),
+            idle_secs: Some(wire.settings.idle.after_ms / 1000).filter(|&secs| secs > 0),
+        };
+        let none = Bindings::default();
+        let mechanisms = self.mechanisms();
+        let offering = Offering {
+            bits: self.bits(),
+            host,
+            bindings: self.tls.as_ref().map_or(&none, |tls| &tls.bindings),
+            mechanisms: &mechanisms,
+            limits,
+        };
+        wire.write(|w| {
+            w.raw(b"<stream:features>");
+            offering.write(w);
+            w.raw(b"</stream:features>");
+        });
+    }
+
+    /// What holds on this stream.
+    pub(super) fn bits(&self) -> Bits {
+        self.connection_bits().and(Bits::MECHANISMS.when(!self.mechanisms().is_empty()))
+    }
+
+    /// The mechanisms that the client may use here.
+    pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
+        let Some(host) = &self.host else { return Vec::new() };
+        let has_cert = self.tls.as_ref().is_some_and(|tls| tls.client_cert);
+        usable_mechanisms(host, self.connection_bits(), has_cert)
+    }
+
+    fn connection_bits(&self) -> Bits {
+        let has_bindings = self.tls.as_ref().is_some_and(|tls| !tls.bindings.is_empty());
+        let bits = Bits::TLS
+            .when(self.tls.is_some())
+            .and(Bits::BINDINGS.when(has_bindings))
+            .and(Bits::AUTHENTICATED.when(self.account.is_some()));
+        let Some(host) = &self.host else { return bits };
+        bits.and(Bits::SEALED.when(self.tls.is_some() || !host.tls_required))
+            .and(Bits::CERTIFICATE.when(host.starttls))
+            .and(Bits::REGISTRATION.when(host.registration))
+            .and(Bits::ROSTER_VERSIONS.when(host.roster_versions))
+            .and(Bits::PRE_APPROVAL.when(host.pre_approval))
+    }
+}
+
+/// The language of all our texts (RFC 6120 §4.7.4: the default when the client's is not at hand).
+const LANG: &str = "en";

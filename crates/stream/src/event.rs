@@ -1,0 +1,113 @@
+//! What passes between a server's stream machine and its shell.
+
+use std::sync::Arc;
+
+use stentor_jid::{BareJid, FullJid};
+use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys};
+use stentor_stanza::{Stanza, StanzaError};
+use zeroize::Zeroizing;
+
+use crate::c2s::HostOffer;
+use crate::fault::Fault;
+
+/// What the shell must do, or know.
+#[derive(Debug)]
+pub enum Event {
+    /// Send what `take_output` has, then let the TLS handshake begin, then call `handle_tls`.
+    ///
+    /// The certificate is chosen by the machine's `domain` (RFC 6120 §5.4.3.1). Plaintext that
+    /// came behind `<starttls/>` is already thrown away.
+    StartTls,
+    /// The machine needs the outside; it reads nothing more until `handle_answer`.
+    Ask(Ask),
+    /// A stanza of the bound session: well-formed, addresses valid, `from` and language stamped.
+    Stanza(Stanza),
+    /// The client closed its stream. What is still owed may be sent, then `close` is due.
+    PeerClosed,
+    /// The stream is over: write what `take_output` has, then close the connection.
+    Ended {
+        /// Why, if not for an ordinary close.
+        fault: Option<Fault>,
+        /// Whether the peer ended it first.
+        by_peer: bool,
+    },
+    /// An attempt to sign in failed; the client has been told.
+    AuthFailed {
+        /// The name it tried, as far as it got.
+        username: Option<String>,
+        /// The mechanism it tried, if it was one of ours.
+        mechanism: Option<Mechanism>,
+        /// What the client has been told.
+        condition: Condition,
+    },
+    /// The client has signed in; it will now bind a resource.
+    AuthOk {
+        /// Who it is.
+        account: BareJid,
+        /// How it proved that.
+        mechanism: Mechanism,
+    },
+}
+
+/// A question of the machine. Each is answered exactly once, by the [`Answer`] named with it.
+#[derive(Debug)]
+pub enum Ask {
+    /// What is offered at this domain? [`Answer::Host`].
+    Host(String),
+    /// The SCRAM keys of this user, or made-up ones where there is no such user.
+    /// [`Answer::Keys`] or [`Answer::Refused`].
+    Keys {
+        /// The localpart, prepared by RFC 7622 if that is possible at all.
+        username: String,
+        /// For this hash.
+        hash: Hash,
+    },
+    /// Is this the user's password? [`Answer::Accepted`] or [`Answer::Refused`].
+    Password {
+        /// The localpart, prepared by RFC 7622 if that is possible at all.
+        username: String,
+        /// As the client sent it.
+        password: Zeroizing<String>,
+    },
+    /// Whom does the client's certificate name? [`Answer::Accepted`] or [`Answer::Refused`].
+    External {
+        /// The bare address that the client wants to act as.
+        authzid: Option<String>,
+    },
+    /// A name for an anonymous user. [`Answer::Accepted`] or [`Answer::Refused`].
+    Anonymous,
+    /// Bind a resource. [`Answer::Bound`] or [`Answer::BindRefused`].
+    Bind {
+        /// Who has signed in.
+        account: BareJid,
+        /// The prepared resource that the client wishes; none leaves the choice to the server.
+        resource: Option<String>,
+    },
+    /// A registration IQ before sign-in (XEP-0077), from nobody. [`Answer::Reply`].
+    StreamIq(Stanza),
+}
+
+/// What the shell found out. An answer to something that was not asked, or is no longer, is
+/// ignored.
+#[derive(Debug)]
+pub enum Answer {
+    /// What is offered at the domain, or why the stream ends.
+    Host(Result<Arc<HostOffer>, Fault>),
+    /// The keys asked for.
+    Keys {
+        /// The user's, or made-up ones.
+        keys: ScramKeys,
+        /// Whether there is such a user; if not, the exchange runs on and fails at its end.
+        exists: bool,
+    },
+    /// The credentials are good for this user (a localpart).
+    Accepted(String),
+    /// The credentials are not good, and this is what the client is told.
+    Refused(Condition),
+    /// The resource is bound.
+    Bound(FullJid),
+    /// The resource is not bound; the client may try again.
+    BindRefused(StanzaError),
+    /// The answer to a registration IQ.
+    Reply(Stanza),
+}

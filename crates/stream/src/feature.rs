@@ -1,0 +1,199 @@
+//! Stream features (RFC 6120 §4.3.2), as data.
+//!
+//! A feature names what must hold before it is offered and what forbids it. The list in this file
+//! is the only place where features are registered; which state comes next follows from the same
+//! bits.
+
+use stentor_sasl::{Bindings, Mechanism};
+use stentor_xml::Writer;
+
+use crate::c2s::HostOffer;
+use crate::xep0478_limits::StreamLimits;
+use crate::{ns, xep0440_bindings};
+
+/// A set of facts about a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bits(u16);
+
+impl Bits {
+    /// No fact at all.
+    pub const NONE: Self = Self(0);
+    /// The connection is encrypted.
+    pub const TLS: Self = Self(1);
+    /// It is encrypted, or the host does not insist on it.
+    pub const SEALED: Self = Self(1 << 1);
+    /// The client has signed in.
+    pub const AUTHENTICATED: Self = Self(1 << 2);
+    /// There is channel binding data.
+    pub const BINDINGS: Self = Self(1 << 3);
+    /// There is a mechanism to offer.
+    pub const MECHANISMS: Self = Self(1 << 4);
+    /// The host lets strangers register.
+    pub const REGISTRATION: Self = Self(1 << 5);
+    /// The host has versions of rosters.
+    pub const ROSTER_VERSIONS: Self = Self(1 << 6);
+    /// The host lets users approve subscriptions before they are asked.
+    pub const PRE_APPROVAL: Self = Self(1 << 7);
+    /// The server has a certificate for the host.
+    pub const CERTIFICATE: Self = Self(1 << 8);
+
+    /// The facts of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These facts, if `holds`.
+    #[must_use]
+    pub const fn when(self, holds: bool) -> Self {
+        if holds { self } else { Self::NONE }
+    }
+
+    /// Whether all facts of `other` are among these.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any fact of `other` is among these.
+    #[must_use]
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// A feature that code outside this crate answers for, such as entity capabilities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtraFeature {
+    /// What must hold before it is offered.
+    pub necessary: Bits,
+    /// What forbids it.
+    pub prohibited: Bits,
+    /// The whole element, with its namespace declared.
+    pub xml: Box<str>,
+}
+
+/// What a feature may look at when it is written.
+pub(crate) struct Offering<'a> {
+    pub(crate) bits: Bits,
+    pub(crate) host: &'a HostOffer,
+    pub(crate) bindings: &'a Bindings,
+    pub(crate) mechanisms: &'a [Mechanism],
+    pub(crate) limits: StreamLimits,
+}
+
+impl Offering<'_> {
+    /// Writes the features that this stage of the stream offers, without the element round them.
+    pub(crate) fn write(&self, w: &mut Writer) {
+        for feature in ALL {
+            if self.may_offer(feature.necessary, feature.prohibited) {
+                (feature.write)(w, self);
+            }
+        }
+        for extra in &self.host.features {
+            if self.may_offer(extra.necessary, extra.prohibited) {
+                w.raw(extra.xml.as_bytes());
+            }
+        }
+    }
+
+    const fn may_offer(&self, necessary: Bits, prohibited: Bits) -> bool {
+        self.bits.has(necessary) && !self.bits.has_any(prohibited)
+    }
+}
+
+/// The mechanisms that may be used on a stream with these facts, in the host's order.
+pub(crate) fn usable_mechanisms(
+    host: &HostOffer,
+    bits: Bits,
+    has_client_cert: bool,
+) -> Vec<Mechanism> {
+    let is_usable = |mechanism: &Mechanism| match mechanism {
+        // RFC 6120 §13.8.3: never a password in the clear.
+        Mechanism::Plain => bits.has(Bits::TLS),
+        Mechanism::External => has_client_cert && bits.has(Bits::TLS),
+        m if m.is_plus() => bits.has(Bits::BINDINGS),
+        _ => true,
+    };
+    host.mechanisms.iter().copied().filter(is_usable).collect()
+}
+
+struct Feature {
+    necessary: Bits,
+    prohibited: Bits,
+    write: fn(&mut Writer, &Offering<'_>),
+}
+
+/// Every feature of ours. The order has no meaning for a client (§4.3.2).
+const ALL: &[Feature] = &[
+    Feature {
+        necessary: Bits::CERTIFICATE,
+        prohibited: Bits::TLS.and(Bits::AUTHENTICATED),
+        write: |w, offering| {
+            w.open("starttls", ns::TLS);
+            if offering.host.tls_required {
+                w.leaf("required", ns::TLS);
+            }
+            w.close();
+        },
+    },
+    Feature {
+        necessary: Bits::SEALED.and(Bits::BINDINGS).and(Bits::MECHANISMS),
+        prohibited: Bits::AUTHENTICATED,
+        write: |w, offering| xep0440_bindings::write(w, offering.bindings),
+    },
+    Feature {
+        necessary: Bits::SEALED.and(Bits::MECHANISMS),
+        prohibited: Bits::AUTHENTICATED,
+        write: |w, offering| {
+            w.open("mechanisms", ns::SASL);
+            for mechanism in offering.mechanisms {
+                w.text_element("mechanism", ns::SASL, mechanism.name());
+            }
+            w.close();
+        },
+    },
+    Feature {
+        necessary: Bits::SEALED.and(Bits::REGISTRATION),
+        prohibited: Bits::AUTHENTICATED,
+        write: |w, _| {
+            w.leaf("register", ns::REGISTER_FEATURE);
+        },
+    },
+    Feature {
+        necessary: Bits::AUTHENTICATED,
+        prohibited: Bits::NONE,
+        write: |w, _| {
+            w.leaf("bind", ns::BIND);
+        },
+    },
+    Feature {
+        necessary: Bits::AUTHENTICATED,
+        prohibited: Bits::NONE,
+        write: |w, _| {
+            // RFC 6121 Appendix E: clients of RFC 3921 look for it; `optional` lets others skip it.
+            w.open("session", ns::SESSION);
+            w.leaf("optional", ns::SESSION);
+            w.close();
+        },
+    },
+    Feature {
+        necessary: Bits::AUTHENTICATED.and(Bits::ROSTER_VERSIONS),
+        prohibited: Bits::NONE,
+        write: |w, _| {
+            w.leaf("ver", ns::ROSTER_VERSIONS);
+        },
+    },
+    Feature {
+        necessary: Bits::AUTHENTICATED.and(Bits::PRE_APPROVAL),
+        prohibited: Bits::NONE,
+        write: |w, _| {
+            w.leaf("sub", ns::PRE_APPROVAL);
+        },
+    },
+    Feature {
+        necessary: Bits::AUTHENTICATED,
+        prohibited: Bits::NONE,
+        write: |w, offering| offering.limits.write(w),
+    },
+];

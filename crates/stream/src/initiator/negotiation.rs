@@ -1,0 +1,352 @@
+//! From the first header to a bound session (RFC 6120 §4.3), seen from the client.
+
+use std::mem;
+
+use stentor_jid::{BareJid, FullJid, Jid};
+use stentor_sasl::client::{self, Exchange};
+use stentor_sasl::{Bindings, Condition, Mechanism};
+use stentor_stanza::{Head, IqType, Kind, Stanza};
+use stentor_xml::{ElementRef, Frame, Header, Writer, ns as xml_ns};
+
+use super::{Credentials, Event, TlsPolicy, Wire};
+use crate::Millis;
+use crate::fault::{Fault, Misbehaviour};
+use crate::framing::{OurHeader, tcp};
+use crate::opening::{SUPPORTED_VERSION, judge};
+use crate::xep0478_limits::StreamLimits;
+use crate::{ns, sasl_text, xep0440_bindings};
+
+/// What negotiation has learnt so far; dropped when the session is there.
+pub(super) struct Negotiation {
+    state: State,
+    /// The handshake's binding data, once there was one.
+    tls: Option<Bindings>,
+    is_authenticated: bool,
+    /// What the server offers.
+    offered: Vec<Mechanism>,
+    /// Our binding data of the types that the server can check.
+    bindings: Bindings,
+    /// Mechanisms that the server refused as such.
+    refused: Vec<Mechanism>,
+    nonce: String,
+    attempts: u32,
+    /// Whether an RFC 3921 server insists on the session step.
+    needs_session: bool,
+    /// When the session must be there.
+    pub(super) done_by: Millis,
+}
+
+/// What we wait for.
+enum State {
+    Header,
+    Features,
+    Proceed,
+    Handshake,
+    Sasl(Mechanism, Exchange),
+    Bound,
+    Session(FullJid),
+}
+
+/// What follows from one input.
+pub(super) enum Next {
+    Stay,
+    Ready(FullJid),
+}
+
+impl Negotiation {
+    pub(super) fn begin(tls: Option<Bindings>, nonce: String, wire: &mut Wire) -> Self {
+        let negotiation = Self {
+            state: State::Header,
+            tls,
+            is_authenticated: false,
+            offered: Vec::new(),
+            bindings: Bindings::default(),
+            refused: Vec::new(),
+            nonce,
+            attempts: 0,
+            needs_session: false,
+            done_by: wire.now.plus(wire.settings.sign_in_wait_ms),
+        };
+        negotiation.write_header(wire);
+        negotiation
+    }
+
+    pub(super) const fn is_shaking_hands(&self) -> bool {
+        matches!(self.state, State::Handshake)
+    }
+
+    pub(super) fn handle_tls(&mut self, bindings: Bindings, wire: &mut Wire) {
+        if self.is_shaking_hands() {
+            self.tls = Some(bindings);
+            self.restart(wire);
+        }
+    }
+
+    pub(super) fn handle_header(&mut self, header: &Header) -> Result<Next, Fault> {
+        judge(header, xml_ns::CLIENT).map_err(Fault::Peer)?;
+        self.state = State::Features;
+        Ok(Next::Stay)
+    }
+
+    pub(super) fn handle_frame(&mut self, frame: Frame, wire: &mut Wire) -> Result<Next, Fault> {
+        let root = frame.root();
+        match mem::replace(&mut self.state, State::Header) {
+            State::Features if root.is(xml_ns::STREAM, "features") => {
+                self.choose_feature(root, wire)
+            }
+            State::Proceed if root.is(ns::TLS, "proceed") => {
+                self.state = State::Handshake;
+                wire.events.push_back(Event::StartTls);
+                Ok(Next::Stay)
+            }
+            State::Proceed if root.is(ns::TLS, "failure") => Err(Fault::Peer(Misbehaviour::NoTls)),
+            State::Sasl(mechanism, exchange) if root.ns() == ns::SASL => {
+                self.handle_sasl(mechanism, exchange, root, wire)
+            }
+            State::Bound => self.handle_bound(frame, wire),
+            State::Session(jid) => {
+                // Whatever it answers: the step changes nothing (RFC 6121 Appendix E).
+                if is_answer(root, SESSION_ID) {
+                    return Ok(Next::Ready(jid));
+                }
+                self.state = State::Session(jid);
+                Ok(Next::Stay)
+            }
+            _ => Err(Fault::Peer(Misbehaviour::OutOfTurn)),
+        }
+    }
+
+    fn write_header(&self, wire: &mut Wire) {
+        // §4.7.1: who we are is said only under encryption.
+        let from = match &wire.settings.credentials {
+            Credentials::Password { username, .. } if self.tls.is_some() => {
+                BareJid::from_parts(Some(username), &wire.settings.domain).ok()
+            }
+            _ => None,
+        };
+        let header = OurHeader {
+            content_ns: xml_ns::CLIENT,
+            from: from.as_ref().map(BareJid::as_str),
+            to: Some(&wire.settings.domain),
+            id: None,
+            version: Some(SUPPORTED_VERSION),
+            lang: &wire.settings.lang,
+        };
+        tcp::write_header(&mut wire.out, &header);
+    }
+
+    fn restart(&mut self, wire: &mut Wire) {
+        wire.scanner.restart();
+        self.write_header(wire);
+        self.state = State::Header;
+    }
+
+    fn choose_feature(&mut self, features: ElementRef<'_>, wire: &mut Wire) -> Result<Next, Fault> {
+        if let Some(limits) = features.children().find_map(StreamLimits::read) {
+            wire.peer_limits = limits;
+        }
+        if self.tls.is_none() && wire.settings.tls != TlsPolicy::Never {
+            if features.child(ns::TLS, "starttls").is_some() {
+                write(wire, |w| {
+                    w.leaf("starttls", ns::TLS);
+                });
+                self.state = State::Proceed;
+                return Ok(Next::Stay);
+            }
+            if wire.settings.tls == TlsPolicy::Required {
+                return Err(Fault::Peer(Misbehaviour::NoTls));
+            }
+        }
+        if !self.is_authenticated {
+            self.offered = offered_mechanisms(features);
+            self.bindings = usable_bindings(features, self.tls.as_ref());
+            return self.try_mechanism(wire);
+        }
+        if features.child(ns::BIND, "bind").is_none() {
+            return Err(Fault::Peer(Misbehaviour::BindRefused));
+        }
+        self.needs_session = features
+            .child(ns::SESSION, "session")
+            .is_some_and(|session| session.child(ns::SESSION, "optional").is_none());
+        let resource = wire.settings.resource.clone();
+        request(wire, BIND_ID, |w| {
+            w.open("bind", ns::BIND);
+            if let Some(resource) = resource {
+                w.text_element("resource", ns::BIND, &resource);
+            }
+            w.close();
+        });
+        self.state = State::Bound;
+        Ok(Next::Stay)
+    }
+
+    /// Begins an attempt with the strongest mechanism that is left.
+    fn try_mechanism(&mut self, wire: &mut Wire) -> Result<Next, Fault> {
+        let usable: Vec<Mechanism> = self
+            .offered
+            .iter()
+            .copied()
+            .filter(|m| wire.settings.mechanisms.contains(m) && !self.refused.contains(m))
+            .filter(|m| fits(*m, &wire.settings.credentials, self.tls.is_some()))
+            .collect();
+        let Some(mechanism) = client::choose(&usable, &self.bindings) else {
+            return Err(Fault::Peer(Misbehaviour::NoMechanism));
+        };
+        self.attempts += 1;
+        let nonce = format!("{}{}", self.nonce, self.attempts);
+        let mut exchange = exchange(mechanism, wire, &self.bindings, &nonce);
+        let first = exchange.first();
+        write(wire, |w| {
+            w.open("auth", ns::SASL).attr("mechanism", mechanism.name());
+            sasl_text::write_data(w, first.as_deref(), true);
+            w.close();
+        });
+        self.state = State::Sasl(mechanism, exchange);
+        Ok(Next::Stay)
+    }
+
+    fn handle_sasl(
+        &mut self,
+        mechanism: Mechanism,
+        mut exchange: Exchange,
+        element: ElementRef<'_>,
+        wire: &mut Wire,
+    ) -> Result<Next, Fault> {
+        let unproven = Fault::Peer(Misbehaviour::ServerUnproven);
+        match element.name() {
+            "challenge" => {
+                let challenge = sasl_text::read(element).map_err(|_| unproven.clone())?;
+                let response =
+                    exchange.step(&challenge.unwrap_or_default()).map_err(|_| unproven)?;
+                write(wire, |w| sasl_text::write(w, "response", Some(&response), false));
+                self.state = State::Sasl(mechanism, exchange);
+                Ok(Next::Stay)
+            }
+            "success" => {
+                let data = sasl_text::read(element).map_err(|_| unproven.clone())?;
+                exchange.finish(data.as_deref()).map_err(|_| unproven)?;
+                self.is_authenticated = true;
+                self.restart(wire);
+                Ok(Next::Stay)
+            }
+            "failure" => self.handle_failure(mechanism, element, wire),
+            _ => Err(Fault::Peer(Misbehaviour::OutOfTurn)),
+        }
+    }
+
+    /// §6.4.5: another mechanism if this one was the trouble, else the end.
+    fn handle_failure(
+        &mut self,
+        mechanism: Mechanism,
+        failure: ElementRef<'_>,
+        wire: &mut Wire,
+    ) -> Result<Next, Fault> {
+        let condition = failure
+            .children()
+            .find_map(|child| Condition::from_name(child.name()))
+            .unwrap_or(Condition::NotAuthorized);
+        wire.events.push_back(Event::AuthFailed { mechanism, condition });
+        let is_about_mechanism = matches!(
+            condition,
+            Condition::InvalidMechanism
+                | Condition::MechanismTooWeak
+                | Condition::EncryptionRequired
+                | Condition::MalformedRequest
+        );
+        if !is_about_mechanism {
+            return Err(Fault::Peer(Misbehaviour::SignInRefused));
+        }
+        self.refused.push(mechanism);
+        self.try_mechanism(wire)
+    }
+
+    fn handle_bound(&mut self, frame: Frame, wire: &mut Wire) -> Result<Next, Fault> {
+        if !is_answer(frame.root(), BIND_ID) {
+            self.state = State::Bound;
+            return Ok(Next::Stay);
+        }
+        let jid = frame
+            .root()
+            .child(ns::BIND, "bind")
+            .and_then(|bind| bind.child(ns::BIND, "jid"))
+            .and_then(|jid| Jid::new(jid.text().trim()).ok()?.as_full());
+        let Some(jid) = jid else {
+            let error = Stanza::from_frame(frame).ok().and_then(|stanza| stanza.error());
+            wire.events.push_back(Event::BindFailed(error));
+            return Err(Fault::Peer(Misbehaviour::BindRefused));
+        };
+        if !self.needs_session {
+            return Ok(Next::Ready(jid));
+        }
+        request(wire, SESSION_ID, |w| {
+            w.leaf("session", ns::SESSION);
+        });
+        self.state = State::Session(jid);
+        Ok(Next::Stay)
+    }
+}
+
+fn offered_mechanisms(features: ElementRef<'_>) -> Vec<Mechanism> {
+    let Some(list) = features.child(ns::SASL, "mechanisms") else { return Vec::new() };
+    list.children()
+        .filter(|m| m.is(ns::SASL, "mechanism"))
+        .filter_map(|m| Mechanism::from_name(m.text().trim()))
+        .collect()
+}
+
+/// Our binding data of the types that the server can check, where it names them (XEP-0440).
+fn usable_bindings(features: ElementRef<'_>, tls: Option<&Bindings>) -> Bindings {
+    let mut bindings = tls.cloned().unwrap_or_default();
+    if let Some(types) = features.children().find_map(xep0440_bindings::read) {
+        if !types.iter().any(|t| t == "tls-exporter") {
+            bindings.exporter = None;
+        }
+        if !types.iter().any(|t| t == "tls-server-end-point") {
+            bindings.server_end_point = None;
+        }
+    }
+    bindings
+}
+
+/// Whether a mechanism takes these credentials on this connection.
+fn fits(mechanism: Mechanism, credentials: &Credentials, is_encrypted: bool) -> bool {
+    match credentials {
+        Credentials::Certificate { .. } => mechanism == Mechanism::External && is_encrypted,
+        Credentials::Anonymous => mechanism == Mechanism::Anonymous,
+        Credentials::Password { .. } => match mechanism {
+            Mechanism::External | Mechanism::Anonymous => false,
+            Mechanism::Plain => is_encrypted,
+            _ => true,
+        },
+    }
+}
+
+fn exchange(mechanism: Mechanism, wire: &Wire, bindings: &Bindings, nonce: &str) -> Exchange {
+    match &wire.settings.credentials {
+        Credentials::Password { username, password } => {
+            Exchange::new(mechanism, username, password, None, bindings, nonce)
+        }
+        Credentials::Certificate { authzid } => {
+            Exchange::new(mechanism, "", "", authzid.as_deref(), bindings, nonce)
+        }
+        Credentials::Anonymous => Exchange::new(mechanism, "", "", None, bindings, nonce),
+    }
+}
+
+fn is_answer(root: ElementRef<'_>, id: &str) -> bool {
+    root.is(xml_ns::CLIENT, "iq") && root.attr("id").as_deref() == Some(id)
+}
+
+fn request(wire: &mut Wire, id: &str, f: impl FnOnce(&mut Writer)) {
+    let head = Head::new(Kind::Iq(IqType::Set)).id(id);
+    Stanza::build(head, f).write(&mut wire.out);
+}
+
+fn write(wire: &mut Wire, f: impl FnOnce(&mut Writer)) {
+    let mut w = Writer::over(mem::take(&mut wire.out));
+    f(&mut w);
+    wire.out = w.into_bytes();
+}
+
+const BIND_ID: &str = "bind";
+const SESSION_ID: &str = "session";

@@ -1,0 +1,48 @@
+//! Every maximum of a stream machine, with its default where an operator may change it.
+
+/// Default for the largest first-level element after sign-in, in bytes.
+///
+/// RFC 6120 §13.12 demands at least 10,000.
+pub const FRAME_BYTES_MAX: usize = 262_144;
+
+/// Default for the largest first-level element before sign-in, in bytes.
+///
+/// Enough for a registration form (XEP-0077) and for any SASL message.
+pub const FRAME_BYTES_BEFORE_AUTH_MAX: usize = 16_384;
+
+/// Default for how often a client may try again after a failed sign-in (RFC 6120 §6.4.5: 2 to 5).
+pub const AUTH_RETRIES_MAX: u8 = 3;
+
+/// Default for how often a client may try again after a refused resource (RFC 6120 §7.7.3: 5 to
+/// 10).
+pub const BIND_RETRIES_MAX: u8 = 5;
+
+/// How many registration IQs one stream may send before sign-in (XEP-0077).
+pub const STREAM_IQS_MAX: u8 = 10;
+
+/// How many bytes of its own a machine gathers before it reads no further input.
+///
+/// A peer that sends many refused stanzas and reads none of the answers stops here.
+pub const OUTPUT_BYTES_MAX: usize = 16_384;
+
+/// The longest `xml:lang` that is remembered, in bytes (RFC 5646 needs 35 for registered tags).
+pub const LANG_BYTES_MAX: usize = 64;
+
+/// Default wait for the first stream header, in milliseconds.
+pub const HEADER_WAIT_MS: u64 = 30_000;
+
+/// Default wait for a bound session since the connection came in, in milliseconds.
+pub const SIGN_IN_WAIT_MS: u64 = 60_000;
+
+/// Default wait for the peer's closing tag after ours, in milliseconds (RFC 6120 §4.4).
+pub const CLOSE_WAIT_MS: u64 = 1_500;
+
+/// Default silence after which a client is asked whether it is there, in milliseconds.
+pub const IDLE_MS: u64 = 300_000;
+
+/// Default wait for any sign of life after a client was asked, in milliseconds.
+pub const ANSWER_WAIT_MS: u64 = 30_000;
+
+/// Default for the largest first-level element that a connecting stream takes from its server, in
+/// bytes: archives and avatars come in one piece.
+pub const SERVER_FRAME_BYTES_MAX: usize = 4_194_304;
