@@ -189,10 +189,10 @@ class RawStream:
         self.received += data
         try:
             self.parser.feed(data)
+            self._collect()
         except ParseError as error:
             tail = bytes(self.received[-300:])
             raise AssertionError(f"the server sent XML that expat refuses: {error}: {tail}") from None
-        self._collect()
 
     def _collect(self) -> None:
         for event, element in self.parser.read_events():
