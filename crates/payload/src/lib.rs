@@ -1,1 +1,42 @@
-//! Typed elements of RFC 6121 and the XEPs, one file each.
+//! Typed elements of RFC 6121 and the XEPs, one file each: how they are read and written, and
+//! nothing of what is done with them.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod xep0082_time;
+pub mod xep0203_delay;
+
+use stentor_stanza::StanzaError;
+use stentor_xml::{ElementRef, Writer};
+
+/// An element that can be read from a request.
+pub trait Decode: Sized + Send {
+    /// The element's namespace.
+    const NS: &'static str;
+    /// The element's local name.
+    const NAME: &'static str;
+
+    /// Reads the element, whose name the caller has checked.
+    ///
+    /// # Errors
+    /// What the requester gets: `bad-request` unless the specification names something else.
+    fn decode(element: ElementRef<'_>) -> Result<Self, StanzaError>;
+}
+
+/// The payload of an answer.
+pub trait Encode: Send {
+    /// Writes the element; nothing for an empty answer.
+    fn encode(&self, w: &mut Writer);
+}
+
+impl Encode for () {
+    fn encode(&self, _: &mut Writer) {}
+}
+
+impl<T: Encode> Encode for Option<T> {
+    fn encode(&self, w: &mut Writer) {
+        if let Some(some) = self {
+            some.encode(w);
+        }
+    }
+}

@@ -53,13 +53,7 @@ impl Head {
     /// The head of an answer: addresses exchanged, the same id.
     #[must_use]
     pub fn answer(&self, kind: Kind) -> Self {
-        Self {
-            kind,
-            to: self.from.clone(),
-            from: self.to.clone(),
-            id: self.id.clone(),
-            lang: None,
-        }
+        Self { kind, to: self.from.clone(), from: self.to.clone(), id: self.id.clone(), lang: None }
     }
 
     /// Writes the start tag without its closing `>` or `/>`.
@@ -228,10 +222,7 @@ impl PresenceType {
     /// Whether it asks for or answers about a subscription (RFC 6121 §3).
     #[must_use]
     pub const fn is_subscription(self) -> bool {
-        matches!(
-            self,
-            Self::Subscribe | Self::Subscribed | Self::Unsubscribe | Self::Unsubscribed
-        )
+        matches!(self, Self::Subscribe | Self::Subscribed | Self::Unsubscribe | Self::Unsubscribed)
     }
 }
 

@@ -99,7 +99,7 @@ impl Stanza {
         Children {
             own: self.body.root().children(),
             edits: self.edits.as_deref(),
-            added: self.edits.as_deref().map_or(&[], |e| &e.added[..]).iter(),
+            added: self.edits.as_deref().map_or([].as_slice(), |e| e.added.as_slice()).iter(),
         }
     }
 
@@ -158,7 +158,7 @@ impl Stanza {
     /// Writes the stanza for a stream whose default namespace is a content namespace.
     pub fn write(&self, out: &mut Vec<u8>) {
         self.head.write_open(out);
-        let inner = self.body.inner_range();
+        let inner = self.body.root().inner_range();
         let edits = self.edits.as_deref().filter(|e| !e.is_empty());
         if inner.is_empty() && edits.is_none_or(|e| e.added.is_empty()) {
             out.extend_from_slice(b"/>");
@@ -268,9 +268,12 @@ fn read_head(frame: &Frame) -> Result<Head, BadStanza> {
     let (kind, kind_known) = match root.name() {
         "message" => (Kind::Message(MessageType::read(kind_attr)), true),
         "presence" => PresenceType::read(kind_attr)
-            .map_or((Kind::Presence(PresenceType::Available), false), |t| (Kind::Presence(t), true)),
-        "iq" => IqType::read(kind_attr)
-            .map_or((Kind::Iq(IqType::Get), false), |t| (Kind::Iq(t), true)),
+            .map_or((Kind::Presence(PresenceType::Available), false), |t| {
+                (Kind::Presence(t), true)
+            }),
+        "iq" => {
+            IqType::read(kind_attr).map_or((Kind::Iq(IqType::Get), false), |t| (Kind::Iq(t), true))
+        }
         _ => return Err(BadStanza::NotAStanza),
     };
     let mut head = Head::new(kind);
