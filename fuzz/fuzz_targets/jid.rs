@@ -1,5 +1,7 @@
 //! Addresses: preparation never panics, is idempotent, and agrees with itself on whole and parts.
 
+#![cfg_attr(fuzzing, no_main)]
+
 use stentor_jid::limits::PART_BYTES_MAX;
 use stentor_jid::{Jid, domain_to_ascii, prep_domain, prep_local, prep_resource, xep0106_escaping};
 

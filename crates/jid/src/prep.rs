@@ -1,7 +1,9 @@
 //! Preparation and enforcement of the three parts (RFC 7622 §3.2 to §3.4).
 //!
-//! The PRECIS profiles apply their rules in the order of RFC 8264 §7, the string class last, as
-//! RFC 7622 §4 encourages: what can be mapped to an allowed string is accepted.
+//! The PRECIS profiles apply their rules in the order of RFC 8264 §7, where the string class comes
+//! last, and not in that of RFC 8265 §3.3.2, where it comes before case mapping and normalization:
+//! RFC 7622 §4 encourages to accept what can be mapped to an allowed string. So the angstrom sign
+//! becomes `å`, and conjoining Jamo become a syllable.
 
 pub(crate) mod ascii;
 mod bidi;
