@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     const DENY: &str = "allow = [\n    \"MIT\", # ours\n    \"ISC\", # fine\n]\nexceptions = [\n    \
-        { allow = [\"MPL-2.0\"], crate = \"rxml\", reason = \"tests\" },\n]\ndeny = [\n    \
+        { allow = [\"MPL-2.0\"], crate = \"rxml\" }, # tests\n]\ndeny = [\n    \
         { crate = \"ring\", reason = \"second library\" },\n    \
         { crate = \"hyper:<1\", reason = \"old\" },\n]\n";
 

@@ -61,6 +61,8 @@ const RULES: &[Rule] = &[
             "crates/transport/",
             "crates/client/",
             "crates/engine/src/service.rs",
+            // Key derivation: awaited where it starts, so many at a time.
+            "crates/engine/src/credentials.rs",
             "crates/store/src/writer.rs",
             "crates/store-sqlite/",
             "crates/store-postgres/",
