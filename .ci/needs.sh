@@ -55,11 +55,14 @@ needs_rust_parts() {
   fi
 }
 
-# SQLite and the crypto library are C; without a compiler cargo's own message is far from the cause.
+# SQLite and the crypto library are C; without a compiler, or without the C library's headers,
+# cargo's own message is far from the cause.
 needs_cc() {
-  if ! command -v "${CC:-cc}" >/dev/null; then
+  local program='#include <stdlib.h>
+int main(void) { return EXIT_SUCCESS; }'
+  if ! "${CC:-cc}" -x c -o /dev/null - <<<"$program" >/dev/null 2>&1; then
     {
-      echo "A C compiler is missing (SQLite and the crypto library are built from source):"
+      echo "A working C compiler is missing (SQLite and the crypto library are built from source):"
       echo "    $(install_line 'gcc libc6-dev' 'gcc glibc-devel' 'gcc musl-dev' 'gcc')"
     } >&2
     exit 2

@@ -1,10 +1,10 @@
 //! What every target shares: the fuzzer's entry, replay of single inputs, and the test over seeds.
 //!
 //! A target is `fuzz_targets/NAME.rs` with `#![cfg_attr(fuzzing, no_main)]`, a
-//! `fn check(data: &[u8])` that panics on a finding, then
-//! `stentor_fuzz::target!(check);`, a `[[bin]]` entry in `Cargo.toml`, and inputs worth keeping in
-//! `seeds/NAME/`. `fuzz/run` looks for findings; `cargo test` replays the seeds;
-//! `cargo run --bin NAME -- FILE…` replays single inputs under a debugger.
+//! `fn check(data: &[u8])` that panics on a finding, and `stentor_fuzz::target!(check);`. It has a
+//! `[[bin]]` entry in `Cargo.toml` and inputs worth keeping in `seeds/NAME/`. `fuzz/run` looks for
+//! findings; `cargo test` replays the seeds; `cargo run --bin NAME -- FILE…` replays single inputs
+//! under a debugger.
 
 use std::fs;
 use std::path::{Path, PathBuf};

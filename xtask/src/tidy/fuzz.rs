@@ -32,8 +32,10 @@ fn check_with(tree: &Tree, wanted: &[(&str, &str)]) -> Vec<Finding> {
         if !manifest.contains(&format!("name = \"{name}\"")) {
             findings.push(Finding::whole(&source.path, "has no `[[bin]]` in fuzz/Cargo.toml"));
         }
-        if !source.text.contains("stentor_fuzz::target!(") {
-            findings.push(Finding::whole(&source.path, "lacks `stentor_fuzz::target!(check);`"));
+        for line in ["stentor_fuzz::target!(", "#![cfg_attr(fuzzing, no_main)]"] {
+            if !source.text.contains(line) {
+                findings.push(Finding::whole(&source.path, format!("lacks `{line}`")));
+            }
         }
     }
     if manifest.contains("test = false") {
@@ -47,7 +49,7 @@ mod tests {
     use super::*;
 
     const MANIFEST: &str = "[[bin]]\nname = \"jid\"\npath = \"fuzz_targets/jid.rs\"\n";
-    const TARGET: &str = "stentor_fuzz::target!(check);";
+    const TARGET: &str = "#![cfg_attr(fuzzing, no_main)]\nstentor_fuzz::target!(check);";
 
     fn count(manifest: &str, path: &str, target: &str) -> usize {
         let tree = Tree::of([("fuzz/Cargo.toml", manifest), (path, target)]);
@@ -64,7 +66,7 @@ mod tests {
     fn wants_targets_wired_and_tested() {
         let path = "fuzz/fuzz_targets/jid.rs";
         assert_eq!(count("", path, TARGET), 1);
-        assert_eq!(count(MANIFEST, path, "fn main() {}"), 1);
+        assert_eq!(count(MANIFEST, path, "fn main() {}"), 2);
         assert_eq!(count(&format!("{MANIFEST}test = false\n"), path, TARGET), 1);
     }
 }
