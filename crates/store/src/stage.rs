@@ -122,6 +122,13 @@ pub enum Write {
         /// As in [`Write::PutRoster`].
         version: u64,
     },
+    /// Forgets removals up to a version: clients with an older one get the whole roster.
+    ForgetRosterBefore {
+        /// Whose roster.
+        owner: BareJid,
+        /// The oldest version that can still be brought up to date.
+        version: u64,
+    },
     /// Keeps an inbound subscription request, or replaces the stanza of an earlier one.
     PutRequest {
         /// Who is asked.
@@ -219,6 +226,7 @@ impl Write {
             | Self::DeleteAccount { owner }
             | Self::PutRoster { owner, .. }
             | Self::RemoveRoster { owner, .. }
+            | Self::ForgetRosterBefore { owner, .. }
             | Self::PutRequest { owner, .. }
             | Self::RemoveRequest { owner, .. }
             | Self::StoreOffline { owner, .. }
@@ -253,6 +261,7 @@ impl Write {
             Self::SetSuspended { .. }
             | Self::DeleteAccount { .. }
             | Self::RemoveRoster { .. }
+            | Self::ForgetRosterBefore { .. }
             | Self::RemoveRequest { .. }
             | Self::DropOffline { .. }
             | Self::PutAsideOffline { .. }

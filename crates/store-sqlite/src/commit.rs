@@ -1,0 +1,121 @@
+//! Batches into transactions.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, TransactionBehavior};
+use stentor_store::{Backend, Stage, StoreError};
+
+use crate::apply::apply;
+use crate::checkpoint::{Checkpointer, truncate_log};
+use crate::error::store_error;
+use crate::limits::CHECKPOINT_PAGES;
+
+/// The writing end of a database.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    connection: Arc<Mutex<Connection>>,
+    checkpointer: Option<Checkpointer>,
+    /// An estimate of the pages written since the last checkpoint was asked for.
+    pages: u64,
+}
+
+impl Committer {
+    /// There is nothing to checkpoint in a database in memory.
+    pub(crate) fn new(
+        connection: Arc<Mutex<Connection>>,
+        checkpointer: Option<Checkpointer>,
+    ) -> Self {
+        Self { connection, checkpointer, pages: 0 }
+    }
+
+    fn count_pages(&mut self, stages: &[Stage]) {
+        let written: usize = stages
+            .iter()
+            .map(|stage| PAGES_PER_WRITE * stage.len() + stage.bytes_len() / 4096)
+            .sum();
+        self.pages += written as u64;
+        if self.pages >= CHECKPOINT_PAGES {
+            self.pages = 0;
+            self.checkpointer.iter().for_each(Checkpointer::ask);
+        }
+    }
+}
+
+impl Backend for Committer {
+    fn commit(&mut self, stages: &[Stage]) -> Vec<Result<(), StoreError>> {
+        self.count_pages(stages);
+        let mut connection = self.connection.lock();
+        match together(&mut connection, stages) {
+            Ok(()) => vec![Ok(()); stages.len()],
+            Err(error) if stages.len() == 1 => vec![Err(error)],
+            Err(error) if error.is_of_the_stage() => apart(&mut connection, stages)
+                .unwrap_or_else(|_| one_by_one(&mut connection, stages)),
+            Err(_) => one_by_one(&mut connection, stages),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        if self.checkpointer.take().is_none() {
+            return Ok(());
+        }
+        truncate_log(&self.connection.lock()).map_err(store_error)
+    }
+}
+
+/// All stages in one transaction, or none.
+fn together(connection: &mut Connection, stages: &[Stage]) -> Result<(), StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(store_error)?;
+    for write in stages.iter().flat_map(Stage::writes) {
+        apply(&transaction, write)?;
+    }
+    transaction.commit().map_err(store_error)
+}
+
+/// All good stages in one transaction; a bad one is undone by itself.
+fn apart(
+    connection: &mut Connection,
+    stages: &[Stage],
+) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    let mut transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(store_error)?;
+    let mut results = Vec::with_capacity(stages.len());
+    for stage in stages {
+        let mut part = transaction.savepoint().map_err(store_error)?;
+        let result = stage.writes().iter().try_for_each(|write| apply(&part, write));
+        match &result {
+            Ok(()) => part.commit().map_err(store_error)?,
+            Err(error) if error.is_of_the_stage() => {
+                part.rollback().and_then(|()| part.finish()).map_err(store_error)?;
+            }
+            // SQLite may have ended the whole transaction: nothing before it counts.
+            Err(error) => return Err(error.clone()),
+        }
+        results.push(result);
+    }
+    transaction.commit().map_err(store_error)?;
+    Ok(results)
+}
+
+/// Each stage in its own transaction, so that a full disk still takes what fits.
+fn one_by_one(connection: &mut Connection, stages: &[Stage]) -> Vec<Result<(), StoreError>> {
+    let mut unavailable = None;
+    let mut commit = |stage| {
+        if let Some(error) = &unavailable {
+            return Err(StoreError::clone(error));
+        }
+        let result = together(connection, std::slice::from_ref(stage));
+        if let Err(error @ (StoreError::Busy | StoreError::Unreachable(_))) = &result {
+            // The next one would wait as long for the same answer.
+            unavailable = Some(error.clone());
+        }
+        result
+    };
+    stages.iter().map(&mut commit).collect()
+}
+
+/// Pages that a small write dirties: its table, an index, and their share of inner pages.
+const PAGES_PER_WRITE: usize = 3;

@@ -1,0 +1,161 @@
+//! Kept messages.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+use stentor_jid::BareJid;
+use stentor_store::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use stentor_store::{
+    Boxed, Counters, Domain, Export, Offline, OfflinePage, OfflineRow, Owned, Stage, StoreError,
+    Usage, Write,
+};
+
+use crate::apply::{change, run};
+use crate::checksum::crc32;
+use crate::open::Inner;
+use crate::rows::{all, one, signed, unsigned, usage};
+
+/// Kept messages in SQLite.
+pub(crate) struct OfflineDb(pub(crate) Arc<Inner>);
+
+impl Offline for OfflineDb {
+    fn page(&self, owner: &BareJid, after: u64, limit: u32) -> Boxed<OfflinePage> {
+        let inner = Arc::clone(&self.0);
+        let owner = owner.clone();
+        Box::pin(async move {
+            let asked = owner.clone();
+            let page = inner.readers.read(move |db| page(db, &asked, after, limit)).await?;
+            put_aside_all(&inner, &owner, &page.damaged);
+            Ok(page)
+        })
+    }
+
+    fn usage(&self, owner: &BareJid) -> Boxed<Usage> {
+        let owner = owner.clone();
+        self.0.readers.read(move |db| {
+            let sql = "SELECT count(*), coalesce(sum(length(stanza)), 0) FROM offline \
+                       WHERE account = (SELECT id FROM accounts WHERE jid = ?1)";
+            usage(db, sql, &owner)
+        })
+    }
+}
+
+impl Owned for OfflineDb {
+    fn export(&self, owner: &BareJid, after: u64) -> Boxed<Export> {
+        let owner = owner.clone();
+        self.0.readers.read(move |db| {
+            let page = page(db, &owner, after, PAGE_ROWS_MAX)?;
+            let writes = page.messages.into_iter().map(|message| Write::StoreOffline {
+                owner: owner.clone(),
+                received_ms: message.received_ms,
+                stanza: message.stanza,
+            });
+            Ok(Export { writes: writes.collect(), next: page.next })
+        })
+    }
+
+    fn forget(&self, owner: &BareJid) -> Boxed<()> {
+        self.0.forget(owner, Domain::Offline)
+    }
+}
+
+/// Adds a message.
+pub(crate) fn store(
+    db: &Connection,
+    account: i64,
+    received_ms: i64,
+    stanza: &[u8],
+) -> Result<(), StoreError> {
+    run(
+        db,
+        "INSERT INTO offline (account, received_ms, checksum, stanza) VALUES (?1, ?2, ?3, ?4)",
+        params![account, received_ms, crc32(stanza), stanza],
+    )
+}
+
+/// Drops messages up to an id.
+pub(crate) fn drop_up_to(db: &Connection, account: i64, up_to: u64) -> Result<(), StoreError> {
+    let sql = "DELETE FROM offline WHERE account = ?1 AND id <= ?2";
+    run(db, sql, params![account, signed(up_to)])
+}
+
+/// Drops single messages.
+pub(crate) fn drop_ids(db: &Connection, account: i64, ids: &[u64]) -> Result<(), StoreError> {
+    let sql = "DELETE FROM offline WHERE account = ?1 AND id = ?2";
+    ids.iter().try_for_each(|id| run(db, sql, params![account, signed(*id)]))
+}
+
+/// Moves a message to the damaged ones.
+pub(crate) fn put_aside(db: &Connection, account: i64, id: u64) -> Result<(), StoreError> {
+    let copied = change(
+        db,
+        "INSERT OR REPLACE INTO offline_damaged (id, account, received_ms, stanza) \
+         SELECT id, account, received_ms, stanza FROM offline WHERE account = ?1 AND id = ?2",
+        params![account, signed(id)],
+    );
+    match copied {
+        Ok(_) => drop_ids(db, account, &[id]),
+        // Pages that cannot be read cannot be copied either; the row stays and is skipped.
+        Err(StoreError::Corrupt(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn page(
+    db: &Connection,
+    owner: &BareJid,
+    after: u64,
+    limit: u32,
+) -> Result<OfflinePage, StoreError> {
+    let limit = limit.clamp(1, PAGE_ROWS_MAX);
+    // Ids alone come from the index: one unreadable row does not hide those behind it.
+    let sql = "SELECT id FROM offline WHERE account = (SELECT id FROM accounts WHERE jid = ?1) \
+               AND id > ?2 ORDER BY id LIMIT ?3";
+    let asked = params![owner.as_str(), signed(after), limit + 1];
+    let ids: Vec<i64> = all(db, sql, asked, |row| row.get(0))?;
+    let mut page = OfflinePage::default();
+    let mut bytes = 0;
+    let mut last = after;
+    for id in ids {
+        let taken = page.messages.len() + page.damaged.len();
+        if bytes >= PAGE_BYTES_MAX || taken >= limit as usize {
+            page.next = Some(last);
+            break;
+        }
+        match message(db, id) {
+            Ok(message) => {
+                bytes += message.stanza.len();
+                page.messages.push(message);
+            }
+            Err(StoreError::Corrupt(_)) => page.damaged.push(unsigned(id)),
+            Err(error) => return Err(error),
+        }
+        last = unsigned(id);
+    }
+    Ok(page)
+}
+
+fn message(db: &Connection, id: i64) -> Result<OfflineRow, StoreError> {
+    let sql = "SELECT received_ms, checksum, stanza FROM offline WHERE id = ?1";
+    let found = one(db, sql, [id], |row| {
+        let message =
+            OfflineRow { id: unsigned(id), received_ms: row.get(0)?, stanza: row.get(2)? };
+        Ok((message, row.get::<_, u32>(1)?))
+    })?;
+    match found {
+        Some((message, checksum)) if crc32(&message.stanza) == checksum => Ok(message),
+        Some(_) => Err(StoreError::Corrupt("the checksum of a kept message is wrong".into())),
+        None => Err(StoreError::Corrupt("a kept message is in the index alone".into())),
+    }
+}
+
+fn put_aside_all(inner: &Inner, owner: &BareJid, ids: &[u64]) {
+    if ids.is_empty() {
+        return;
+    }
+    Counters::add(&inner.writer.counters().rows_damaged, ids.len() as u64);
+    tracing::error!(%owner, ?ids, "damaged offline messages put aside");
+    let aside = ids.iter().map(|id| Write::PutAsideOffline { owner: owner.clone(), id: *id });
+    // Nobody waits: if it fails, the next page finds them again.
+    drop(inner.writer.submit(aside.collect::<Stage>()));
+}

@@ -1,0 +1,217 @@
+//! Opening and closing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use stentor_jid::BareJid;
+use stentor_store::{Boxed, Domain, Stores, Write, Writer, WriterLimits};
+
+use crate::accounts::AccountsDb;
+use crate::backup::back_up;
+use crate::checkpoint::Checkpointer;
+use crate::commit::Committer;
+use crate::connection::{open_checkpointer, open_memory, open_reader, open_writer};
+use crate::error::open_error;
+use crate::files::Folder;
+use crate::hosts::HostsDb;
+use crate::last::LastDb;
+use crate::limits::READERS;
+use crate::offline::OfflineDb;
+use crate::private::PrivateDb;
+use crate::readers::Readers;
+use crate::roster::RosterDb;
+use crate::vcard::VcardDb;
+use crate::{OpenError, migrate};
+
+/// An open database. Dropping the last of its clones and stores closes it.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    inner: Arc<Inner>,
+}
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that read, at least one.
+    pub readers: usize,
+    /// Bytes that the file may grow to; the disk is the limit if there is none.
+    pub file_bytes_max: Option<u64>,
+    /// Whether the whole file is checked at the start. It reads all of it.
+    pub checks_file: bool,
+    /// Limits of the writer.
+    pub writer: WriterLimits,
+}
+
+/// What the domains share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) writer: Writer,
+    pub(crate) readers: Arc<Readers>,
+    // Last, so that the folder is ours until every connection is closed.
+    _folder: Option<Folder>,
+}
+
+impl Sqlite {
+    /// Opens the database in `folder`, makes it if there is none, and brings it up to date.
+    ///
+    /// Blocks while it reads the file. Folder and files are made for their owner alone.
+    ///
+    /// # Errors
+    ///
+    /// Another server has the folder, the file is damaged, foreign or newer, or the system refuses;
+    /// an existing file is then left as it was.
+    pub fn open(folder: &Path, options: &Options) -> Result<Self, OpenError> {
+        let folder = Folder::open(folder)?;
+        let file = folder.database().to_owned();
+        let connection = prepare(&folder, options)?;
+        let failed = |error| open_error(file.clone(), error);
+        let mut readers = Vec::new();
+        for _ in 0..options.readers.max(1) {
+            readers.push(open_reader(&file).map_err(failed)?);
+        }
+        let readers = Readers::spawn(readers).map_err(OpenError::Thread)?;
+        let checkpointer = Checkpointer::spawn(open_checkpointer(&file).map_err(failed)?)
+            .map_err(OpenError::Thread)?;
+        let committer = Committer::new(Arc::new(Mutex::new(connection)), Some(checkpointer));
+        let writer = Writer::spawn(committer, options.writer).map_err(OpenError::Thread)?;
+        Ok(Self::of(writer, readers, Some(folder)))
+    }
+
+    /// A database in memory, with the writer in a thread as on disk.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses memory or a thread.
+    pub fn in_memory(options: &Options) -> Result<Self, OpenError> {
+        let connection = in_memory(options)?;
+        let committer = Committer::new(Arc::clone(&connection), None);
+        let writer = Writer::spawn(committer, options.writer).map_err(OpenError::Thread)?;
+        Ok(Self::of(writer, Readers::inline(connection), None))
+    }
+
+    /// A database in memory without threads: every stage is committed once it is submitted, every
+    /// read is ready when first asked. For tests under a virtual clock.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses memory.
+    pub fn in_memory_inline(options: &Options) -> Result<Self, OpenError> {
+        let connection = in_memory(options)?;
+        let committer = Committer::new(Arc::clone(&connection), None);
+        let writer = Writer::inline(committer, options.writer);
+        Ok(Self::of(writer, Readers::inline(connection), None))
+    }
+
+    fn of(writer: Writer, readers: Readers, folder: Option<Folder>) -> Self {
+        let readers = Arc::new(readers);
+        Self { inner: Arc::new(Inner { writer, readers, _folder: folder }) }
+    }
+
+    /// All domains over this database.
+    pub fn stores(&self) -> Stores {
+        let inner = || Arc::clone(&self.inner);
+        Stores {
+            accounts: Arc::new(AccountsDb(inner())),
+            hosts: Arc::new(HostsDb(inner())),
+            last: Arc::new(LastDb(inner())),
+            offline: Arc::new(OfflineDb(inner())),
+            private: Arc::new(PrivateDb(inner())),
+            roster: Arc::new(RosterDb(inner())),
+            vcard: Arc::new(VcardDb(inner())),
+            writer: self.inner.writer.clone(),
+        }
+    }
+
+    /// Copies the database, as it is at one moment, to the new file `to` while the server runs.
+    ///
+    /// The copy holds all that was committed before the call. It appears under its name once it is
+    /// complete, checked and on disk.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if `to` exists; otherwise whatever kept the copy from being made.
+    pub fn back_up(&self, to: PathBuf) -> Boxed<()> {
+        self.inner.readers.read(move |connection| back_up(connection, &to))
+    }
+
+    /// Commits what waits and ends the writer. Reads go on until the last clone is dropped.
+    pub fn stop(&self) -> Boxed<()> {
+        self.inner.writer.stop()
+    }
+}
+
+impl Inner {
+    /// Stages one write and waits for it.
+    pub(crate) fn commit(&self, write: Write) -> Boxed<()> {
+        Box::pin(self.writer.submit(write))
+    }
+
+    /// Removes one domain of an account.
+    pub(crate) fn forget(&self, owner: &BareJid, domain: Domain) -> Boxed<()> {
+        self.commit(Write::Forget { owner: owner.clone(), domain })
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            readers: READERS,
+            file_bytes_max: None,
+            checks_file: true,
+            writer: WriterLimits::default(),
+        }
+    }
+}
+
+fn prepare(folder: &Folder, options: &Options) -> Result<Connection, OpenError> {
+    let file = folder.database();
+    let failed = |error| open_error(file.to_owned(), error);
+    let is_new = folder.make_database()?;
+    let mut connection = open_writer(file).map_err(failed)?;
+    if is_new {
+        migrate::mark(&connection).map_err(failed)?;
+    } else {
+        if options.checks_file {
+            check_file(&connection, file)?;
+        }
+        migrate::check(&connection, file)?;
+    }
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(failed)?;
+    if mode != "wal" {
+        return Err(OpenError::NoLog { file: file.to_owned() });
+    }
+    migrate::migrate(&mut connection).map_err(failed)?;
+    limit_size(&connection, options).map_err(failed)?;
+    Ok(connection)
+}
+
+fn check_file(connection: &Connection, file: &Path) -> Result<(), OpenError> {
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| open_error(file.to_owned(), error))?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(OpenError::Corrupt { file: file.to_owned(), detail: found })
+    }
+}
+
+fn in_memory(options: &Options) -> Result<Arc<Mutex<Connection>>, OpenError> {
+    let failed = |error| open_error(PathBuf::from(":memory:"), error);
+    let mut connection = open_memory().map_err(failed)?;
+    migrate::migrate(&mut connection).map_err(failed)?;
+    limit_size(&connection, options).map_err(failed)?;
+    Ok(Arc::new(Mutex::new(connection)))
+}
+
+fn limit_size(connection: &Connection, options: &Options) -> rusqlite::Result<()> {
+    let Some(bytes) = options.file_bytes_max else { return Ok(()) };
+    let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages = i64::try_from(bytes / u64::from(page_bytes.max(1))).unwrap_or(i64::MAX).max(1);
+    // SQLite answers with what it set, never below the present size.
+    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+}

@@ -1,0 +1,112 @@
+//! The threads that read.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use stentor_store::{Boxed, StoreError};
+use tokio::sync::oneshot;
+
+use crate::error::store_error;
+use crate::limits::READS_WAITING_MAX;
+
+/// Connections for reading, and who uses them.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    home: Home,
+}
+
+#[derive(Debug)]
+enum Home {
+    /// Each connection lives in a thread; all take from one queue.
+    Threads { jobs: Option<SyncSender<Job>>, threads: Vec<JoinHandle<()>> },
+    /// Whoever asks reads, on the connection of the writer.
+    Caller(Arc<Mutex<Connection>>),
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+impl Readers {
+    /// Starts a thread for each connection.
+    pub(crate) fn spawn(connections: Vec<Connection>) -> io::Result<Self> {
+        let (jobs, queue) = sync_channel(READS_WAITING_MAX);
+        let queue = Arc::new(Mutex::new(queue));
+        let mut threads = Vec::new();
+        for connection in connections {
+            let queue = Arc::clone(&queue);
+            let thread = thread::Builder::new().name("store-reader".into());
+            threads.push(thread.spawn(move || run(&queue, connection))?);
+        }
+        Ok(Self { home: Home::Threads { jobs: Some(jobs), threads } })
+    }
+
+    /// Reads on the connection that the writer uses as well, between its commits.
+    pub(crate) fn inline(connection: Arc<Mutex<Connection>>) -> Self {
+        Self { home: Home::Caller(connection) }
+    }
+
+    /// Runs `read` on one of the connections, within one view of the database.
+    pub(crate) fn read<T, F>(self: &Arc<Self>, read: F) -> Boxed<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let this = Arc::clone(self);
+        Box::pin(async move {
+            let jobs = match &this.home {
+                Home::Caller(connection) => return in_one_view(&mut connection.lock(), read),
+                Home::Threads { jobs, .. } => jobs.as_ref().ok_or(StoreError::Stopped)?,
+            };
+            let (reply, answer) = oneshot::channel();
+            let job: Job = Box::new(move |connection| {
+                // Who no longer waits needs no answer.
+                if !reply.is_closed() {
+                    drop(reply.send(in_one_view(connection, read)));
+                }
+            });
+            match jobs.try_send(job) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => return Err(StoreError::Busy),
+                Err(TrySendError::Disconnected(_)) => return Err(StoreError::Stopped),
+            }
+            answer.await.unwrap_or_else(|_| Err(StoreError::Unreachable("a read panicked".into())))
+        })
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        if let Home::Threads { jobs, threads } = &mut self.home {
+            *jobs = None;
+            for thread in threads.drain(..) {
+                let ended: Result<(), Box<dyn Any + Send>> = thread.join();
+                drop(ended);
+            }
+        }
+    }
+}
+
+fn run(queue: &Mutex<Receiver<Job>>, mut connection: Connection) {
+    loop {
+        // One thread waits inside `recv`, the others for the lock; each takes one job.
+        let Ok(job) = queue.lock().recv() else { return };
+        if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
+            tracing::error!("a read panicked");
+        }
+    }
+}
+
+fn in_one_view<T>(
+    connection: &mut Connection,
+    read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let view = connection.transaction().map_err(store_error)?;
+    let result = read(&view);
+    view.finish().map_err(store_error)?;
+    result
+}
