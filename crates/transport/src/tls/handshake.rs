@@ -1,0 +1,218 @@
+//! The handshake, run over a socket: `ClientHello` first, then certificate, then the rest.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::server::{Acceptor, UnbufferedServerConnection};
+use rustls::{AlertDescription, CipherSuite, HandshakeKind, ProtocolVersion};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::facts::{TlsFacts, TlsVersion};
+use crate::limits::{CLIENT_HELLO_BYTES_MAX, DRAIN_BYTES_MAX, HANDSHAKE_BYTES_MAX, READ_BYTES_MAX};
+use crate::tls::acceptor::{Choice, TlsAcceptor};
+use crate::tls::binding::{self, Secret, SuiteHash, tls_exporter};
+use crate::tls::session::Session;
+
+/// Why a handshake did not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The connection failed or the peer closed it.
+    #[error("connection: {0}")]
+    Io(#[from] io::Error),
+    /// There is no certificate for the name the peer asked for; it was told `unrecognized_name`.
+    #[error("no certificate for the server name `{0}`")]
+    UnknownName(String),
+    /// The peer sent an alert, as number of RFC 8446 §6 and in words.
+    #[error("the peer sent the alert {name} ({code})")]
+    PeerAlert {
+        /// Number of the alert.
+        code: u8,
+        /// Its name.
+        name: String,
+    },
+    /// We refused; the peer was told by an alert.
+    #[error("{0}")]
+    Refused(String),
+    /// More bytes than a handshake needs.
+    #[error("the peer's handshake messages exceed {0} bytes")]
+    TooBig(usize),
+}
+
+impl From<HandshakeError> for io::Error {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Io(error) => error,
+            other => Self::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}
+
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::AlertReceived(alert) => {
+                Self::PeerAlert { code: alert.into(), name: format!("{alert:?}") }
+            }
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+/// Serves one handshake. `leftover` is what was read from the socket already.
+pub(crate) async fn accept(
+    tcp: &mut TcpStream,
+    acceptor: &TlsAcceptor,
+    leftover: &[u8],
+    host_hint: Option<&str>,
+) -> Result<(Session, TlsFacts), HandshakeError> {
+    let mut input = leftover.to_vec();
+    let sni = client_hello(tcp, &mut input).await?;
+    let Some(choice) = acceptor.choose(sni.as_deref().or(host_hint)) else {
+        refuse(tcp, &unrecognized_name()).await;
+        return Err(HandshakeError::UnknownName(sni.unwrap_or_default()));
+    };
+    let connection = UnbufferedServerConnection::new(Arc::clone(&choice.config))?;
+    let mut session = Session::server(connection);
+    let secret = complete(tcp, &mut session, input).await?;
+    let mut facts = facts(&session, secret);
+    let Choice { identity, .. } = choice;
+    facts.sni = sni;
+    facts.certificate = Some(identity.fingerprint);
+    facts.server_end_point = identity.server_end_point.clone();
+    Ok((session, facts))
+}
+
+/// Drives a session until the handshake is complete and all that it had to say is sent.
+///
+/// Returns the exporter secret, if the version has one.
+pub(crate) async fn complete(
+    tcp: &mut TcpStream,
+    session: &mut Session,
+    mut input: Vec<u8>,
+) -> Result<Option<Secret>, HandshakeError> {
+    let mut secret = None;
+    let mut out = Vec::new();
+    loop {
+        drop(binding::take_secret());
+        let mut plain = Vec::new();
+        let result =
+            session.receive(&mut input, &mut out, &mut |bytes| plain.extend_from_slice(bytes));
+        secret = binding::take_secret().or(secret);
+        if !plain.is_empty() {
+            session.plain.push(&plain);
+        }
+        if let Err(error) = result {
+            refuse(tcp, &out).await;
+            return Err(error.into());
+        }
+        tcp.write_all(&out).await?;
+        out.clear();
+        if !session.common().is_handshaking() {
+            return Ok(secret);
+        }
+        input = std::mem::take(&mut session.partial);
+        if input.len() > HANDSHAKE_BYTES_MAX {
+            return Err(HandshakeError::TooBig(HANDSHAKE_BYTES_MAX));
+        }
+        read_more(tcp, &mut input).await?;
+    }
+}
+
+/// What a session that is past its handshake can tell.
+pub(crate) fn facts(session: &Session, secret: Option<Secret>) -> TlsFacts {
+    let common = session.common();
+    let suite = common.negotiated_cipher_suite().map(|s| s.suite());
+    let hash = match suite {
+        Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => SuiteHash::Sha384,
+        _ => SuiteHash::Sha256,
+    };
+    TlsFacts {
+        version: match common.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+            _ => TlsVersion::Tls12,
+        },
+        cipher: suite.and_then(|s| s.as_str()).unwrap_or_default(),
+        group: common.negotiated_key_exchange_group().and_then(|g| g.name().as_str()),
+        alpn: common.alpn_protocol().map(<[u8]>::to_vec),
+        sni: None,
+        is_resumed: matches!(common.handshake_kind(), Some(HandshakeKind::Resumed)),
+        exporter: secret.and_then(|secret| tls_exporter(&secret, hash)),
+        server_end_point: None,
+        certificate: None,
+        client_certs: common.peer_certificates().unwrap_or_default().to_vec(),
+        server_certs: Vec::new(),
+    }
+}
+
+/// Reads until the `ClientHello` is complete; `input` keeps all bytes. Returns the server name.
+async fn client_hello(
+    tcp: &mut TcpStream,
+    input: &mut Vec<u8>,
+) -> Result<Option<String>, HandshakeError> {
+    // A throw-away reader: the unbuffered connection cannot pause for the choice of a certificate.
+    let mut reader = Acceptor::default();
+    let mut seen = 0;
+    loop {
+        while seen < input.len() {
+            seen += reader.read_tls(&mut &input[seen..])?;
+            match reader.accept() {
+                Ok(Some(accepted)) => {
+                    return Ok(accepted.client_hello().server_name().map(str::to_owned));
+                }
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let mut bytes = Vec::new();
+                    alert.write_all(&mut bytes)?;
+                    refuse(tcp, &bytes).await;
+                    return Err(error.into());
+                }
+            }
+        }
+        if input.len() > CLIENT_HELLO_BYTES_MAX {
+            return Err(HandshakeError::TooBig(CLIENT_HELLO_BYTES_MAX));
+        }
+        read_more(tcp, input).await?;
+    }
+}
+
+/// Appends what the socket has; at least one byte.
+async fn read_more(tcp: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
+    input.reserve(READ_BYTES_MAX);
+    loop {
+        tcp.readable().await?;
+        let start = input.len();
+        input.resize(start + READ_BYTES_MAX, 0);
+        let result = tcp.try_read(&mut input[start..]);
+        input.truncate(start + *result.as_ref().unwrap_or(&0));
+        match result {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Sends an alert and ends the connection so that the alert arrives.
+///
+/// Closing a socket that has unread input resets the connection, and a reset may overtake the
+/// alert: so what has arrived already is read and dropped.
+async fn refuse(tcp: &mut TcpStream, alert: &[u8]) {
+    if tcp.write_all(alert).await.is_err() || tcp.shutdown().await.is_err() {
+        return;
+    }
+    let mut waste = vec![0; READ_BYTES_MAX];
+    let mut left = DRAIN_BYTES_MAX;
+    while let Ok(len @ 1..) = tcp.try_read(&mut waste) {
+        left = left.saturating_sub(len);
+        if left == 0 {
+            break;
+        }
+    }
+}
+
+/// A fatal `unrecognized_name` in the clear (RFC 6066 §3, RFC 8446 §6).
+fn unrecognized_name() -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, u8::from(AlertDescription::UnrecognisedName)]
+}
