@@ -9,8 +9,10 @@
 //! //! Status: complete
 //! ```
 //!
-//! `Status:` may be absent: then a `Left out:` makes it partial.
+//! `Status:` may be absent: then the status of the file's `Xep` literal counts, and where there is
+//! none, `Left out:` makes it partial.
 
+use crate::rust::Rust;
 use crate::tree::{Source, Tree};
 
 /// What the header of a XEP file says.
@@ -21,7 +23,8 @@ pub(crate) struct XepHeader {
     pub(crate) version: String,
     pub(crate) implements: Option<String>,
     pub(crate) left_out: Option<String>,
-    pub(crate) status: Status,
+    /// Only what a `Status:` line says.
+    pub(crate) status: Option<Status>,
 }
 
 /// How much of a XEP there is, in the words of XEP-0453 §4.2.
@@ -32,6 +35,14 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    fn parse(word: &str) -> Result<Status, String> {
+        match word.to_ascii_lowercase().as_str() {
+            "complete" => Ok(Status::Complete),
+            "partial" => Ok(Status::Partial),
+            _ => Err(format!("status is complete or partial, not `{word}`")),
+        }
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Status::Complete => "complete",
@@ -51,17 +62,57 @@ impl XepHeader {
         })?;
         let implements = paragraph(&lines, "Implements:");
         let left_out = paragraph(&lines, "Left out:");
-        let is_left_out = left_out.as_ref().is_some_and(|t| !t.starts_with("nothing"));
-        let status = match paragraph(&lines, "Status:").as_deref().map(|s| s.trim_end_matches('.'))
-        {
-            Some("complete") => Status::Complete,
-            Some("partial") => Status::Partial,
-            Some(other) => return Err(format!("status is complete or partial, not `{other}`")),
-            None if is_left_out => Status::Partial,
-            None => Status::Complete,
-        };
+        let status = paragraph(&lines, "Status:").map(|s| Status::parse(s.trim_end_matches('.')));
+        let status = status.transpose()?;
         Ok(XepHeader { number, title, version, implements, left_out, status })
     }
+}
+
+/// A literal `Xep { number, version, status, .. }` outside of tests.
+pub(crate) struct Literal<'a> {
+    pub(crate) offset: usize,
+    pub(crate) number: Option<u16>,
+    pub(crate) version: Option<&'a str>,
+    pub(crate) status: Option<Status>,
+}
+
+/// The `Xep` literals of a file.
+pub(crate) fn literals(rust: &Rust) -> Vec<Literal<'_>> {
+    let mut found = Vec::new();
+    for offset in rust.find("Xep {").into_iter().filter(|at| !rust.is_test(*at)) {
+        let end = rust.close_of(offset + "Xep ".len());
+        let code = &rust.code[offset..end];
+        let strings = || rust.strings.iter().filter(|(at, _)| (offset..end).contains(at));
+        let version_at = code.find("version:").map(|at| offset + at);
+        found.push(Literal {
+            offset,
+            number: field(code, "number").and_then(|n| n.parse().ok()),
+            version: strings()
+                .find(|(at, _)| version_at.is_some_and(|v| *at > v))
+                .map(|s| s.1.as_str()),
+            status: field(code, "status")
+                .and_then(|s| Status::parse(s.rsplit("::").next().unwrap_or(s)).ok()),
+        });
+    }
+    found
+}
+
+/// The word or path behind `name:` in a struct literal; strings are blank in it.
+fn field<'a>(literal: &'a str, name: &str) -> Option<&'a str> {
+    let rest = literal.split_once(&format!("{name}:"))?.1.trim_start();
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')?;
+    Some(&rest[..end])
+}
+
+/// The status of the XEP of a file: what is said first of header, literal and `Left out:`.
+pub(crate) fn status(source: &Source, header: &XepHeader) -> Status {
+    let literal = || {
+        let literals = source.rust.as_ref().map(literals).unwrap_or_default();
+        literals.into_iter().find(|l| l.number == Some(header.number))?.status
+    };
+    let is_left_out = header.left_out.as_ref().is_some_and(|t| !t.starts_with("nothing"));
+    let by_rest = if is_left_out { Status::Partial } else { Status::Complete };
+    header.status.or_else(literal).unwrap_or(by_rest)
 }
 
 fn first_line(line: &str) -> Option<(u16, String, String)> {
@@ -138,7 +189,7 @@ mod tests {
             header.left_out.unwrap(),
             "pinging clients ourselves; the stream's timers do that."
         );
-        assert_eq!(header.status, Status::Partial);
+        assert_eq!(header.status, None);
     }
 
     #[test]
@@ -156,12 +207,29 @@ mod tests {
     }
 
     #[test]
-    fn takes_explicit_status_over_the_rest() {
-        let complete = XepHeader::parse(&PING.replace("//! Phases: none.", "//! Status: complete"));
-        assert_eq!(complete.unwrap().status, Status::Complete);
-        let nothing = PING.replace("pinging clients", "nothing; pinging clients");
-        assert_eq!(XepHeader::parse(&nothing).unwrap().status, Status::Complete);
-        assert!(XepHeader::parse(&PING.replace("//! Phases: none.", "//! Status: good")).is_err());
+    fn status_is_what_is_said_first() {
+        let status_of = |text: String| {
+            let tree = Tree::of([("crates/modules/src/xep0199_ping.rs", text)]);
+            let source = tree.files().next().unwrap();
+            status(source, &XepHeader::parse(&source.text).unwrap())
+        };
+        let literal = "const X: Xep = Xep { number: 199, version: \"2.0.1\", status: Status::Complete, note: \"\" };";
+        assert_eq!(status_of(PING.to_owned()), Status::Partial);
+        assert_eq!(status_of(PING.replace("pinging", "nothing;")), Status::Complete);
+        assert_eq!(status_of(format!("{PING}{literal}")), Status::Complete);
+        let header = PING.replace("//! Phases: none.", "//! Status: partial");
+        assert_eq!(status_of(format!("{header}{literal}")), Status::Partial);
+        assert!(XepHeader::parse(&header.replace("partial", "good")).is_err());
+    }
+
+    #[test]
+    fn reads_literals() {
+        let text = "&[Xep { number: 30, note: \"a\", version: \"2.5\", status: Partial }, Xep { number: 1 }]";
+        let rust = Rust::parse(text, false);
+        let found = literals(&rust);
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].number, found[0].version), (Some(30), Some("2.5")));
+        assert_eq!(found[0].status, Some(Status::Partial));
     }
 
     #[test]

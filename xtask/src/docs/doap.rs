@@ -51,7 +51,7 @@ pub(super) fn page(xeps: &[Xep], rfcs: &[u16]) -> String {
             <xmpp:xep rdf:resource='https://xmpp.org/extensions/xep-{:04}.html'/>\n        \
             <xmpp:status>{}</xmpp:status>\n        <xmpp:version>{}</xmpp:version>\n",
             header.number,
-            header.status.as_str(),
+            xep.status.as_str(),
             escape(&header.version),
         );
         let note = note(header);

@@ -36,11 +36,13 @@ const RULES: &[Rule] = &[
     Rule {
         what: "only the shell reads the environment",
         signs: Signs::Code(&[
-            "std::env",
             "env::var",
             "env::var_os",
+            "env::vars",
             "env::args",
+            "env::args_os",
             "env::current_dir",
+            "env::temp_dir",
         ]),
         home: &["crates/server/", "crates/edge/", "crates/transport/", "crates/client/", "xtask/"],
     },
