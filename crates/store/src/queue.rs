@@ -271,6 +271,12 @@ impl Queue {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize, usize) {
+        let outcomes = self.outcomes.lock();
+        (outcomes.failures.len(), outcomes.abandoned.len(), outcomes.wakers.len())
+    }
+
     fn count(&self, batch: &Batch, results: &[Result<(), StoreError>]) {
         let counters = &self.counters;
         Counters::add(&counters.batches, 1);

@@ -149,6 +149,12 @@ impl Writer {
         Box::pin(async move { poll_fn(|cx| queue.poll_closed(cx.waker())).await })
     }
 
+    /// Failures, dropped tickets and wakers that are still remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize, usize) {
+        self.shared.queue.remembered()
+    }
+
     /// What the writer has counted.
     pub fn counters(&self) -> &Counters {
         &self.shared.queue.counters
