@@ -30,6 +30,8 @@ pub mod limits;
 mod millis;
 mod ns;
 mod opening;
+#[cfg(feature = "testing")]
+pub mod pair;
 mod sasl_text;
 mod xep0199_ping;
 mod xep0440_bindings;

@@ -10,8 +10,8 @@ use stentor_xml::{ElementRef, Writer};
 /// Writes the feature.
 pub(crate) fn write(w: &mut Writer, bindings: &Bindings) {
     w.open("sasl-channel-binding", NS);
-    for name in bindings.names() {
-        w.open("channel-binding", NS).attr("type", name);
+    for binding in bindings.available() {
+        w.open("channel-binding", NS).attr("type", binding.name());
         w.close();
     }
     w.close();

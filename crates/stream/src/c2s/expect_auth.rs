@@ -2,7 +2,7 @@
 
 use stentor_jid::{BareJid, Jid, prep_local};
 use stentor_sasl::server::{self, Exchange, ServerContext, Step, Success};
-use stentor_sasl::{Bindings, Condition, Mechanism};
+use stentor_sasl::{Bindings, Condition, Mechanism, check_authzid};
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, Frame, ns as xml_ns};
 
@@ -214,15 +214,10 @@ impl ExpectAuth {
         let Some(account) = account else {
             return self.refuse(Condition::NotAuthorized, known, wire);
         };
-        // RFC 6120 §6.3.8: nobody may act as somebody else here.
-        let acts_as_self =
-            |authzid: &str| Jid::new(authzid).is_ok_and(|jid| jid == *account.as_jid());
-        if !success
-            .authzid
-            .as_deref()
-            .is_none_or(|authzid| authzid.is_empty() || acts_as_self(authzid))
-        {
-            return self.refuse(Condition::InvalidAuthzid, known, wire);
+        let canonical = |authzid: &str| Jid::new(authzid).ok().map(|jid| jid.as_str().to_owned());
+        let authzid = success.authzid.as_deref();
+        if let Err(condition) = check_authzid(authzid, account.as_str(), canonical) {
+            return self.refuse(condition, known, wire);
         }
         // §6.4.6: a `from` that came over TLS must be who signs in; before TLS it binds nobody.
         let is_claim_false = known.claimed.as_ref().is_some_and(|claimed| *claimed != account);
@@ -233,7 +228,7 @@ impl ExpectAuth {
         wire.emit(Event::AuthOk { account: account.clone(), mechanism });
         known.account = Some(account);
         known.restart(wire);
-        wire.scanner.set_limits(wire.settings.limits.clone());
+        wire.scanner.set_limits(wire.settings.limits);
         Ok(Next::Go(State::Header(ExpectHeader::default())))
     }
 

@@ -1,6 +1,6 @@
 //! Resource binding is due (RFC 6120 §7).
 
-use stentor_jid::prep_resource;
+use stentor_jid::{Jid, prep_resource};
 use stentor_stanza::{Condition, IqType, Kind, Stanza, StanzaError};
 use stentor_xml::{ElementRef, Frame, ns as xml_ns};
 
@@ -41,10 +41,15 @@ impl ExpectBind {
                 return count_refusal(known, wire);
             }
         };
+        let Some(account) = known.account.clone() else { return Ok(Next::Stay) };
+        // §7.1: to nobody but the server or the own account.
+        let is_for_us = |to: &Jid| to.as_str() == account.domain() || to == account.as_jid();
+        if !request.head.to.as_ref().is_none_or(is_for_us) {
+            return Err(Fault::Peer(Misbehaviour::StanzaBeforeBind));
+        }
         request.head.from = None;
         match wished_resource(&request) {
             Ok(resource) => {
-                let Some(account) = known.account.clone() else { return Ok(Next::Stay) };
                 self.request = Some(request);
                 wire.ask(Ask::Bind { account, resource });
                 Ok(Next::Stay)

@@ -41,6 +41,8 @@ use crate::framing::tcp;
 pub struct C2s {
     wire: Wire,
     phase: Phase,
+    /// Bytes thrown away behind `<starttls/>` or the closing tag.
+    discarded_bytes: usize,
 }
 
 impl C2s {
@@ -50,7 +52,8 @@ impl C2s {
         let wire = Wire::new(settings, now);
         let known = Known::new(conn.tls, conn.tokens, &wire);
         let state = State::Header(ExpectHeader::default());
-        Self { wire, phase: Phase::Negotiating(Box::new(Negotiation { known, state })) }
+        let phase = Phase::Negotiating(Box::new(Negotiation { known, state }));
+        Self { wire, phase, discarded_bytes: 0 }
     }
 
     /// Reads what the client sent, as far as it may be read now.
@@ -72,6 +75,9 @@ impl C2s {
             }
         }
         if self.is_deaf() {
+            if !self.is_ended() {
+                self.discarded_bytes = self.discarded_bytes.saturating_add(input.len());
+            }
             *input = &[];
         }
     }
@@ -206,6 +212,12 @@ impl C2s {
             Phase::Owing(_) | Phase::Ended => false,
         };
         is_listening && self.wire.has_room() && !self.is_deaf()
+    }
+
+    /// How many bytes came behind `<starttls/>` or the closing tag and were thrown away.
+    #[must_use]
+    pub const fn discarded_bytes(&self) -> usize {
+        self.discarded_bytes
     }
 
     /// Whether a resource is bound and the stream is open in both directions.

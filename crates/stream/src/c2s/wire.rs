@@ -24,7 +24,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(settings: Arc<Settings>, now: Millis) -> Self {
-        let scanner = Scanner::new(settings.limits_before_auth.clone());
+        let scanner = Scanner::new(settings.limits_before_auth);
         Self { settings, scanner, now, out: Vec::new(), event: None, more: Vec::new() }
     }
 

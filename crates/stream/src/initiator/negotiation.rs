@@ -159,7 +159,11 @@ impl Negotiation {
         }
         if !self.is_authenticated {
             self.offered = offered_mechanisms(features);
-            self.bindings = usable_bindings(features, self.tls.as_ref());
+            let ours = self.tls.clone().unwrap_or_default();
+            let announced = features.children().find_map(xep0440_bindings::read);
+            self.bindings = ours
+                .agreed(&announced.unwrap_or_default())
+                .map_err(|_| Fault::Peer(Misbehaviour::ServerUnproven))?;
             return self.try_mechanism(wire);
         }
         if features.child(ns::BIND, "bind").is_none() {
@@ -243,16 +247,11 @@ impl Negotiation {
     ) -> Result<Next, Fault> {
         let condition = failure
             .children()
-            .find_map(|child| Condition::from_name(child.name()))
-            .unwrap_or(Condition::NotAuthorized);
+            .find(|child| child.ns() == ns::SASL && child.name() != "text")
+            .map_or(Condition::NotAuthorized, |child| Condition::from_name(child.name()));
         wire.events.push_back(Event::AuthFailed { mechanism, condition });
-        let is_about_mechanism = matches!(
-            condition,
-            Condition::InvalidMechanism
-                | Condition::MechanismTooWeak
-                | Condition::EncryptionRequired
-                | Condition::MalformedRequest
-        );
+        let is_about_mechanism =
+            matches!(condition, Condition::InvalidMechanism | Condition::MechanismTooWeak);
         if !is_about_mechanism {
             return Err(Fault::Peer(Misbehaviour::SignInRefused));
         }
@@ -292,20 +291,6 @@ fn offered_mechanisms(features: ElementRef<'_>) -> Vec<Mechanism> {
         .filter(|m| m.is(ns::SASL, "mechanism"))
         .filter_map(|m| Mechanism::from_name(m.text().trim()))
         .collect()
-}
-
-/// Our binding data of the types that the server can check, where it names them (XEP-0440).
-fn usable_bindings(features: ElementRef<'_>, tls: Option<&Bindings>) -> Bindings {
-    let mut bindings = tls.cloned().unwrap_or_default();
-    if let Some(types) = features.children().find_map(xep0440_bindings::read) {
-        if !types.iter().any(|t| t == "tls-exporter") {
-            bindings.exporter = None;
-        }
-        if !types.iter().any(|t| t == "tls-server-end-point") {
-            bindings.server_end_point = None;
-        }
-    }
-    bindings
 }
 
 /// Whether a mechanism takes these credentials on this connection.
