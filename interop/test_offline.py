@@ -1,0 +1,377 @@
+"""Messages for who is not there (XEP-0160, RFC 6121 §8.5.2.2)."""
+
+import random
+
+import pytest
+
+from harness.names import CLIENT, DELAY, IQ, MESSAGE, bodies, body, child, q, stanza_error
+from harness.raw import login
+from harness.scenes import befriend, chat, delivered, has_id, is_chat, is_push, subscribe
+from harness.scenes import undisturbed
+
+STATES = "http://jabber.org/protocol/chatstates"
+ERROR = (
+    "<error type='cancel'>"
+    "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+)
+UNICODE = "a\u0301 \u00e4\u00df \u05d0\u05d1 \u0627\u0644 \u0e01\u0e34 \u4e2d\u6587 \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u202e\u200f \ufeff \U0010fffd \ue000 \t\n."
+
+
+def collect(stream):
+    """All messages that came so far and up to two answers later."""
+    return [e for e in stream.ping() + stream.ping() if e.tag == MESSAGE]
+
+
+def offline_of(server, account, expected):
+    """Signs in, becomes available and takes the stored messages; at least `expected` of them."""
+    with login(server, account, is_available=False) as stream:
+        stream.write("<presence/>")
+        got = []
+        while len([e for e in got if e.tag == MESSAGE]) < expected:
+            got.append(stream.next())
+        got += stream.ping() + stream.ping()
+        stream.close()
+        return [e for e in got if e.tag == MESSAGE]
+
+
+def stamp(message):
+    delay = child(message, DELAY, "delay")
+    return None if delay is None else delay.get("stamp")
+
+
+def test_off_01_stored(server, enter, prosody_differs):
+    alice, bob = enter("alice"), server.account("bob")
+    table = [
+        (chat(alice, bob.jid, "chat"), None),
+        (chat(alice, bob.jid, "normal", "normal"), None),
+        (chat(alice, bob.jid, "untyped", None), None),
+        (chat(alice, bob.jid, "news", "headline"), None),
+        (chat(alice, bob.jid, "room", "groupchat"), ("cancel", "service-unavailable")),
+    ]
+    alice.write(f"<message type='error' to='{bob.jid}' id='e'>{ERROR}</message>")
+    alice.write(f"<message type='chat' to='{bob.jid}' id='s'><active xmlns='{STATES}'/></message>")
+    seen = {e.get("id"): e for e in alice.ping() if e.tag == MESSAGE}
+    for ident, error in table:
+        got = stanza_error(seen[ident]) if ident in seen else None
+        assert got == error, ident
+    assert "e" not in seen and "s" not in seen
+    with prosody_differs("stores chat states"):
+        got = offline_of(server, bob, 3)
+        assert [body(e) for e in got] == ["chat", "normal", "untyped"]
+    features = alice.request(
+        "<query xmlns='http://jabber.org/protocol/disco#info'/>", to=server.domain
+    )
+    found = {e.get("var") for e in features.iter("{http://jabber.org/protocol/disco#info}feature")}
+    assert "msgoffline" in found
+
+
+def test_off_02_delivered_after_login(server, enter, prosody_differs):
+    alice, account = enter("alice"), server.account("bob")
+    texts = [f"stored {n}" for n in range(5)]
+    for text in texts:
+        chat(alice, account.jid, text)
+    alice.ping()
+    shy = enter(account, "shy", -1)
+    assert bodies(shy.ping()) == [], "none at a negative priority"
+    bob = enter(account, is_available=False)
+    bob.write("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq><presence/>")
+    chat(alice, bob.jid, "direct")
+    seen = bob.until(is_chat(texts[-1]))
+    seen += bob.until(is_chat("direct")) if "direct" not in bodies(seen) else []
+    chat(alice, bob.jid, "live")
+    seen += bob.until(is_chat("live"))
+    ids = [e.get("id") if e.tag == IQ else body(e) for e in seen if e.tag in (IQ, MESSAGE)]
+    assert ids.index("r") < ids.index(texts[0]), "first the answers to what was asked before"
+    stored = [e for e in seen if e.tag == MESSAGE and body(e) in texts]
+    assert [body(e) for e in stored] == texts and bodies(seen)[-1] == "live"
+    for message in stored:
+        delay = child(message, DELAY, "delay")
+        assert delay.get("from") == server.domain
+        assert delay.get("stamp").endswith("Z") and message.get("from") == alice.jid
+    assert stamp(seen[-1]) is None, "a live message has no delay"
+    bob.close()
+    assert offline_of(server, account, 0) == [], "they are gone from the store"
+
+
+def test_off_03_several_in_order(server, enter):
+    senders = [enter(name) for name in ("alice", "carol", "dave")]
+    account = server.account("bob")
+    order = random.Random(3)
+    sent = []
+    for n in range(200):
+        sender = order.choice(senders)
+        chat(sender, account.jid, str(n))
+        if order.random() < 0.2:
+            sender.ping()
+        sent.append((sender.jid, str(n)))
+    for sender in senders:
+        sender.ping()
+    got = [(e.get("from"), body(e)) for e in offline_of(server, account, 200)]
+    assert len(got) == 200 and set(got) == set(sent)
+    for sender in senders:
+        assert [t for s, t in got if s == sender.jid] == [t for s, t in sent if s == sender.jid]
+
+
+def test_off_03_cut_during_delivery(server, enter, prosody_differs):
+    alice, account = enter("alice"), server.account("bob")
+    texts = [f"{n} " + "x" * 20_000 for n in range(100)]
+    for text in texts:
+        chat(alice, account.jid, text)
+    alice.ping()
+    bob = enter(account, is_available=False)
+    bob.write("<presence/>")
+    bob.wait(is_chat(texts[0]))
+    seen = [texts[0]] + bodies(list(bob.elements))
+    bob.cut()
+    with prosody_differs("forgets what it was about to send"):
+        with login(server, account, is_available=False) as again:
+            again.write("<presence/>")
+            rest = [body(again.wait(lambda e: e.tag == MESSAGE))]
+            while rest[-1] != texts[-1]:
+                rest.append(body(again.wait(lambda e: e.tag == MESSAGE)))
+        assert rest == texts[len(texts) - len(rest):], "a tail, in order and without gaps"
+        assert set(seen) | set(rest) == set(texts)
+
+
+def test_off_06_unicode(server_with, enter):
+    server = server_with()
+    alice, account = enter("alice", at=server), server.account("bob")
+    text = UNICODE.replace("\n", "&#10;")
+    alice.write(
+        f"<message to='{account.jid}' type='chat'><subject>{text}</subject><body>{text}</body>"
+        f"<nick xmlns='http://jabber.org/protocol/nick'>{text}</nick></message>"
+    )
+    alice.ping()
+    server.restart()
+    (got,) = offline_of(server, account, 1)
+    assert body(got) == UNICODE and got.findtext(q(CLIENT, "subject")) == UNICODE
+    assert got.findtext("{http://jabber.org/protocol/nick}nick") == UNICODE
+
+
+def test_off_18_race_between_message_and_login(server, enter):
+    alice, account = enter("alice"), server.account("bob")
+    chance = random.Random(18)
+    sent, got = 0, []
+    for _ in range(100):
+        bob = login(server, account, is_available=False)
+        bob.write("<presence/>")
+        burst = chance.randrange(3, 8)
+        for _ in range(burst):
+            chat(alice, account.jid, str(sent))
+            sent += 1
+            if chance.random() < 0.3:
+                bob.peek()
+        if chance.random() < 0.5:
+            got += bob.ping()
+        got += bob.close()
+    alice.ping()
+    got += offline_of(server, account, 0)
+    assert bodies(got) == [str(n) for n in range(sent)], "each once, in order"
+
+
+def test_off_19_roster_change_at_the_same_time(server, enter):
+    alice, bob = enter("alice"), enter("bob")
+    befriend(alice, bob)
+    bob.close()
+    jid = bob.account.jid
+    query = "<query xmlns='jabber:iq:roster'><item jid='{}' {}>{}</item></query>"
+    steps = [
+        query.format(jid, "name='B'", "<group>One</group>"),
+        query.format(jid, "name='B'", "<group>Two</group>"),
+        query.format(jid, "subscription='remove'", ""),
+        query.format(jid, "", ""),
+    ]
+    for n, step in enumerate(steps):
+        chat(alice, jid, f"before {n}")
+        alice.write(f"<iq type='set' id='step'>{step}</iq>")
+        chat(alice, jid, f"after {n}")
+        assert alice.wait(has_id("step")).get("type") == "result"
+    alice.ping()
+    bob = enter(bob.account, is_available=False)
+    assert alice.account.jid not in bob.roster() or (
+        bob.roster()[alice.account.jid].get("subscription") == "none"
+    )
+    bob.write("<presence/>")
+    expected = [f"{when} {n}" for n in range(4) for when in ("before", "after")]
+    assert bodies(bob.until(is_chat("after 3"))) == expected
+    bob.write("<iq type='set' id='x'>" + query.format(alice.account.jid, "name='A'", "") + "</iq>")
+    bob.wait(is_push(alice.account.jid))
+    chat(alice, jid, "as before")
+    bob.wait(is_chat("as before"))
+
+
+def test_off_22_malformed_message(server, enter):
+    alice, account = enter("alice"), server.account("bob")
+    alice.write(f"<message to='{account.jid}' type='chat'><body>marker-9151</bdy></message>")
+    alice.expect_stream_error("not-well-formed")
+    alice = enter(alice.account)
+    alice.write("<message to='@@' id='bad'><body>marker-9152</body></message>")
+    assert stanza_error(alice.wait(has_id("bad"))) == ("modify", "jid-malformed")
+    chat(alice, account.jid, "good")
+    alice.ping()
+    assert [body(e) for e in offline_of(server, account, 1)] == ["good"]
+    assert "marker-915" not in server.log_text()
+
+
+@pytest.mark.prosody_differs("has no records to damage one by one")
+def test_off_22_damaged_record(server_with, enter):
+    server = server_with()
+    alice, account = enter("alice", at=server), server.account("bob")
+    for text in ("one", "marker-two", "three"):
+        chat(alice, account.jid, text)
+    alice.ping()
+    server.stop()
+    server.damage_offline_record(b"marker-two")
+    server.start()
+    assert [body(e) for e in offline_of(server, account, 2)] == ["one", "three"]
+    assert offline_of(server, account, 0) == [], "put aside, not tried again"
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_off_28_restart_before_delivery(server_with, enter, end):
+    server = server_with()
+    alice, account = enter("alice", at=server), server.account("bob")
+    for n in range(20):
+        chat(alice, account.jid, str(n))
+    alice.ping()
+    getattr(server, end)()
+    server.start()
+    first = offline_of(server, account, 20)
+    assert [body(e) for e in first] == [str(n) for n in range(20)]
+    stamps = [stamp(e) for e in first]
+    assert all(stamps) and stamps == sorted(stamps)
+    with login(server, alice.account) as alice:
+        chat(alice, account.jid, "later")
+        alice.ping()
+    (later,) = offline_of(server, account, 1)
+    assert stamp(later) >= stamps[-1] and body(later) == "later"
+
+
+@pytest.mark.prosody_differs("has no quota")
+def test_off_31_storage_quota(server_with, enter):
+    server = server_with(offline_messages_max=100)
+    alice, account = enter("alice", at=server), server.account("bob")
+    for n in range(100):
+        chat(alice, account.jid, str(n))
+    assert alice.ping() == []
+    ident = chat(alice, account.jid, "too many")
+    assert stanza_error(alice.wait(has_id(ident))) == ("cancel", "service-unavailable")
+    other = server.account("carol")
+    chat(alice, other.jid, "another's room")
+    assert alice.ping() == []
+    assert [body(e) for e in offline_of(server, account, 100)] == [str(n) for n in range(100)]
+    chat(alice, account.jid, "room again")
+    assert alice.ping() == []
+    assert [body(e) for e in offline_of(server, account, 1)] == ["room again"]
+
+
+def test_off_32_large_message(server_with, enter, prosody_differs):
+    # covers: off-32
+    limit = 100_000
+    server = server_with(stanza_bytes_max=limit)
+    alice, carol = enter("alice", at=server), enter("carol", at=server)
+    account = server.account("bob")
+
+    def sized(size, fill="x"):
+        head = f"<message to='{account.jid}' type='chat' id='big'><body>"
+        tail = "</body></message>"
+        return head + fill * (size - len(head) - len(tail)) + tail
+
+    full = sized(limit)
+    alice.write(full)
+    alice.ping()
+    (got,) = offline_of(server, account, 1)
+    assert body(got) == full.split("<body>")[1].split("</body>")[0]
+    alice.write_carelessly(sized(limit * 2))
+    alice.expect_stream_error("policy-violation")
+    alice = enter(alice.account, at=server)
+    alice.write_carelessly(sized(limit + 1))
+    with prosody_differs("counts in pieces of its reads"):
+        alice.expect_stream_error("policy-violation")
+    offline_of(server, account, 0)
+
+    alice = enter(alice.account, at=server)
+    for n in range(100):
+        alice.write(sized(limit - 100, str(n % 10)))
+    alice.ping()
+    before = server.memory_kib()
+    bob = enter(account, at=server, is_available=False)
+    bob.write("<presence/>")
+    with undisturbed(alice, carol):
+        bob.wait(lambda e: e.tag == MESSAGE)
+    assert server.memory_kib() - before < 32 << 10
+    for n in range(1, 100):
+        assert body(bob.wait(lambda e: e.tag == MESSAGE))[:1] == str(n % 10)
+
+
+@pytest.mark.prosody_differs("suspends no accounts")
+def test_off_35_suspended_account(server_with, enter):
+    server = server_with()
+    alice, bob = enter("alice", at=server), enter("bob", at=server)
+    account = bob.account
+    befriend(alice, bob)
+    bob.write("<presence type='unavailable'/>")
+    bob.ping()
+    chat(alice, account.jid, "before")
+    alice.ping()
+    server.suspend_account(account, True)
+    bob.expect_stream_error("policy-violation")
+    ident = chat(alice, account.jid, "during")
+    assert stanza_error(alice.wait(has_id(ident))) == ("cancel", "service-unavailable")
+    alice.write(f"<presence type='probe' to='{account.jid}'/>")
+    assert alice.wait(lambda e: e.get("from") == account.jid).get("type") == "unavailable"
+    with pytest.raises(Exception, match="account-disabled"):
+        login(server, account)
+    assert alice.roster()[account.jid].get("subscription") == "both"
+    server.suspend_account(account, False)
+    assert [body(e) for e in offline_of(server, account, 1)] == ["before"]
+
+
+def test_off_36_deleted_account(server_with, enter, prosody_differs):
+    server = server_with()
+    alice, bob = enter("alice", at=server), enter("bob", at=server)
+    account = bob.account
+    befriend(alice, bob)
+    bob.request(
+        "<query xmlns='jabber:iq:roster'><item jid='x@example' name='marker-3601'/></query>", "set"
+    )
+    bob.request("<vCard xmlns='vcard-temp'><FN>marker-3602</FN></vCard>", "set")
+    bob.close()
+    chat(alice, account.jid, "marker-3603")
+    alice.ping()
+    server.delete_account(account)
+    with prosody_differs("tells a running server nothing"):
+        alice.wait(is_push(account.jid, "none"))
+        ident = chat(alice, account.jid, "marker-3604")
+        assert stanza_error(alice.wait(has_id(ident))) == ("cancel", "service-unavailable")
+    server.stop()
+    left = [path for path in (server.folder / "data").rglob("*")
+            if path.is_file() and b"marker-360" in path.read_bytes()]
+    assert left == []
+    server.start()
+    server.create_account(account)
+    with login(server, account) as again:
+        assert again.roster() == {} and bodies(collect(again)) == []
+        answer = again.request("<vCard xmlns='vcard-temp'/>")
+        assert b"marker" not in bytes(again.received), answer
+
+
+def test_msg_05_messages_keep_their_order(server, enter):
+    alice, bob = enter("alice"), enter("bob")
+    subscribe(bob, alice)
+    texts = [f"{n} " + "x" * (20_000 if n % 10 == 0 else n % 7) for n in range(1000)]
+    parts = []
+    for n, text in enumerate(texts):
+        parts.append(f"<message to='{bob.jid}' type='chat'><body>{text}</body></message>")
+        if n % 9 == 0:
+            parts.append(f"<presence><status>{n}</status></presence>")
+        if n % 11 == 0:
+            parts.append(f"<iq type='get' id='i{n}'><ping xmlns='urn:xmpp:ping'/></iq>")
+    for start in range(0, len(parts), 100):
+        alice.write("".join(parts[start:start + 100]))
+        bob.peek()
+    seen = bob.until(is_chat(texts[-1]))
+    assert bodies(seen) == texts
+    statuses = [e.findtext(q(CLIENT, "status")) for e in seen + delivered(alice, bob)]
+    statuses = [int(s) for s in statuses if s]
+    assert statuses == sorted(statuses) and statuses[-1] == 999
