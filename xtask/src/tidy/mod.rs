@@ -18,6 +18,7 @@ mod machine;
 mod markers;
 mod namespace;
 mod placement;
+mod skips;
 mod unsafety;
 mod xep;
 
@@ -45,6 +46,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check { name: "fuzz", judge: Judge::Tree(fuzz::check) },
     Check { name: "dependencies", judge: Judge::Tree(dependencies::check) },
     Check { name: "bans", judge: Judge::Both(bans::check) },
+    Check { name: "skips", judge: Judge::Tree(skips::check) },
     Check { name: "machine", judge: Judge::Tree(machine::check) },
     Check { name: "links", judge: Judge::Tree(links::check) },
     Check { name: "excerpts", judge: Judge::Tree(excerpts::check) },
