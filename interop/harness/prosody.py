@@ -60,7 +60,7 @@ class Prosody(Server):
         return "\n".join(lines) + "\n"
 
     def _certificate(self, host: str) -> str:
-        chain, key = self._ca.server(host, self.settings.certificate)
+        chain, key = self._ca.server(host, self.settings.certificate or "ecdsa")
         return f'{{ certificate = "{chain}"; key = "{key}"; }}'
 
     def command(self) -> list[str]:

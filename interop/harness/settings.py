@@ -30,7 +30,8 @@ class Settings:
     account_lock_secs: int | None = None
     # Failed logins a minute before answers are delayed.
     login_delay_after: int | None = None
-    # Key type of the server's certificate: "ecdsa" or "rsa".
-    certificate: str = "ecdsa"
+    # Key type of the certificates from the test CA, one for each host: "ecdsa" or "rsa". With
+    # None the server makes its own CA, where it can.
+    certificate: str | None = None
+    # Whether certificates from the test CA of clients sign in by SASL EXTERNAL.
     client_certificates: bool = False
-    memory_debug: bool = False
