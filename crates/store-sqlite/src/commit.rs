@@ -45,14 +45,12 @@ impl Committer {
 impl Backend for Committer {
     fn commit(&mut self, stages: &[Stage]) -> Vec<Result<(), StoreError>> {
         self.count_pages(stages);
-        let mut connection = self.connection.lock();
-        match together(&mut connection, stages) {
-            Ok(()) => vec![Ok(()); stages.len()],
-            Err(error) if stages.len() == 1 => vec![Err(error)],
-            Err(error) if error.is_of_the_stage() => apart(&mut connection, stages)
-                .unwrap_or_else(|_| one_by_one(&mut connection, stages)),
-            Err(_) => one_by_one(&mut connection, stages),
+        let results = commit(&mut self.connection.lock(), stages);
+        if results.contains(&Err(StoreError::Full)) {
+            // What the log holds may still fit into the file, and then the log has room again.
+            self.checkpointer.iter().for_each(Checkpointer::ask);
         }
+        results
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
@@ -60,6 +58,17 @@ impl Backend for Committer {
             return Ok(());
         }
         truncate_log(&self.connection.lock()).map_err(store_error)
+    }
+}
+
+fn commit(connection: &mut Connection, stages: &[Stage]) -> Vec<Result<(), StoreError>> {
+    match together(connection, stages) {
+        Ok(()) => vec![Ok(()); stages.len()],
+        Err(error) if stages.len() == 1 => vec![Err(error)],
+        Err(error) if error.is_of_the_stage() => {
+            apart(connection, stages).unwrap_or_else(|_| one_by_one(connection, stages))
+        }
+        Err(_) => one_by_one(connection, stages),
     }
 }
 

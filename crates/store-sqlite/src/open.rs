@@ -203,6 +203,7 @@ fn check_file(connection: &Connection, file: &Path) -> Result<(), OpenError> {
 fn in_memory(options: &Options) -> Result<Arc<Mutex<Connection>>, OpenError> {
     let failed = |error| open_error(PathBuf::from(":memory:"), error);
     let mut connection = open_memory().map_err(failed)?;
+    migrate::mark(&connection).map_err(failed)?;
     migrate::migrate(&mut connection).map_err(failed)?;
     limit_size(&connection, options).map_err(failed)?;
     Ok(Arc::new(Mutex::new(connection)))

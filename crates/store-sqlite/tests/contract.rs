@@ -1,5 +1,7 @@
 //! The suites of the store, on disk and in memory.
 
+#![allow(clippy::unwrap_used)]
+
 use stentor_store::contract;
 use stentor_store_sqlite::{Options, Sqlite};
 

@@ -1,7 +1,7 @@
 //! The writer over a backend that the test holds in its hand.
 
 use std::pin::pin;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
@@ -11,13 +11,13 @@ use crate::{Backend, Counters, Stage, StoreError, Ticket, Write, Writer, WriterL
 
 /// Shows each batch to the test and commits it once told how its stages come out.
 struct Held {
-    taken: Sender<Vec<Stage>>,
+    taken: SyncSender<Vec<Stage>>,
     told: Receiver<Vec<Result<(), StoreError>>>,
 }
 
 struct Hand {
     taken: Receiver<Vec<Stage>>,
-    tell: Sender<Vec<Result<(), StoreError>>>,
+    tell: SyncSender<Vec<Result<(), StoreError>>>,
 }
 
 impl Backend for Held {
@@ -54,8 +54,8 @@ fn outcome(write: &Write) -> Result<(), StoreError> {
 }
 
 fn held(limits: WriterLimits) -> (Writer, Hand) {
-    let (taken, see) = channel();
-    let (tell, told) = channel();
+    let (taken, see) = sync_channel(64);
+    let (tell, told) = sync_channel(64);
     (Writer::spawn(Held { taken, told }, limits).unwrap(), Hand { taken: see, tell })
 }
 
