@@ -54,14 +54,7 @@ impl<'a> ElementRef<'a> {
         if ns.is_empty() {
             return self.attr(name);
         }
-        self.attrs()
-            .find(|attr| {
-                attr.name() == name
-                    && attr.prefix().is_some_and(|prefix| {
-                        self.lookup_prefix(prefix).is_some_and(|bound| bound == ns)
-                    })
-            })
-            .map(Attribute::value)
+        self.attrs().find(|attr| attr.name() == name && attr.ns() == ns).map(Attribute::value)
     }
 
     /// The value of `xml:lang` on this very element.
@@ -71,7 +64,7 @@ impl<'a> ElementRef<'a> {
 
     /// The attributes in document order, namespace declarations excepted.
     pub fn attrs(self) -> Attributes<'a> {
-        Attributes { raw: self.raw_attrs() }
+        Attributes { element: self, raw: self.raw_attrs() }
     }
 
     /// The child elements in document order.
@@ -228,6 +221,7 @@ impl Inner {
 /// An attribute other than a namespace declaration.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute<'a> {
+    element: ElementRef<'a>,
     raw: RawAttr<'a>,
 }
 
@@ -242,6 +236,12 @@ impl<'a> Attribute<'a> {
         split_name(self.raw.qname).0
     }
 
+    /// The namespace; empty if the name has no prefix.
+    pub fn ns(self) -> Cow<'a, str> {
+        let bound = self.prefix().and_then(|prefix| self.element.lookup_prefix(prefix));
+        bound.unwrap_or_default()
+    }
+
     /// The value, references replaced, white space normalised (XML 1.0 §3.3.3).
     pub fn value(self) -> Cow<'a, str> {
         self.raw.value()
@@ -251,6 +251,7 @@ impl<'a> Attribute<'a> {
 /// Iterator over the attributes of an element.
 #[derive(Clone, Debug)]
 pub struct Attributes<'a> {
+    element: ElementRef<'a>,
     raw: RawAttrs<'a>,
 }
 
@@ -258,7 +259,8 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = Attribute<'a>;
 
     fn next(&mut self) -> Option<Attribute<'a>> {
-        self.raw.find(|raw| raw.declares().is_none()).map(|raw| Attribute { raw })
+        let raw = self.raw.find(|raw| raw.declares().is_none())?;
+        Some(Attribute { element: self.element, raw })
     }
 }
 

@@ -12,6 +12,13 @@ pub(crate) struct Work {
     pub(crate) machine: Machine,
 }
 
+impl Work {
+    /// Bytes of heap held.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.buffer.capacity() + self.machine.heap_bytes()
+    }
+}
+
 /// Takes the thread's scratch space, or makes some; it is ready for a new element.
 pub(crate) fn take() -> Box<Work> {
     let mut work = SPARE.take().unwrap_or_default();

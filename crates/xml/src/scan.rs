@@ -101,6 +101,11 @@ impl Scanner {
         self.work.is_none()
     }
 
+    /// Bytes of heap held for an unfinished element; 0 while idle.
+    pub fn heap_bytes(&self) -> usize {
+        self.work.as_ref().map_or(0, |work| work.heap_bytes())
+    }
+
     /// Bytes consumed since the stream began, an unfinished element not counted.
     pub fn offset(&self) -> u64 {
         self.offset

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::class::{is_char, is_ncname};
 use crate::element::ElementRef;
 use crate::normalise::{self, DefaultNs};
-use crate::ns;
+use crate::{ns, unescape};
 
 /// Writes elements to a byte vector, escaped, with namespaces declared where they change.
 ///
@@ -150,7 +150,8 @@ impl Writer {
         let default = match self.open.last().map(|open| open.ns.clone()) {
             None | Some(OpenNs::Content) => DefaultNs::Content,
             Some(OpenNs::Declared(range)) => {
-                DefaultNs::Named(String::from_utf8_lossy(&self.out[range]).into_owned().into())
+                let escaped = String::from_utf8_lossy(&self.out[range]).into_owned();
+                DefaultNs::Named(unescape::attr_value(&escaped).into_owned().into())
             }
         };
         normalise::copy_element(element, default, &mut self.out);
@@ -173,8 +174,10 @@ impl Writer {
     fn is_current(&self, ns: &str) -> bool {
         match self.open.last().map(|open| &open.ns) {
             None | Some(OpenNs::Content) => ns == ns::CLIENT,
-            // A name that needs escaping never equals itself; then it is declared again.
-            Some(OpenNs::Declared(range)) => &self.out[range.clone()] == ns.as_bytes(),
+            // The output holds the name escaped, so one that may be an escape is declared again.
+            Some(OpenNs::Declared(range)) => {
+                &self.out[range.clone()] == ns.as_bytes() && !ns.contains('&')
+            }
         }
     }
 }
