@@ -1,1 +1,46 @@
-//! Directory, router, pipeline and the module interface.
+//! The engine: who is online, whose an address is, what becomes of each stanza, and how features
+//! take part in that.
+//!
+//! It knows neither sockets nor streams: a session is a [`Resource`] with an [`Outbox`] to it, and
+//! a connection's task hands stanzas to its [`Session`]. Start reading at `pipeline.rs` for
+//! messages, `presence/mod.rs` for presence and `iq.rs` for requests.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod account;
+pub mod backlog;
+mod bind;
+pub mod clock;
+pub mod credentials;
+mod deliver;
+pub mod directory;
+pub mod engine;
+pub mod guard;
+pub mod host;
+pub mod iq;
+pub mod limits;
+pub mod metrics;
+pub mod module;
+pub mod outbox;
+pub mod phase;
+mod pipeline;
+pub mod presence;
+pub mod refuse;
+pub mod registrar;
+pub mod registration;
+pub mod resource;
+pub mod roster;
+pub mod session;
+
+pub use account::{Account, AccountState};
+pub use bind::random_id;
+pub use clock::Clock;
+pub use engine::{Engine, Route};
+pub use host::{Host, Hosts, Profile, Settings};
+pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Scope};
+pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
+pub use outbox::{Close, Fate, Item, Outbox, Pressure, Stored};
+pub use phase::{Cx, Direction, Miss, Screen, Taken, Verdict};
+pub use registrar::Registrar;
+pub use resource::{Available, Flag, Resource};
+pub use session::{Handling, Session};

@@ -1,1 +1,18 @@
-//! The features, one file per XEP.
+//! The features of the server, one file each. `registry.rs` is the list.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod registry;
+mod rfc4505_anonymous;
+mod rfc6121_roster;
+mod xep0012_last;
+mod xep0030_disco;
+mod xep0049_private;
+mod xep0054_vcard;
+mod xep0077_register;
+mod xep0092_version;
+mod xep0115_caps;
+mod xep0157_contact;
+mod xep0160_offline;
+mod xep0199_ping;
+mod xep0202_time;

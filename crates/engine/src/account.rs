@@ -1,0 +1,133 @@
+//! An account of ours in memory: its roster, its resources, its counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use stentor_jid::BareJid;
+
+use crate::resource::{Flag, Resource};
+use crate::roster::Roster;
+
+/// An account. Resident while it has sessions, then in a bounded cache.
+///
+/// Its lock is short and never held across an await; whoever holds it may take the presence of its
+/// resources and then outboxes, and no other account's lock.
+pub struct Account {
+    /// The bare address.
+    pub jid: BareJid,
+    /// Whether it exists only for one session (RFC 4505); nothing of it is stored.
+    pub is_ephemeral: bool,
+    /// Set when the store refused a write: memory is ahead of the disk and must be read again.
+    stale: AtomicBool,
+    /// A tick of the directory's clock, for the bounded cache.
+    pub(crate) touched: AtomicU64,
+    state: Mutex<AccountState>,
+}
+
+/// What changes about an account.
+#[derive(Default)]
+pub struct AccountState {
+    /// The contacts.
+    pub roster: Roster,
+    /// The administrator has suspended the account.
+    pub is_suspended: bool,
+    /// Messages waiting in the store for the next available resource.
+    pub offline: OfflineState,
+    pub(crate) resources: Vec<Arc<Resource>>,
+}
+
+/// What waits in the offline store. All of it is counted when a stage is submitted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OfflineState {
+    /// Stored messages.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How often something was stored since the account came into memory.
+    pub stored: u64,
+    /// Whether some of it has not been handed to a resource yet.
+    pub is_waiting: bool,
+    /// A resource is being handed stored messages now: new ones queue up behind them in the store.
+    pub is_flushing: bool,
+    /// The id up to which messages have been handed to a resource.
+    pub handed_id: u64,
+}
+
+impl Account {
+    pub(crate) fn new(jid: BareJid, is_ephemeral: bool, state: AccountState) -> Self {
+        Self {
+            jid,
+            is_ephemeral,
+            stale: AtomicBool::new(false),
+            touched: AtomicU64::new(0),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Locks what changes. Never hold the guard across an await.
+    pub fn lock(&self) -> MutexGuard<'_, AccountState> {
+        self.state.lock()
+    }
+
+    pub(crate) fn mark_stale(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn refresh(&self, fresh: AccountState) {
+        let mut state = self.state.lock();
+        let resources = std::mem::take(&mut state.resources);
+        *state = AccountState { resources, ..fresh };
+        self.stale.store(false, Ordering::Release);
+    }
+
+    /// The sessions of this account.
+    pub fn resources(&self) -> Vec<Arc<Resource>> {
+        self.state.lock().resources.clone()
+    }
+
+    /// Whether the cache may forget it, as far as the account itself can tell.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.resources.is_empty() && !state.offline.is_flushing
+    }
+}
+
+impl AccountState {
+    /// The sessions, in the order they were bound.
+    pub fn resources(&self) -> &[Arc<Resource>] {
+        &self.resources
+    }
+
+    /// The session of this resource.
+    pub fn resource(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.resources.iter().find(|r| r.jid.resource() == name)
+    }
+
+    /// Sessions that sent initial presence.
+    pub fn available(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.iter().filter(|r| r.is_available())
+    }
+
+    /// Sessions that asked for the roster.
+    pub fn interested(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.iter().filter(|r| r.has(Flag::Interested))
+    }
+
+    pub(crate) fn add_resource(&mut self, resource: Arc<Resource>) {
+        self.resources.push(resource);
+    }
+
+    pub(crate) fn remove_resource(&mut self, serial: u64) -> bool {
+        let before = self.resources.len();
+        self.resources.retain(|r| r.serial != serial);
+        if self.resources.is_empty() {
+            self.resources = Vec::new();
+        }
+        self.resources.len() != before
+    }
+}

@@ -1,0 +1,7 @@
+//! Time as an argument: the engine never reads a clock of its own.
+
+/// Where the time comes from: the system in the server, a number in tests.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since the Unix epoch.
+    fn unix_ms(&self) -> i64;
+}

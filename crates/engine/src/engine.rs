@@ -1,0 +1,198 @@
+//! Everything shared: the directory, the stores, the domains, the clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use stentor_jid::{BareJid, Jid};
+use stentor_stanza::{Head, IqType, Kind, Stanza};
+use stentor_store::{StoreError, Stores, Ticket};
+
+use crate::account::{Account, AccountState, OfflineState};
+use crate::clock::Clock;
+use crate::credentials::Credentials;
+use crate::directory::Directory;
+use crate::host::{Host, Hosts};
+use crate::metrics::Metrics;
+use crate::outbox::{Close, Fate};
+use crate::roster::{NS_ROSTER, Roster};
+
+/// Everything shared between sessions. One per process.
+pub struct Engine {
+    /// Accounts in memory.
+    pub directory: Directory,
+    /// One trait object for each domain of storage, and the ordered writer.
+    pub stores: Stores,
+    /// The domains, replaced whole on reload.
+    pub hosts: ArcSwap<Hosts>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Who may sign in.
+    pub credentials: Credentials,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Milliseconds since the Unix epoch at which the server started.
+    pub started_ms: i64,
+    next_serial: AtomicU64,
+}
+
+/// Whose an address is.
+pub enum Route {
+    /// A domain of ours itself.
+    Host(Arc<Host>),
+    /// An account of a domain of ours, which may not exist.
+    Account(Arc<Host>, BareJid),
+    /// Somebody else's.
+    Remote,
+}
+
+impl Engine {
+    /// An engine over these stores and domains.
+    #[must_use]
+    pub fn new(
+        stores: Stores,
+        hosts: Hosts,
+        clock: Arc<dyn Clock>,
+        credentials: Credentials,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            directory: Directory::default(),
+            stores,
+            hosts: ArcSwap::from_pointee(hosts),
+            started_ms: clock.unix_ms(),
+            clock,
+            credentials,
+            metrics: Metrics::default(),
+            next_serial: AtomicU64::new(1),
+        })
+    }
+
+    /// The domain, if it is ours.
+    pub fn host(&self, domain: &str) -> Option<Arc<Host>> {
+        self.hosts.load().find(domain).cloned()
+    }
+
+    /// Whose this address is.
+    pub fn route(&self, to: &Jid) -> Route {
+        match self.host(to.domain()) {
+            None => Route::Remote,
+            Some(host) if to.local().is_none() => Route::Host(host),
+            Some(host) => Route::Account(host, to.to_bare()),
+        }
+    }
+
+    /// The account if it is in memory and in step with the disk.
+    pub fn resident(&self, jid: &BareJid) -> Option<Arc<Account>> {
+        self.directory.find(jid.as_str()).filter(|a| !a.is_stale())
+    }
+
+    /// The account, read from the store if it is not in memory; none if it does not exist.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn account(&self, jid: &BareJid) -> Result<Option<Arc<Account>>, StoreError> {
+        loop {
+            let found = self.directory.find(jid.as_str());
+            if let Some(account) = found {
+                if account.is_stale() {
+                    self.refresh(&account).await?;
+                }
+                return Ok(Some(account));
+            }
+            let mark = self.directory.mark(jid.as_str());
+            // What was staged for it before it was last forgotten must be readable.
+            self.stores.writer.barrier().await?;
+            let Some(state) = self.read_account(jid).await? else { return Ok(None) };
+            let account = Arc::new(Account::new(jid.clone(), false, state));
+            if let Some(account) = self.directory.insert(account, mark) {
+                return Ok(Some(account));
+            }
+        }
+    }
+
+    async fn read_account(&self, jid: &BareJid) -> Result<Option<AccountState>, StoreError> {
+        let Some(row) = self.stores.accounts.load(jid).await? else { return Ok(None) };
+        let roster = self.stores.roster.load(jid).await?;
+        let offline = self.stores.offline.usage(jid).await?;
+        Ok(Some(AccountState {
+            roster: Roster::from_store(roster),
+            is_suspended: row.is_suspended,
+            offline: OfflineState {
+                count: offline.count,
+                bytes: offline.bytes,
+                is_waiting: offline.count > 0,
+                ..OfflineState::default()
+            },
+            ..AccountState::default()
+        }))
+    }
+
+    /// Reads an account again after the store refused one of its writes.
+    async fn refresh(&self, account: &Account) -> Result<(), StoreError> {
+        // What was staged before must be decided before it is read.
+        let _ = self.stores.writer.barrier().await;
+        if let Some(fresh) = self.read_account(&account.jid).await? {
+            account.refresh(fresh);
+        }
+        Ok(())
+    }
+
+    /// Waits for a commit; where it failed, the account is read again from the store.
+    ///
+    /// # Errors
+    /// The store refused the write.
+    pub async fn settle(&self, account: &Account, ticket: Ticket) -> Result<(), StoreError> {
+        let outcome = ticket.await;
+        if let Err(error) = &outcome {
+            tracing::error!(account = %account.jid, %error, "The store refused a write.");
+            self.metrics.writes_refused.inc();
+            account.mark_stale();
+            self.refresh(account).await?;
+        }
+        outcome
+    }
+
+    /// Tells the interested resources about a changed contact, or about one that is gone
+    /// (RFC 6121 §2.1.6).
+    pub fn push_roster(&self, state: &AccountState, jid: &BareJid, version: u64) {
+        for resource in state.interested() {
+            let id = format!("push-{}", self.next_serial());
+            let head = Head::new(Kind::Iq(IqType::Set)).to(resource.jid.clone()).id(id);
+            let push = Stanza::build(head, |w| {
+                w.open("query", NS_ROSTER).attr("ver", &version.to_string());
+                match state.roster.item(jid) {
+                    Some(item) => item.write(jid, w),
+                    None => {
+                        w.open("item", NS_ROSTER).attr("jid", jid.as_str());
+                        w.attr("subscription", "remove").close();
+                    }
+                }
+                w.close();
+            });
+            resource.outbox.push(push, Fate::Forget);
+        }
+    }
+
+    /// A number that no other caller gets.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends every session, each with its last words.
+    pub fn close_all(&self, reason: Close) {
+        for account in self.directory.online() {
+            for resource in account.resources() {
+                resource.outbox.close(reason);
+            }
+        }
+    }
+
+    /// Ends every session of an account.
+    pub fn close_account(&self, jid: &BareJid, reason: Close) {
+        if let Some(account) = self.directory.find(jid.as_str()) {
+            for resource in account.resources() {
+                resource.outbox.close(reason);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Who may try to sign in: failures per account and per source, with temporary lock-outs.
+//!
+//! Pure bookkeeping: the time is an argument. Bounded: when a table is full, the entries whose
+//! window ended are dropped, and if that frees nothing the oldest half.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use stentor_jid::BareJid;
+
+/// Limits of sign-in attempts.
+#[derive(Clone, Debug)]
+pub struct GuardSettings {
+    /// Failures of one source, over any accounts, before it is blocked.
+    pub source_failures_max: u32,
+    /// The window in which they are counted, and how long the block lasts.
+    pub source_window: Duration,
+    /// Failures on one account, from any source, before passwords are refused.
+    pub account_failures_max: u32,
+    /// The window in which they are counted, and how long the lock lasts.
+    pub account_window: Duration,
+    /// Failures of one source after which answers are delayed: 1, 2, 4, … seconds.
+    pub delay_after: u32,
+}
+
+impl Default for GuardSettings {
+    fn default() -> Self {
+        Self {
+            source_failures_max: 10,
+            source_window: Duration::from_secs(600),
+            account_failures_max: 20,
+            account_window: Duration::from_secs(3_600),
+            delay_after: 5,
+        }
+    }
+}
+
+/// The tables of failures.
+#[derive(Debug, Default)]
+pub struct Guard {
+    settings: GuardSettings,
+    sources: Mutex<Table<IpAddr>>,
+    accounts: Mutex<Table<BareJid>>,
+}
+
+#[derive(Debug)]
+struct Table<K>(HashMap<K, Failures>);
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    count: u32,
+    /// When the window, or the block, ends.
+    until_ms: i64,
+}
+
+impl<K> Default for Table<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl Guard {
+    /// A guard with nothing noted.
+    #[must_use]
+    pub fn new(settings: GuardSettings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// Whether this source is blocked.
+    pub fn is_blocked(&self, source: IpAddr, now_ms: i64) -> bool {
+        self.sources.lock().count(&network(source), now_ms) >= self.settings.source_failures_max
+    }
+
+    /// Whether passwords for this account are refused for now.
+    pub fn is_locked(&self, account: &BareJid, now_ms: i64) -> bool {
+        self.accounts.lock().count(account, now_ms) >= self.settings.account_failures_max
+    }
+
+    /// How long the answer to this source should wait.
+    pub fn delay(&self, source: IpAddr, now_ms: i64) -> Duration {
+        let count = self.sources.lock().count(&network(source), now_ms);
+        match count.checked_sub(self.settings.delay_after) {
+            None => Duration::ZERO,
+            Some(over) => Duration::from_secs(1 << over.min(DELAY_DOUBLINGS_MAX)),
+        }
+    }
+
+    /// Notes a failure. Returns whether the source, and whether the account, is locked by it.
+    pub fn failed(
+        &self,
+        source: Option<IpAddr>,
+        account: Option<&BareJid>,
+        now_ms: i64,
+    ) -> (bool, bool) {
+        let source_locked = source.is_some_and(|source| {
+            let count = self.sources.lock().add(
+                network(source),
+                self.settings.source_window,
+                self.settings.source_failures_max,
+                now_ms,
+            );
+            count == self.settings.source_failures_max
+        });
+        let account_locked = account.is_some_and(|account| {
+            let count = self.accounts.lock().add(
+                account.clone(),
+                self.settings.account_window,
+                self.settings.account_failures_max,
+                now_ms,
+            );
+            count == self.settings.account_failures_max
+        });
+        (source_locked, account_locked)
+    }
+
+    /// Forgets the failures on an account: it was signed in to, or an operator says so.
+    pub fn forgive_account(&self, account: &BareJid) -> bool {
+        self.accounts.lock().0.remove(account).is_some()
+    }
+
+    /// Lifts the block of a source.
+    pub fn forgive_source(&self, source: IpAddr) -> bool {
+        self.sources.lock().0.remove(&network(source)).is_some()
+    }
+
+    /// The blocked sources and when each block ends.
+    pub fn blocked(&self, now_ms: i64) -> Vec<(IpAddr, i64)> {
+        let max = self.settings.source_failures_max;
+        let table = self.sources.lock();
+        let blocked = table.0.iter().filter(|(_, f)| f.count >= max && f.until_ms > now_ms);
+        blocked.map(|(source, f)| (*source, f.until_ms)).collect()
+    }
+}
+
+impl<K: Eq + Hash + Clone> Table<K> {
+    fn count(&self, key: &K, now_ms: i64) -> u32 {
+        self.0.get(key).filter(|f| f.until_ms > now_ms).map_or(0, |f| f.count)
+    }
+
+    fn add(&mut self, key: K, window: Duration, max: u32, now_ms: i64) -> u32 {
+        if self.0.len() >= TABLE_MAX && !self.0.contains_key(&key) {
+            self.make_room(now_ms);
+        }
+        let until_ms = now_ms.saturating_add(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
+        let entry = self.0.entry(key).or_insert(Failures { count: 0, until_ms });
+        if entry.until_ms <= now_ms {
+            *entry = Failures { count: 0, until_ms };
+        }
+        entry.count = entry.count.saturating_add(1);
+        if entry.count == max {
+            entry.until_ms = until_ms;
+        }
+        entry.count
+    }
+
+    fn make_room(&mut self, now_ms: i64) {
+        self.0.retain(|_, f| f.until_ms > now_ms);
+        if self.0.len() >= TABLE_MAX {
+            let mut ends: Vec<i64> = self.0.values().map(|f| f.until_ms).collect();
+            let (_, median, _) = ends.select_nth_unstable(TABLE_MAX / 2);
+            let median = *median;
+            self.0.retain(|_, f| f.until_ms > median);
+        }
+    }
+}
+
+/// An IPv6 customer has a whole /64, and counts once.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// Entries of each table.
+const TABLE_MAX: usize = 65_536;
+/// The longest delay is 2 to this many seconds.
+const DELAY_DOUBLINGS_MAX: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_source_is_blocked_for_its_time_and_others_are_not() {
+        let guard = Guard::default();
+        for n in 1..=10 {
+            assert!(!guard.is_blocked(ip("192.0.2.1"), 0));
+            assert_eq!(guard.failed(Some(ip("192.0.2.1")), None, 0).0, n == 10);
+        }
+        assert!(guard.is_blocked(ip("192.0.2.1"), 599_999));
+        assert!(!guard.is_blocked(ip("192.0.2.2"), 0));
+        assert_eq!(guard.blocked(0).len(), 1);
+        assert!(!guard.is_blocked(ip("192.0.2.1"), 600_000));
+    }
+
+    #[test]
+    fn an_ipv6_source_is_its_64() {
+        let guard = Guard::default();
+        for _ in 0..10 {
+            guard.failed(Some(ip("2001:db8:1:2:3::1")), None, 0);
+        }
+        assert!(guard.is_blocked(ip("2001:db8:1:2:ffff::9"), 1));
+        assert!(!guard.is_blocked(ip("2001:db8:1:3::1"), 1));
+        assert!(guard.forgive_source(ip("2001:db8:1:2::")));
+        assert!(!guard.is_blocked(ip("2001:db8:1:2::1"), 1));
+    }
+
+    #[test]
+    fn an_account_is_locked_from_any_source_and_unlocks_by_itself() {
+        let guard = Guard::default();
+        let juliet = BareJid::new("juliet@capulet.example").unwrap();
+        for n in 0..20 {
+            assert!(!guard.is_locked(&juliet, n));
+            guard.failed(None, Some(&juliet), n);
+        }
+        assert!(guard.is_locked(&juliet, 20));
+        assert!(!guard.is_locked(&juliet, 3_600_019));
+        guard.failed(None, Some(&juliet), 3_600_020);
+        assert!(!guard.is_locked(&juliet, 3_600_021), "a new window begins at one");
+    }
+
+    #[test]
+    fn delays_double_up_to_a_bound() {
+        let guard = Guard::default();
+        let source = ip("192.0.2.1");
+        let seconds: Vec<u64> = (0..12)
+            .map(|_| {
+                guard.failed(Some(source), None, 0);
+                guard.delay(source, 0).as_secs()
+            })
+            .collect();
+        assert_eq!(seconds, [0, 0, 0, 0, 1, 2, 4, 8, 16, 16, 16, 16]);
+    }
+
+    #[test]
+    fn tables_are_bounded() {
+        let guard = Guard::default();
+        for n in 0..u32::try_from(TABLE_MAX * 2).unwrap() {
+            guard.failed(Some(IpAddr::V4(n.into())), None, i64::from(n));
+        }
+        assert!(guard.sources.lock().0.len() <= TABLE_MAX);
+    }
+}

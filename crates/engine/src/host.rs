@@ -1,0 +1,126 @@
+//! Domains of ours: rows that name a profile, and the profile's modules and settings.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::iq::IqTable;
+use crate::module::Spec;
+use crate::registrar::{Disco, Phases, Registrar, StreamFeature};
+
+/// A domain of ours.
+pub struct Host {
+    /// The domain as in addresses.
+    pub domain: Box<str>,
+    /// What it offers; shared by all domains of the profile.
+    pub profile: Arc<Profile>,
+}
+
+/// Modules with their options, and settings, for any number of domains.
+pub struct Profile {
+    /// What the engine itself decides by.
+    pub settings: Settings,
+    /// What service discovery shows.
+    pub disco: Disco,
+    /// The modules, in the order of the registry.
+    pub modules: Vec<&'static Spec>,
+    /// Elements among the stream features.
+    pub stream_features: Vec<StreamFeature>,
+    pub(crate) phases: Phases,
+    pub(crate) iqs: IqTable,
+}
+
+impl Profile {
+    /// A profile of what the registrar collected.
+    #[must_use]
+    pub fn new(settings: Settings, registrar: Registrar) -> Self {
+        let mut disco = registrar.disco;
+        for list in [&mut disco.host, &mut disco.account] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Self {
+            settings,
+            disco,
+            modules: registrar.specs,
+            stream_features: registrar.stream_features,
+            phases: registrar.phases,
+            iqs: registrar.iqs,
+        }
+    }
+}
+
+/// What the engine decides by, per profile.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which resources get a message to a bare address.
+    pub delivery: Delivery,
+    /// What happens when a client wishes a resource that is in use.
+    pub resource_conflict: ResourceConflict,
+    /// Sessions that one account may have at once.
+    pub sessions_max: usize,
+    /// Whether messages to accounts that do not exist vanish instead of coming back, so that
+    /// nobody can find out which exist.
+    pub unknown_account_silent: bool,
+    /// What an unregistered visitor may do (RFC 4505); none where ANONYMOUS is off.
+    pub is_anonymous: bool,
+    /// Contacts in one roster.
+    pub roster_items_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            delivery: Delivery::MostAvailable,
+            resource_conflict: ResourceConflict::Rename,
+            sessions_max: 50,
+            unknown_account_silent: false,
+            is_anonymous: false,
+            roster_items_max: 5_000,
+        }
+    }
+}
+
+/// Which resources get a `normal` or `chat` message to a bare address (RFC 6121 §8.5.2.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Those of the highest priority; all of them if several share it.
+    MostAvailable,
+    /// All of non-negative priority.
+    All,
+}
+
+/// What happens when a client wishes a resource that is in use (RFC 6120 §7.7.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResourceConflict {
+    /// The newcomer gets another resource; both live on.
+    Rename,
+    /// The older session ends with `conflict`.
+    Replace,
+    /// The newcomer gets the stanza error `conflict`.
+    Refuse,
+}
+
+/// All domains of ours.
+#[derive(Default)]
+pub struct Hosts(HashMap<Box<str>, Arc<Host>>);
+
+impl Hosts {
+    /// The table of these domains.
+    pub fn new(hosts: impl IntoIterator<Item = Host>) -> Self {
+        Self(hosts.into_iter().map(|h| (h.domain.clone(), Arc::new(h))).collect())
+    }
+
+    /// The domain, if it is ours.
+    #[must_use]
+    pub fn find(&self, domain: &str) -> Option<&Arc<Host>> {
+        self.0.get(domain)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.0.values()
+    }
+}

@@ -1,0 +1,34 @@
+//! The maxima of the engine. Those an operator may change are defaults of [`crate::Settings`].
+
+/// Bytes of stanzas waiting for one session before its senders are slowed.
+pub const OUTBOX_SOFT_BYTES: usize = 256 * 1024;
+
+/// Bytes of stanzas waiting for one session before the session is ended.
+pub const OUTBOX_HARD_BYTES: usize = 4 * 1024 * 1024;
+
+/// Stanzas waiting for one session before the session is ended.
+pub const OUTBOX_HARD_ITEMS: usize = 20_000;
+
+/// How often a sender looks again whether a slow receiver has caught up.
+pub const SLOW_SENDER_PAUSES: u32 = 5;
+
+/// Milliseconds of each of those pauses.
+pub const SLOW_SENDER_PAUSE_MS: u64 = 4;
+
+/// Stanzas of one session whose commit is awaited before it must wait itself.
+pub const UNSETTLED_MAX: usize = 1_024;
+
+/// Entities that one resource may keep informed by directed presence.
+pub const DIRECTED_MAX: usize = 4_096;
+
+/// Subscription requests that wait for one account's answer.
+pub const REQUESTS_MAX: usize = 1_000;
+
+/// Bytes of one stored subscription request; a longer one is stored without its extensions.
+pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
+
+/// Accounts without a session whose view stays in memory.
+pub const IDLE_ACCOUNTS_MAX: usize = 8_192;
+
+/// Offline messages read from the store at a time.
+pub const OFFLINE_PAGE: u32 = 64;

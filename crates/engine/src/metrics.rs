@@ -1,0 +1,59 @@
+//! What the engine counts.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The engine's counters. Each increment is one atomic addition.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Sessions bound now.
+    pub sessions: Gauge,
+    /// Messages that clients sent.
+    pub messages_in: Counter,
+    /// Presence stanzas that clients sent.
+    pub presences_in: Counter,
+    /// IQs that clients sent.
+    pub iqs_in: Counter,
+    /// Messages kept for accounts that were not there.
+    pub offline_stored: Counter,
+    /// Kept messages handed to a session.
+    pub offline_delivered: Counter,
+    /// Messages that could not be kept because the account's store was full.
+    pub offline_rejected: Counter,
+    /// Writes that the store refused.
+    pub writes_refused: Counter,
+    /// Failed sign-ins.
+    pub sign_ins_failed: Counter,
+    /// Successful sign-ins.
+    pub sign_ins: Counter,
+}
+
+impl Metrics {
+    /// Lists them with their help texts.
+    pub fn register(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("stentor");
+        r.register("sessions", "Sessions bound now", self.sessions.clone());
+        r.register("messages_in", "Messages that clients sent", self.messages_in.clone());
+        r.register("presences_in", "Presence stanzas that clients sent", self.presences_in.clone());
+        r.register("iqs_in", "IQs that clients sent", self.iqs_in.clone());
+        r.register(
+            "offline_stored",
+            "Messages kept for accounts that were not there",
+            self.offline_stored.clone(),
+        );
+        r.register(
+            "offline_delivered",
+            "Kept messages handed to a session",
+            self.offline_delivered.clone(),
+        );
+        r.register(
+            "offline_rejected",
+            "Messages not kept because the account's store was full",
+            self.offline_rejected.clone(),
+        );
+        r.register("writes_refused", "Writes that the store refused", self.writes_refused.clone());
+        r.register("sign_ins", "Successful sign-ins", self.sign_ins.clone());
+        r.register("sign_ins_failed", "Failed sign-ins", self.sign_ins_failed.clone());
+    }
+}

@@ -1,0 +1,215 @@
+//! The byte-counted queue in front of one session: the only way in.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use stentor_stanza::Stanza;
+
+use crate::limits::{OUTBOX_HARD_BYTES, OUTBOX_HARD_ITEMS, OUTBOX_SOFT_BYTES};
+
+/// What waits for a session, in order, bounded by bytes and by count.
+#[derive(Default)]
+pub struct Outbox(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    queue: VecDeque<Item>,
+    bytes: usize,
+    waker: Option<Waker>,
+    close: Option<Close>,
+}
+
+/// One entry of an outbox.
+#[derive(Debug)]
+pub enum Item {
+    /// A stanza to write.
+    Stanza(Stanza, Fate),
+    /// Stored messages stand before this entry: once they are on the wire they may leave the
+    /// store.
+    Stored(Stored),
+}
+
+/// Which stored messages a mark speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The id of the last of them.
+    pub up_to: u64,
+    /// How many they are.
+    pub count: u64,
+    /// Their bytes in the store.
+    pub bytes: u64,
+}
+
+/// What becomes of a stanza that the session could not take before it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody else has it: route it again.
+    Reroute,
+    /// Others have it, or the store still holds it: forget it.
+    Forget,
+}
+
+/// Why the engine asks a session to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// Another stream bound the same resource (RFC 6120 §7.7.2.2).
+    Conflict,
+    /// The account is gone or suspended.
+    NotAuthorized,
+    /// The peer reads too slowly.
+    Overflow,
+    /// The server stops.
+    Shutdown,
+}
+
+/// How full an outbox is after a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    /// There is room.
+    Low,
+    /// The sender should pause.
+    High,
+    /// The session is ending; nothing was queued.
+    Gone,
+}
+
+impl Outbox {
+    /// Queues a stanza. A queue beyond its hard bounds ends its session; what is in it is routed
+    /// again then, so nothing is lost.
+    pub fn push(&self, stanza: Stanza, fate: Fate) -> Pressure {
+        let bytes = stanza.bytes_len();
+        self.put(Item::Stanza(stanza, fate), bytes)
+    }
+
+    /// Queues the mark that these stored messages stand before it.
+    pub fn push_mark(&self, stored: Stored) -> Pressure {
+        self.put(Item::Stored(stored), 0)
+    }
+
+    fn put(&self, item: Item, bytes: usize) -> Pressure {
+        let (pressure, waker) = {
+            let mut inner = self.0.lock();
+            if inner.close.is_some() {
+                return Pressure::Gone;
+            }
+            inner.bytes += bytes;
+            inner.queue.push_back(item);
+            if inner.bytes > OUTBOX_HARD_BYTES || inner.queue.len() > OUTBOX_HARD_ITEMS {
+                inner.close = Some(Close::Overflow);
+            }
+            let high = inner.bytes > OUTBOX_SOFT_BYTES;
+            (if high { Pressure::High } else { Pressure::Low }, inner.waker.take())
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        pressure
+    }
+
+    /// Asks the session to end. The first reason given stands.
+    pub fn close(&self, reason: Close) {
+        let waker = {
+            let mut inner = self.0.lock();
+            inner.close.get_or_insert(reason);
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Why the session shall end, if it shall.
+    pub fn closing(&self) -> Option<Close> {
+        self.0.lock().close
+    }
+
+    /// Ready when there is something to take or the session shall end.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.0.lock();
+        if !inner.queue.is_empty() || inner.close.is_some() {
+            return Poll::Ready(());
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Takes the next entry.
+    pub fn pop(&self) -> Option<Item> {
+        let mut inner = self.0.lock();
+        let item = inner.queue.pop_front()?;
+        if let Item::Stanza(stanza, _) = &item {
+            inner.bytes -= stanza.bytes_len();
+        }
+        if inner.queue.is_empty() {
+            // An idle session keeps no queue.
+            inner.queue = VecDeque::new();
+        }
+        Some(item)
+    }
+
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.0.lock().bytes
+    }
+
+    /// Closes the outbox for good and hands over what nobody took.
+    pub fn drain(&self) -> VecDeque<Item> {
+        let mut inner = self.0.lock();
+        inner.close.get_or_insert(Close::Shutdown);
+        inner.bytes = 0;
+        std::mem::take(&mut inner.queue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stentor_stanza::{Head, Kind, MessageType};
+
+    use super::*;
+
+    fn message(bytes: usize) -> Stanza {
+        Stanza::build(Head::new(Kind::Message(MessageType::Chat)), |w| {
+            w.text_element("body", stentor_xml::ns::CLIENT, &"x".repeat(bytes));
+        })
+    }
+
+    #[test]
+    fn counts_bytes_in_and_out() {
+        let outbox = Outbox::default();
+        assert_eq!(outbox.push(message(10), Fate::Reroute), Pressure::Low);
+        assert!(outbox.bytes() > 10);
+        assert!(matches!(outbox.pop(), Some(Item::Stanza(_, Fate::Reroute))));
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn slows_senders_and_then_ends_the_session_without_losing_anything() {
+        let outbox = Outbox::default();
+        let mut pushed = 0;
+        let mut slowed = false;
+        loop {
+            match outbox.push(message(60_000), Fate::Reroute) {
+                Pressure::Gone => break,
+                Pressure::High => slowed = true,
+                Pressure::Low => assert!(!slowed),
+            }
+            pushed += 1;
+        }
+        assert!(slowed);
+        assert_eq!(outbox.closing(), Some(Close::Overflow));
+        assert_eq!(outbox.drain().len(), pushed);
+    }
+
+    #[test]
+    fn the_first_reason_to_close_stands() {
+        let outbox = Outbox::default();
+        outbox.close(Close::Conflict);
+        outbox.close(Close::Shutdown);
+        assert_eq!(outbox.closing(), Some(Close::Conflict));
+        assert_eq!(outbox.push(message(1), Fate::Forget), Pressure::Gone);
+    }
+}

@@ -1,0 +1,26 @@
+//! Directed presence (RFC 6121 §4.6).
+
+use stentor_stanza::{Condition, PresenceType, Stanza, StanzaError};
+
+use crate::engine::Route;
+use crate::presence::broadcast;
+use crate::session::Session;
+
+/// Sends a presence to one entity and remembers who must hear of the end.
+pub(crate) fn send(session: &Session, stanza: &Stanza) {
+    let Some(to) = stanza.head.to.clone() else { return };
+    let route = session.engine.route(&to);
+    if matches!(route, Route::Remote) {
+        session.refuse(stanza, &StanzaError::new(Condition::RemoteServerNotFound));
+        return;
+    }
+    if stanza.presence_type() == Some(PresenceType::Unavailable) {
+        session.resource.remove_directed(&to);
+    } else if !session.resource.add_directed(&to) {
+        session.refuse(stanza, &StanzaError::new(Condition::ResourceConstraint));
+        return;
+    }
+    if matches!(route, Route::Account(..)) {
+        broadcast::to_entity(&session.engine, stanza, &to);
+    }
+}

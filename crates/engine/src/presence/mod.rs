@@ -1,0 +1,60 @@
+//! Presence (RFC 6121 §3 and §4): what becomes of one presence stanza of a session of ours.
+
+pub mod broadcast;
+mod check;
+mod directed;
+mod probe;
+mod subscription;
+pub mod table;
+
+use std::sync::Arc;
+
+use stentor_stanza::{PresenceType, Stanza};
+
+pub use broadcast::leave;
+pub use subscription::{forget_account, remove_contact};
+
+use crate::session::{Handling, Session, bad_request};
+
+/// Deals with a presence stanza whose `from` has been stamped.
+pub(crate) fn handle(session: &Arc<Session>, stanza: Stanza) -> Handling {
+    session.engine.metrics.presences_in.inc();
+    let Some(kind) = stanza.presence_type() else { return Handling::Done };
+    if let Err(error) = check::structure(&stanza) {
+        session.refuse(&stanza, &error);
+        return Handling::Done;
+    }
+    match (kind, stanza.head.to.is_some()) {
+        (PresenceType::Available, false) => broadcast::available(session, &stanza),
+        (PresenceType::Unavailable, false) => {
+            leave(session, Some(&stanza));
+            Handling::Done
+        }
+        (PresenceType::Available | PresenceType::Unavailable, true) => {
+            directed::send(session, &stanza);
+            Handling::Done
+        }
+        (PresenceType::Probe, true) => {
+            let session = session.clone();
+            Handling::Later(Box::pin(async move { probe::answer(&session, stanza).await }))
+        }
+        (PresenceType::Error, true) => {
+            crate::session::send_to_resource(&session.engine, stanza);
+            Handling::Done
+        }
+        (PresenceType::Error, false) => Handling::Done,
+        // §4.3: a client's probe never brings it an error.
+        (PresenceType::Probe, false) => Handling::Done,
+        (kind, true) => {
+            let session = session.clone();
+            Handling::Later(Box::pin(async move {
+                subscription::send(&session, kind, stanza).await;
+            }))
+        }
+        // A subscription is to somebody.
+        (_, false) => {
+            session.refuse(&stanza, &bad_request());
+            Handling::Done
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Presence probes (RFC 6121 §4.3.2).
+
+use stentor_jid::Jid;
+use stentor_payload::xep0203_delay;
+use stentor_stanza::{Head, Kind, PresenceType, Stanza};
+
+use crate::account::Account;
+use crate::engine::{Engine, Route};
+use crate::outbox::Fate;
+use crate::session::Session;
+
+/// Answers a probe on the contact's behalf. Never brings the prober an error (§4.3).
+pub(crate) async fn answer(session: &Session, probe: Stanza) {
+    let engine = &session.engine;
+    let (Some(from), Some(to)) = (&probe.head.from, &probe.head.to) else { return };
+    let Route::Account(_, contact) = engine.route(to) else { return };
+    let found = match engine.account(&contact).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::error!(%contact, %error, "A presence probe could not be answered.");
+            return;
+        }
+    };
+    let replies = match found {
+        Some(account) if may_see(&account, from) => presences(engine, &account, &probe, to).await,
+        // §4.3.2 rule 1: the same for nobody as for somebody who does not share.
+        _ => vec![reply(&probe, PresenceType::Unsubscribed, contact.as_jid().clone())],
+    };
+    for mut presence in replies {
+        presence.head.to = Some(from.clone());
+        session.resource.outbox.push(presence, Fate::Forget);
+    }
+}
+
+fn may_see(account: &Account, prober: &Jid) -> bool {
+    let bare = prober.to_bare();
+    let state = account.lock();
+    bare == account.jid
+        || state.roster.item(&bare).is_some_and(|i| i.from)
+        // §4.6.6: whoever got directed presence may ask for it.
+        || state.resources().iter().any(|r| r.has_directed(prober))
+}
+
+async fn presences(engine: &Engine, account: &Account, probe: &Stanza, to: &Jid) -> Vec<Stanza> {
+    let there: Vec<Stanza> = {
+        let state = account.lock();
+        match to.resource() {
+            None => state.available().filter_map(|r| r.presence()).collect(),
+            // A full address tells about that resource, and only that it is there.
+            Some(name) => state
+                .resource(name)
+                .filter(|r| r.is_available())
+                .map(|r| reply(probe, PresenceType::Available, r.jid.as_jid().clone()))
+                .into_iter()
+                .collect(),
+        }
+    };
+    if !there.is_empty() {
+        return there;
+    }
+    let mut unavailable = reply(probe, PresenceType::Unavailable, to.clone());
+    if !account.is_ephemeral
+        && let Ok(Some(last)) = engine.stores.last.load(&account.jid).await
+    {
+        let domain = account.jid.as_jid().domain();
+        unavailable.append(|w| xep0203_delay::write(w, domain, last.at_ms));
+    }
+    vec![unavailable]
+}
+
+/// §4.3.2.1: the id of the probe where there is none of the contact's own.
+fn reply(probe: &Stanza, kind: PresenceType, from: Jid) -> Stanza {
+    let mut head = Head::new(Kind::Presence(kind)).from(from);
+    head.id.clone_from(&probe.head.id);
+    Stanza::empty(head)
+}

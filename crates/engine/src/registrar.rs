@@ -1,0 +1,134 @@
+//! What modules register themselves with, and the profile that comes of it.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use stentor_payload::Decode;
+use stentor_xml::Frame;
+
+use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
+use crate::module::Spec;
+use crate::phase::{Miss, Screen};
+
+/// Collects what the modules of one profile take part in.
+#[derive(Default)]
+pub struct Registrar {
+    pub(crate) phases: Phases,
+    pub(crate) iqs: IqTable,
+    pub(crate) disco: Disco,
+    pub(crate) stream_features: Vec<StreamFeature>,
+    pub(crate) specs: Vec<&'static Spec>,
+    pub(crate) clashes: Vec<String>,
+}
+
+/// Who takes part in which phase, in the order of the registry.
+#[derive(Default)]
+pub(crate) struct Phases {
+    pub(crate) screen: Vec<Arc<dyn Screen>>,
+    pub(crate) miss: Vec<Arc<dyn Miss>>,
+}
+
+/// What service discovery shows of a profile (XEP-0030).
+#[derive(Clone, Debug, Default)]
+pub struct Disco {
+    /// Features of the domain.
+    pub host: Vec<&'static str>,
+    /// Features of an account's bare address.
+    pub account: Vec<&'static str>,
+    /// Forms of the domain (XEP-0128).
+    pub forms: Vec<DiscoForm>,
+}
+
+/// A result form in service discovery: its `FORM_TYPE`, and fields with their values.
+#[derive(Clone, Debug)]
+pub struct DiscoForm {
+    /// The value of the hidden field `FORM_TYPE`.
+    pub form_type: &'static str,
+    /// Name and values of each field.
+    pub fields: Vec<(&'static str, Vec<String>)>,
+}
+
+/// An element among the features of a stream.
+#[derive(Clone, Debug)]
+pub struct StreamFeature {
+    /// Whether it is there only after sign-in, or only before.
+    pub is_after_sign_in: bool,
+    /// The element as it is written.
+    pub frame: Frame,
+}
+
+impl Registrar {
+    /// Answers questions of this kind in this scope.
+    pub fn get<P: Decode + 'static, H: OnGet<P>>(&mut self, scope: Scope, handler: &Arc<H>) {
+        let getter = Arc::new(Getter(handler.clone(), PhantomData::<fn(P)>));
+        if !self.iqs.add::<P>(scope, Request::Get, getter) {
+            self.clashes.push(format!("two answers to get {{{}}}{}", P::NS, P::NAME));
+        }
+    }
+
+    /// Makes changes of this kind in this scope.
+    pub fn set<P: Decode + 'static, H: OnSet<P>>(&mut self, scope: Scope, handler: &Arc<H>) {
+        let setter = Arc::new(Setter(handler.clone(), PhantomData::<fn(P)>));
+        if !self.iqs.add::<P>(scope, Request::Set, setter) {
+            self.clashes.push(format!("two answers to set {{{}}}{}", P::NS, P::NAME));
+        }
+    }
+
+    /// Answers questions of this kind in this scope by itself.
+    pub fn ask<P: Decode + 'static, H: OnAsk<P>>(&mut self, scope: Scope, handler: &Arc<H>) {
+        let asker = Arc::new(Asker(handler.clone(), PhantomData::<fn(P)>));
+        if !self.iqs.add::<P>(scope, Request::Get, asker) {
+            self.clashes.push(format!("two answers to get {{{}}}{}", P::NS, P::NAME));
+        }
+    }
+
+    /// Makes changes of this kind in this scope and answers by itself.
+    pub fn ask_set<P: Decode + 'static, H: OnAsk<P>>(&mut self, scope: Scope, handler: &Arc<H>) {
+        let asker = Arc::new(Asker(handler.clone(), PhantomData::<fn(P)>));
+        if !self.iqs.add::<P>(scope, Request::Set, asker) {
+            self.clashes.push(format!("two answers to set {{{}}}{}", P::NS, P::NAME));
+        }
+    }
+
+    /// Announces an element among the stream features.
+    pub fn stream_feature(&mut self, feature: StreamFeature) {
+        self.stream_features.push(feature);
+    }
+
+    /// Adds a form to the domain's service discovery (XEP-0128).
+    pub fn disco_form(&mut self, form: DiscoForm) {
+        self.disco.forms.push(form);
+    }
+
+    /// Takes part in the phase `screen`.
+    pub fn screen(&mut self, handler: Arc<dyn Screen>) {
+        self.phases.screen.push(handler);
+    }
+
+    /// Takes part in the phase `miss`.
+    pub fn miss(&mut self, handler: Arc<dyn Miss>) {
+        self.phases.miss.push(handler);
+    }
+
+    /// Announces features of this scope.
+    pub fn disco(&mut self, scope: Scope, features: &[&'static str]) {
+        let list = match scope {
+            Scope::Host => &mut self.disco.host,
+            Scope::Account => &mut self.disco.account,
+            // Nobody discovers a stream.
+            Scope::Stream => return,
+        };
+        list.extend_from_slice(features);
+    }
+
+    /// Notes which module registers itself next.
+    pub fn begin(&mut self, spec: &'static Spec) {
+        self.specs.push(spec);
+    }
+
+    /// Claims that two modules cannot both have; empty in a sound list of modules.
+    #[must_use]
+    pub fn clashes(&self) -> &[String] {
+        &self.clashes
+    }
+}

@@ -1,0 +1,131 @@
+//! One bound client, as everyone else sees it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hashbrown::HashSet;
+use parking_lot::Mutex;
+use stentor_jid::{FullJid, Jid};
+use stentor_stanza::Stanza;
+
+use crate::limits::DIRECTED_MAX;
+use crate::outbox::Outbox;
+
+/// One bound client. Lock order: an account's state, then a resource's presence, then an outbox.
+pub struct Resource {
+    /// Its full address.
+    pub jid: FullJid,
+    /// The only way in.
+    pub outbox: Outbox,
+    /// A number that tells this binding from an earlier one of the same address.
+    pub serial: u64,
+    /// Bits of [`Flag`]; written by the session's own stanzas.
+    flags: AtomicU32,
+    presence: Mutex<Presence>,
+}
+
+/// What a session has asked for.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum Flag {
+    /// It asked for the roster and gets pushes (RFC 6121 §2.1.6: an interested resource).
+    Interested = 1,
+    /// The messages stored for the account have been handed to this or another resource.
+    Flushed = 2,
+}
+
+#[derive(Default)]
+struct Presence {
+    /// The last broadcast presence while available.
+    available: Option<Box<Available>>,
+    /// Who got directed presence and must hear of the end (RFC 6121 §4.6).
+    directed: Option<Box<HashSet<Jid>>>,
+}
+
+/// The presence that a resource last broadcast.
+#[derive(Clone, Debug)]
+pub struct Available {
+    /// The stanza as it was sent, `from` stamped, without `to`.
+    pub stanza: Stanza,
+    /// −128 to 127 (RFC 6121 §4.7.2.3).
+    pub priority: i8,
+}
+
+impl Resource {
+    pub(crate) fn new(jid: FullJid, serial: u64) -> Self {
+        Self {
+            jid,
+            outbox: Outbox::default(),
+            serial,
+            flags: AtomicU32::new(0),
+            presence: Mutex::default(),
+        }
+    }
+
+    /// Whether the session asked for this.
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags.load(Ordering::Acquire) & flag as u32 != 0
+    }
+
+    /// Notes that the session asked for this.
+    pub fn set(&self, flag: Flag) {
+        self.flags.fetch_or(flag as u32, Ordering::AcqRel);
+    }
+
+    /// Takes a note back.
+    pub fn clear(&self, flag: Flag) {
+        self.flags.fetch_and(!(flag as u32), Ordering::AcqRel);
+    }
+
+    /// The priority while available; none means connected but not available.
+    pub fn priority(&self) -> Option<i8> {
+        self.presence.lock().available.as_ref().map(|a| a.priority)
+    }
+
+    /// Whether it has sent initial presence and not taken it back.
+    pub fn is_available(&self) -> bool {
+        self.presence.lock().available.is_some()
+    }
+
+    /// The last broadcast presence.
+    pub fn presence(&self) -> Option<Stanza> {
+        self.presence.lock().available.as_ref().map(|a| a.stanza.clone())
+    }
+
+    /// Replaces the presence and returns the former one.
+    pub(crate) fn set_presence(&self, available: Option<Available>) -> Option<Available> {
+        let next = available.map(Box::new);
+        std::mem::replace(&mut self.presence.lock().available, next).map(|b| *b)
+    }
+
+    /// Notes that `to` got directed presence; false when the list is full.
+    pub(crate) fn add_directed(&self, to: &Jid) -> bool {
+        let mut presence = self.presence.lock();
+        let directed = presence.directed.get_or_insert_default();
+        if directed.len() >= DIRECTED_MAX && !directed.contains(to) {
+            return false;
+        }
+        directed.insert(to.clone());
+        true
+    }
+
+    pub(crate) fn remove_directed(&self, to: &Jid) {
+        let mut presence = self.presence.lock();
+        if let Some(directed) = &mut presence.directed {
+            directed.remove(to);
+            if directed.is_empty() {
+                presence.directed = None;
+            }
+        }
+    }
+
+    pub(crate) fn take_directed(&self) -> Vec<Jid> {
+        self.presence.lock().directed.take().map_or_else(Vec::new, |d| d.into_iter().collect())
+    }
+
+    /// Whether it sent directed presence to this address, or to its bare form.
+    pub fn has_directed(&self, to: &Jid) -> bool {
+        let presence = self.presence.lock();
+        let Some(directed) = &presence.directed else { return false };
+        directed.contains(to) || directed.contains(to.to_bare().as_jid())
+    }
+}

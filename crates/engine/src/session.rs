@@ -1,0 +1,408 @@
+//! One bound client from the inside: what becomes of each stanza it sends, and of its end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use stentor_jid::{BareJid, Jid};
+use stentor_stanza::{
+    Condition, ErrorType, Head, IqType, Kind, MessageType, PresenceType, Stanza, StanzaError,
+};
+use stentor_store::Ticket;
+
+use crate::account::Account;
+use crate::engine::{Engine, Route};
+use crate::host::Host;
+use crate::iq::{BoxFuture, IqCx, Scope};
+use crate::limits::{SLOW_SENDER_PAUSE_MS, SLOW_SENDER_PAUSES, UNSETTLED_MAX};
+use crate::outbox::{Fate, Item, Pressure};
+use crate::pipeline::{self, Outcome};
+use crate::presence;
+use crate::refuse::store_error;
+use crate::resource::Resource;
+
+/// A bound session. Its owner, the connection's task, hands in one stanza after the other and
+/// writes out what its outbox holds.
+pub struct Session {
+    /// Everything shared.
+    pub engine: Arc<Engine>,
+    /// The account that signed in.
+    pub account: Arc<Account>,
+    /// What others see of this session.
+    pub resource: Arc<Resource>,
+    /// Messages delivered or kept whose commit is awaited, oldest first.
+    unsettled: Mutex<VecDeque<Unsettled>>,
+}
+
+struct Unsettled {
+    ticket: Ticket,
+    /// Whose state is ahead of the disk until then.
+    account: Arc<Account>,
+    /// The message that comes back if the commit fails.
+    head: Option<Head>,
+}
+
+/// Whether a stanza has been dealt with.
+pub enum Handling {
+    /// Yes: hand in the next one.
+    Done,
+    /// Not yet: poll this first, and go on writing meanwhile.
+    Later(BoxFuture<'static, ()>),
+}
+
+impl Session {
+    pub(crate) fn new(engine: Arc<Engine>, account: Arc<Account>, resource: Arc<Resource>) -> Self {
+        Self { engine, account, resource, unsettled: Mutex::default() }
+    }
+
+    /// Deals with one stanza from the client. Stanzas are dealt with one by one, in the order
+    /// they came (RFC 6120 §10.1): the caller waits for [`Handling::Later`] before the next.
+    pub fn handle(self: &Arc<Self>, mut stanza: Stanza) -> Handling {
+        stanza.head.from = Some(Jid::from(self.resource.jid.clone()));
+        if stanza.iq_type().is_none() && self.must_settle() {
+            let session = self.clone();
+            return Handling::Later(Box::pin(async move {
+                session.settle_all().await;
+                if let Handling::Later(rest) = session.handle_now(stanza) {
+                    rest.await;
+                }
+            }));
+        }
+        self.handle_now(stanza)
+    }
+
+    fn handle_now(self: &Arc<Self>, stanza: Stanza) -> Handling {
+        match stanza.head.kind {
+            Kind::Message(_) => self.message(stanza),
+            Kind::Presence(_) => presence::handle(self, stanza),
+            Kind::Iq(_) => self.iq(stanza),
+        }
+    }
+
+    /// The domain of the account.
+    ///
+    /// # Errors
+    /// `gone`: it was removed from the configuration meanwhile.
+    pub(crate) fn host(&self) -> Result<Arc<Host>, StanzaError> {
+        self.engine
+            .host(self.account.jid.as_jid().domain())
+            .ok_or(StanzaError::new(Condition::Gone))
+    }
+
+    /// Sends the client a stanza.
+    pub fn reply(&self, stanza: Stanza) {
+        self.resource.outbox.push(stanza, Fate::Forget);
+    }
+
+    /// Sends the client the error for its stanza, where one may be sent.
+    pub(crate) fn refuse(&self, stanza: &Stanza, error: &StanzaError) {
+        if let Some(mut reply) = stanza.reply_error(error) {
+            reply.head.from.get_or_insert_with(|| self.account.jid.clone().into());
+            self.reply(reply);
+        }
+    }
+
+    fn message(self: &Arc<Self>, stanza: Stanza) -> Handling {
+        self.engine.metrics.messages_in.inc();
+        let host = match self.host() {
+            Ok(host) => host,
+            Err(error) => return self.refused(&stanza, &error),
+        };
+        match pipeline::sent(&self.engine, &host, &self.account, &stanza) {
+            Ok(()) => {}
+            Err(Some(error)) => return self.refused(&stanza, &error),
+            Err(None) => return Handling::Done,
+        }
+        // RFC 6120 §10.3.1: without an address it is for the sender's own account.
+        let to = stanza.head.to.clone().unwrap_or_else(|| self.account.jid.clone().into());
+        match self.engine.route(&to) {
+            Route::Account(host, jid) => match self.engine.resident(&jid) {
+                Some(recipient) => self.deliver(&host, &recipient, &stanza),
+                None => self.clone().load_and_deliver(host, jid, stanza),
+            },
+            // RFC 6120 §10.5.2: nobody reads messages to the domain itself.
+            Route::Host(_) => {
+                self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
+            }
+            Route::Remote => {
+                self.refused(&stanza, &StanzaError::new(Condition::RemoteServerNotFound))
+            }
+        }
+    }
+
+    fn deliver(
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        recipient: &Arc<Account>,
+        stanza: &Stanza,
+    ) -> Handling {
+        match pipeline::received(&self.engine, host, recipient, stanza) {
+            Outcome::Refused(error) => self.refused(stanza, &error),
+            Outcome::Done { ticket, pressure } => {
+                if let Some(ticket) = ticket {
+                    self.await_commit(ticket, recipient, Some(stanza.head.clone()));
+                }
+                if pressure == Pressure::High { Handling::Later(pause()) } else { Handling::Done }
+            }
+        }
+    }
+
+    fn load_and_deliver(
+        self: Arc<Self>,
+        host: Arc<Host>,
+        jid: BareJid,
+        stanza: Stanza,
+    ) -> Handling {
+        Handling::Later(Box::pin(async move {
+            let handling = match self.engine.account(&jid).await {
+                Ok(Some(recipient)) => self.deliver(&host, &recipient, &stanza),
+                Ok(None) => {
+                    self.no_such_account(&host, &stanza);
+                    Handling::Done
+                }
+                Err(error) => self.refused(&stanza, &store_error(&error)),
+            };
+            if let Handling::Later(rest) = handling {
+                rest.await;
+            }
+        }))
+    }
+
+    /// RFC 6121 §8.5.1: a message to nobody comes back, or vanishes where the operator says so.
+    fn no_such_account(&self, host: &Host, stanza: &Stanza) {
+        let is_silent = host.profile.settings.unknown_account_silent
+            || matches!(stanza.message_type(), Some(MessageType::Headline));
+        if !is_silent {
+            self.refuse(stanza, &StanzaError::new(Condition::ServiceUnavailable));
+        }
+    }
+
+    fn refused(&self, stanza: &Stanza, error: &StanzaError) -> Handling {
+        self.refuse(stanza, error);
+        Handling::Done
+    }
+
+    fn iq(self: &Arc<Self>, stanza: Stanza) -> Handling {
+        self.engine.metrics.iqs_in.inc();
+        let Some(kind) = stanza.iq_type() else { return Handling::Done };
+        let to = stanza.head.to.clone().unwrap_or_else(|| self.account.jid.clone().into());
+        let route = self.engine.route(&to);
+        if let (Route::Account(_, jid), true) = (&route, to.is_full()) {
+            return self.iq_to_resource(&to, jid, &stanza);
+        }
+        // Answers to what we ask (roster pushes) are not acted on; stray ones must not be answered.
+        if !kind.is_request() {
+            return Handling::Done;
+        }
+        match route {
+            Route::Remote => {
+                self.refused(&stanza, &StanzaError::new(Condition::RemoteServerNotFound))
+            }
+            Route::Host(host) => {
+                let session = self.clone();
+                Handling::Later(Box::pin(async move { session.ask_host(&host, &stanza).await }))
+            }
+            Route::Account(host, jid) => {
+                let session = self.clone();
+                Handling::Later(Box::pin(async move {
+                    session.ask_account(&host, &jid, &stanza).await;
+                }))
+            }
+        }
+    }
+
+    /// RFC 6121 §8.5.3: requests reach a resource only from those who see its presence.
+    fn iq_to_resource(&self, to: &Jid, jid: &BareJid, stanza: &Stanza) -> Handling {
+        let is_request = stanza.iq_type().is_some_and(IqType::is_request);
+        let target = self.engine.resident(jid).and_then(|account| {
+            let state = account.lock();
+            let resource = state.resource(to.resource()?)?.clone();
+            let sees = account.jid == self.account.jid
+                || state.roster.item(&self.account.jid).is_some_and(|i| i.from)
+                || resource.has_directed(self.resource.jid.as_jid());
+            (sees || !is_request).then_some(resource)
+        });
+        let pushed = target.map(|t| t.outbox.push(stanza.clone(), Fate::Reroute));
+        match pushed {
+            Some(Pressure::High) => Handling::Later(pause()),
+            Some(Pressure::Low) => Handling::Done,
+            Some(Pressure::Gone) | None => {
+                self.refused(stanza, &StanzaError::new(Condition::ServiceUnavailable))
+            }
+        }
+    }
+
+    async fn ask_host(self: &Arc<Self>, host: &Arc<Host>, stanza: &Stanza) {
+        let cx = IqCx {
+            engine: &self.engine,
+            host,
+            account: None,
+            from: Some(self.resource.jid.as_jid()),
+            source: None,
+            session: Some(self),
+            stanza,
+        };
+        self.answer(&cx, Scope::Host).await;
+    }
+
+    async fn ask_account(self: &Arc<Self>, host: &Arc<Host>, jid: &BareJid, stanza: &Stanza) {
+        let account = if *jid == self.account.jid {
+            Ok(Some(self.account.clone()))
+        } else {
+            self.engine.account(jid).await
+        };
+        let account = match account {
+            Ok(Some(account)) => account,
+            // RFC 6121 §8.5.1.
+            Ok(None) => {
+                return self.refuse(stanza, &StanzaError::new(Condition::ServiceUnavailable));
+            }
+            Err(error) => return self.refuse(stanza, &store_error(&error)),
+        };
+        let cx = IqCx {
+            engine: &self.engine,
+            host,
+            account: Some(&account),
+            from: Some(self.resource.jid.as_jid()),
+            source: None,
+            session: Some(self),
+            stanza,
+        };
+        let for_account = host.profile.iqs.find(Scope::Account, stanza).is_some();
+        // RFC 6120 §10.3.3: without an address the server answers for the account; what only the
+        // domain knows (its version, say) is asked that way too by clients of old.
+        let scope =
+            if for_account || stanza.head.to.is_some() { Scope::Account } else { Scope::Host };
+        self.answer(&cx, scope).await;
+    }
+
+    async fn answer(&self, cx: &IqCx<'_>, scope: Scope) {
+        let handler = cx.host.profile.iqs.find(scope, cx.stanza);
+        let outcome = match (handler, cx.stanza.payload()) {
+            (Some(handler), Some(payload)) => handler.handle(cx, payload).await,
+            _ => Err(StanzaError::new(Condition::ServiceUnavailable)),
+        };
+        // An answer says that what was sent before it has been recorded.
+        self.settle_all().await;
+        match outcome {
+            Ok(Some(reply)) => self.reply(reply),
+            Ok(None) => {}
+            Err(error) => self.refuse(cx.stanza, &error),
+        }
+    }
+
+    fn must_settle(&self) -> bool {
+        self.unsettled.lock().len() >= UNSETTLED_MAX
+    }
+
+    /// Whether messages of this session wait for their commit.
+    pub fn has_unsettled(&self) -> bool {
+        !self.unsettled.lock().is_empty()
+    }
+
+    /// Waits until every message sent so far is recorded, and returns those that could not be.
+    pub async fn settle_all(&self) {
+        loop {
+            let Some(next) = self.unsettled.lock().pop_front() else { return };
+            if let Err(error) = self.engine.settle(&next.account, next.ticket).await
+                && let Some(head) = next.head
+            {
+                self.refuse(&Stanza::empty(head), &store_error(&error));
+            }
+        }
+    }
+
+    /// Remembers a commit that a later answer to this session must wait for.
+    pub(crate) fn await_commit(&self, ticket: Ticket, account: &Arc<Account>, head: Option<Head>) {
+        self.unsettled.lock().push_back(Unsettled { ticket, account: account.clone(), head });
+    }
+
+    /// Ends the session: everyone who saw it learns of it, and what it did not take is routed
+    /// again, so that nothing is lost. `unwritten` are stanzas taken from the outbox that did not
+    /// reach the wire.
+    pub async fn end(self: Arc<Self>, unwritten: Vec<Item>) {
+        self.settle_all().await;
+        presence::leave(&self, None);
+        let mut items = unwritten;
+        let (had_backlog, is_last) = {
+            let mut state = self.account.lock();
+            state.remove_resource(self.resource.serial);
+            items.extend(self.resource.outbox.drain());
+            let unmarked = items.iter().any(|i| matches!(i, Item::Stored(_)));
+            if unmarked {
+                // They are still in the store, from the first that was not written.
+                state.offline.handed_id = 0;
+                state.offline.is_waiting = true;
+            }
+            (unmarked, state.resources().is_empty())
+        };
+        for item in items {
+            if let Item::Stanza(stanza, Fate::Reroute) = item {
+                self.reroute(stanza).await;
+            }
+        }
+        if had_backlog {
+            crate::backlog::hand_to_another(&self.engine, &self.account).await;
+        }
+        if is_last && self.account.is_ephemeral {
+            self.engine.directory.remove(self.account.jid.as_str());
+        }
+        self.engine.metrics.sessions.dec();
+    }
+
+    /// What this session did not take goes where it would have gone without it.
+    async fn reroute(&self, stanza: Stanza) {
+        let error = match stanza.head.kind {
+            Kind::Message(_) => {
+                let Ok(host) = self.host() else { return };
+                match pipeline::received(&self.engine, &host, &self.account, &stanza) {
+                    Outcome::Done { ticket: None, .. } => return,
+                    Outcome::Done { ticket: Some(ticket), .. } => {
+                        match self.engine.settle(&self.account, ticket).await {
+                            Ok(()) => return,
+                            Err(error) => store_error(&error),
+                        }
+                    }
+                    Outcome::Refused(error) => error,
+                }
+            }
+            Kind::Iq(kind) if kind.is_request() => StanzaError::new(Condition::ServiceUnavailable),
+            Kind::Iq(_) | Kind::Presence(_) => return,
+        };
+        if let Some(reply) = stanza.reply_error(&error) {
+            send_to_resource(&self.engine, reply);
+        }
+    }
+}
+
+/// Pushes a stanza to the one session it is addressed to, if it is there.
+pub(crate) fn send_to_resource(engine: &Engine, stanza: Stanza) -> bool {
+    let Some(to) = &stanza.head.to else { return false };
+    let resource = engine
+        .directory
+        .find(to.bare_str())
+        .and_then(|a| a.lock().resource(to.resource()?).cloned());
+    resource.is_some_and(|r| r.outbox.push(stanza, Fate::Forget) != Pressure::Gone)
+}
+
+/// A slow receiver slows its senders: a few milliseconds, no more, so that nobody is held up for
+/// another's sake for long.
+fn pause() -> BoxFuture<'static, ()> {
+    Box::pin(tokio::time::sleep(std::time::Duration::from_millis(
+        SLOW_SENDER_PAUSE_MS * u64::from(SLOW_SENDER_PAUSES),
+    )))
+}
+
+/// The error for a presence that is malformed.
+pub(crate) const fn bad_request() -> StanzaError {
+    StanzaError::new(Condition::BadRequest).of_type(ErrorType::Modify)
+}
+
+/// A presence of this type without content.
+pub(crate) fn bare_presence(
+    kind: PresenceType,
+    from: impl Into<Jid>,
+    to: impl Into<Jid>,
+) -> Stanza {
+    Stanza::empty(Head::new(Kind::Presence(kind)).from(from).to(to))
+}

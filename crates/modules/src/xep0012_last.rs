@@ -1,0 +1,93 @@
+//! XEP-0012: Last Activity, version 2.0.
+//!
+//! Tells how long ago an account was last there, to those who may see its presence, and how long
+//! the server has been running.
+//! Implements: §3 (offline user), §4 (online user, as the server answers for the account), §5
+//! (server uptime), §8 (security).
+//! Left out: idle time of resources, which clients answer themselves.
+
+use std::sync::Arc;
+
+use stentor_engine::{
+    Factory, IqCx, Module, NoConfig, OnGet, Registrar, Scope, Spec, Status, Xep, refuse,
+};
+use stentor_payload::{Decode, Encode};
+use stentor_stanza::{Condition, StanzaError};
+use stentor_xml::{ElementRef, Writer};
+
+/// The module.
+pub(crate) const MODULE: Factory = Factory::of::<Last>();
+
+struct Last;
+
+impl Module for Last {
+    const SPEC: &'static Spec = &Spec {
+        name: "last",
+        xeps: &[Xep { number: 12, version: "2.0", status: Status::Complete, note: "" }],
+        requires: &["roster"],
+        options: &[],
+    };
+    type Config = NoConfig;
+
+    fn build(_: NoConfig) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn register(self: Arc<Self>, r: &mut Registrar) {
+        r.get::<Ask, _>(Scope::Host, &self);
+        r.get::<Ask, _>(Scope::Account, &self);
+        r.disco(Scope::Host, &[NS]);
+        r.disco(Scope::Account, &[NS]);
+    }
+}
+
+struct Ask;
+
+impl Decode for Ask {
+    const NS: &'static str = NS;
+    const NAME: &'static str = "query";
+
+    fn decode(_: ElementRef<'_>) -> Result<Self, StanzaError> {
+        Ok(Self)
+    }
+}
+
+struct Answer {
+    seconds: i64,
+    status: Option<String>,
+}
+
+impl Encode for Answer {
+    fn encode(&self, w: &mut Writer) {
+        w.open("query", NS).attr("seconds", &self.seconds.to_string());
+        if let Some(status) = &self.status {
+            w.text(status);
+        }
+        w.close();
+    }
+}
+
+impl OnGet<Ask> for Last {
+    type Reply = Answer;
+
+    async fn get(&self, cx: &IqCx<'_>, _: Ask) -> Result<Answer, StanzaError> {
+        let now_ms = cx.engine.clock.unix_ms();
+        let seconds_since = |ms: i64| (now_ms.saturating_sub(ms) / 1_000).max(0);
+        let Some(account) = cx.account else {
+            return Ok(Answer { seconds: seconds_since(cx.engine.started_ms), status: None });
+        };
+        // §3: only those with a subscription; RFC 6121 §11: others learn nothing.
+        if !cx.sees_account() {
+            return Err(StanzaError::new(Condition::Forbidden));
+        }
+        if account.lock().available().next().is_some() {
+            return Ok(Answer { seconds: 0, status: None });
+        }
+        let last = cx.engine.stores.last.load(&account.jid).await;
+        let last = last.map_err(|e| refuse::store_error(&e))?;
+        let last = last.ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        Ok(Answer { seconds: seconds_since(last.at_ms), status: last.status })
+    }
+}
+
+const NS: &str = "jabber:iq:last";

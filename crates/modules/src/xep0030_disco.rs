@@ -1,0 +1,193 @@
+//! XEP-0030: Service Discovery, version 2.5.0.
+//!
+//! Tells what the server and its accounts are and can do.
+//! Implements: §3 (identities and features), §4 (items), §8 (who may ask an account).
+//! Left out: result set management of items, of which there are few; items of accounts, which
+//! publishing will bring.
+
+use std::sync::Arc;
+
+use stentor_engine::registrar::DiscoForm;
+use stentor_engine::{Factory, IqCx, Module, NoConfig, OnGet, Registrar, Scope, Spec, Status, Xep};
+use stentor_payload::{Decode, Encode};
+use stentor_stanza::{Condition, StanzaError};
+use stentor_xml::{ElementRef, Writer};
+
+use crate::xep0115_caps;
+
+/// The module.
+pub(crate) const MODULE: Factory = Factory::of::<DiscoModule>();
+
+struct DiscoModule;
+
+impl Module for DiscoModule {
+    const SPEC: &'static Spec = &Spec {
+        name: "disco",
+        xeps: &[
+            Xep { number: 30, version: "2.5.0", status: Status::Complete, note: "" },
+            Xep { number: 128, version: "1.0.1", status: Status::Complete, note: "" },
+        ],
+        requires: &[],
+        options: &[],
+    };
+    type Config = NoConfig;
+
+    fn build(_: NoConfig) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn register(self: Arc<Self>, r: &mut Registrar) {
+        for scope in [Scope::Host, Scope::Account] {
+            r.get::<AskInfo, _>(scope, &self);
+            r.get::<AskItems, _>(scope, &self);
+            r.disco(scope, &[NS_INFO, NS_ITEMS]);
+        }
+    }
+}
+
+struct AskInfo {
+    node: Option<String>,
+}
+
+impl Decode for AskInfo {
+    const NS: &'static str = NS_INFO;
+    const NAME: &'static str = "query";
+
+    fn decode(query: ElementRef<'_>) -> Result<Self, StanzaError> {
+        Ok(Self { node: query.attr("node").map(std::borrow::Cow::into_owned) })
+    }
+}
+
+struct AskItems {
+    node: Option<String>,
+}
+
+impl Decode for AskItems {
+    const NS: &'static str = NS_ITEMS;
+    const NAME: &'static str = "query";
+
+    fn decode(query: ElementRef<'_>) -> Result<Self, StanzaError> {
+        Ok(Self { node: query.attr("node").map(std::borrow::Cow::into_owned) })
+    }
+}
+
+/// What an entity is and can do.
+pub(crate) struct Info {
+    pub(crate) node: Option<String>,
+    pub(crate) identity: Identity,
+    pub(crate) features: Vec<&'static str>,
+    pub(crate) forms: Vec<DiscoForm>,
+}
+
+/// What an entity is, in the registered words.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity {
+    pub(crate) category: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) name: Option<&'static str>,
+}
+
+impl Encode for Info {
+    fn encode(&self, w: &mut Writer) {
+        w.open("query", NS_INFO).attr_opt("node", self.node.as_deref());
+        w.open("identity", NS_INFO)
+            .attr("category", self.identity.category)
+            .attr("type", self.identity.kind)
+            .attr_opt("name", self.identity.name)
+            .close();
+        for feature in &self.features {
+            w.open("feature", NS_INFO).attr("var", feature).close();
+        }
+        for form in &self.forms {
+            write_form(form, w);
+        }
+        w.close();
+    }
+}
+
+fn write_form(form: &DiscoForm, w: &mut Writer) {
+    w.open("x", NS_FORM).attr("type", "result");
+    w.open("field", NS_FORM).attr("var", "FORM_TYPE").attr("type", "hidden");
+    w.text_element("value", NS_FORM, form.form_type).close();
+    for (name, values) in &form.fields {
+        w.open("field", NS_FORM).attr("var", name).attr("type", "list-multi");
+        for value in values {
+            w.text_element("value", NS_FORM, value);
+        }
+        w.close();
+    }
+    w.close();
+}
+
+struct Items {
+    node: Option<String>,
+}
+
+impl Encode for Items {
+    fn encode(&self, w: &mut Writer) {
+        w.open("query", NS_ITEMS).attr_opt("node", self.node.as_deref()).close();
+    }
+}
+
+impl OnGet<AskInfo> for DiscoModule {
+    type Reply = Info;
+
+    async fn get(&self, cx: &IqCx<'_>, ask: AskInfo) -> Result<Info, StanzaError> {
+        let disco = &cx.host.profile.disco;
+        if cx.account.is_none() {
+            let known_node = ask.node.as_ref().is_none_or(|n| *n == xep0115_caps::node_of(disco));
+            if !known_node {
+                return Err(StanzaError::new(Condition::ItemNotFound));
+            }
+            return Ok(Info {
+                node: ask.node,
+                identity: SERVER,
+                features: disco.host.clone(),
+                forms: disco.forms.clone(),
+            });
+        }
+        check_account(cx, ask.node.as_deref())?;
+        Ok(Info {
+            node: ask.node,
+            identity: ACCOUNT,
+            features: disco.account.clone(),
+            forms: Vec::new(),
+        })
+    }
+}
+
+impl OnGet<AskItems> for DiscoModule {
+    type Reply = Items;
+
+    async fn get(&self, cx: &IqCx<'_>, ask: AskItems) -> Result<Items, StanzaError> {
+        if cx.account.is_some() {
+            check_account(cx, ask.node.as_deref())?;
+        } else if ask.node.is_some() {
+            return Err(StanzaError::new(Condition::ItemNotFound));
+        }
+        Ok(Items { node: ask.node })
+    }
+}
+
+/// §8: an account answers only those who may see its presence, as if it were not there for others.
+fn check_account(cx: &IqCx<'_>, node: Option<&str>) -> Result<(), StanzaError> {
+    if !cx.sees_account() {
+        return Err(StanzaError::new(Condition::ServiceUnavailable));
+    }
+    if node.is_some() {
+        return Err(StanzaError::new(Condition::ItemNotFound));
+    }
+    Ok(())
+}
+
+/// The server itself.
+pub(crate) const SERVER: Identity =
+    Identity { category: "server", kind: "im", name: Some("Stentor") };
+const ACCOUNT: Identity = Identity { category: "account", kind: "registered", name: None };
+
+/// The namespace of questions for identities and features.
+const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
+/// The namespace of questions for items.
+const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// The namespace of forms (XEP-0004).
+const NS_FORM: &str = "jabber:x:data";

@@ -1,0 +1,212 @@
+//! XEP-0160: Best Practices for Handling Offline Messages, version 1.0.1.
+//!
+//! Keeps messages for accounts of which no resource takes them, with the stamp of XEP-0203, and
+//! respects the hints of XEP-0334.
+//! Implements: §2 (flow), §3 (which messages), §4 (discovery).
+//! Left out: nothing. Handing them over is `engine/src/backlog.rs`.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use stentor_engine::{
+    AccountState, Cx, Factory, Miss, Module, OptionDoc, Registrar, Scope, Spec, Status, Taken, Xep,
+};
+use stentor_payload::xep0203_delay;
+use stentor_stanza::{Condition, MessageType, Stanza, StanzaError};
+use stentor_store::{Stage, Write};
+
+/// The module.
+pub(crate) const MODULE: Factory = Factory::of::<Offline>();
+
+struct Offline {
+    config: Config,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    messages_max: u64,
+    bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { messages_max: 10_000, bytes_max: 64 * 1024 * 1024 }
+    }
+}
+
+impl Module for Offline {
+    const SPEC: &'static Spec = &Spec {
+        name: "offline",
+        xeps: &[
+            Xep { number: 160, version: "1.0.1", status: Status::Complete, note: "" },
+            Xep { number: 203, version: "2.0", status: Status::Complete, note: "" },
+            Xep {
+                number: 334,
+                version: "1.0.0",
+                status: Status::Partial,
+                note: "no-store and store, in offline storage",
+            },
+        ],
+        requires: &[],
+        options: &[
+            OptionDoc {
+                key: "messages_max",
+                default: "10000",
+                help: "Messages kept for one account; the next comes back with `service-unavailable`.",
+            },
+            OptionDoc {
+                key: "bytes_max",
+                default: "67108864",
+                help: "Bytes kept for one account; beyond, the same.",
+            },
+        ],
+    };
+    type Config = Config;
+
+    fn build(config: Config) -> Result<Self, String> {
+        Ok(Self { config })
+    }
+
+    fn register(self: Arc<Self>, r: &mut Registrar) {
+        r.disco(Scope::Host, &[MSGOFFLINE]);
+        r.miss(self);
+    }
+}
+
+impl Miss for Offline {
+    fn miss(
+        &self,
+        cx: &Cx<'_>,
+        stanza: &Stanza,
+        state: &mut AccountState,
+        stage: &mut Stage,
+    ) -> Taken {
+        if cx.account.is_ephemeral {
+            return Taken::No;
+        }
+        match worth(stanza) {
+            Worth::Keep => {}
+            Worth::Drop => return Taken::Dropped,
+            Worth::Return => return Taken::No,
+        }
+        let mut kept = stanza.clone();
+        let domain = cx.account.jid.domain();
+        kept.append(|w| xep0203_delay::write(w, domain, cx.now_ms));
+        let bytes = kept.to_bytes();
+        let size = bytes.len() as u64;
+        let is_full = state.offline.count >= self.config.messages_max
+            || state.offline.bytes.saturating_add(size) > self.config.bytes_max;
+        if is_full || !cx.engine.stores.writer.has_room() {
+            cx.engine.metrics.offline_rejected.inc();
+            return Taken::Refused(full(is_full));
+        }
+        state.offline.count += 1;
+        state.offline.bytes += size;
+        state.offline.stored += 1;
+        state.offline.is_waiting = true;
+        stage.push(Write::StoreOffline {
+            owner: cx.account.jid.clone(),
+            received_ms: cx.now_ms,
+            stanza: bytes,
+        });
+        cx.engine.metrics.offline_stored.inc();
+        Taken::Kept
+    }
+}
+
+/// §2: a full store is `service-unavailable`. A writer that falls behind is ours to mend.
+fn full(is_full: bool) -> StanzaError {
+    if is_full {
+        StanzaError::new(Condition::ServiceUnavailable)
+            .with_text("The recipient's mailbox is full.")
+    } else {
+        StanzaError::new(Condition::ResourceConstraint)
+    }
+}
+
+enum Worth {
+    Keep,
+    /// It means nothing later.
+    Drop,
+    /// Its sender does not want it kept.
+    Return,
+}
+
+/// §3, and the hints of XEP-0334.
+fn worth(stanza: &Stanza) -> Worth {
+    let kept_type = matches!(stanza.message_type(), Some(MessageType::Chat | MessageType::Normal));
+    if !kept_type {
+        return Worth::Return;
+    }
+    if stanza.has_child(NS_HINTS, "store") {
+        return Worth::Keep;
+    }
+    // A chat state alone is not worth keeping; neither is a message that holds nothing.
+    let has_content = stanza.children().any(|c| {
+        c.ns() != NS_CHAT_STATES && !c.is(stentor_xml::ns::CLIENT, "thread") && c.ns() != NS_HINTS
+    });
+    match (has_content, stanza.has_child(NS_HINTS, "no-store")) {
+        (false, _) => Worth::Drop,
+        (true, true) => Worth::Return,
+        (true, false) => Worth::Keep,
+    }
+}
+
+/// The feature (§4).
+const MSGOFFLINE: &str = "msgoffline";
+/// Chat states (XEP-0085).
+const NS_CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
+/// Hints (XEP-0334).
+const NS_HINTS: &str = "urn:xmpp:hints";
+
+#[cfg(test)]
+mod tests {
+    use stentor_xml::Frame;
+
+    use super::*;
+
+    fn is_kept(xml: &str) -> &'static str {
+        match worth(&Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap()).unwrap()) {
+            Worth::Keep => "keep",
+            Worth::Drop => "drop",
+            Worth::Return => "return",
+        }
+    }
+
+    #[test]
+    fn s3_messages_are_kept_by_type_and_content() {
+        for (xml, expected) in [
+            ("<message type='chat'><body>x</body></message>", "keep"),
+            ("<message><subject>x</subject></message>", "keep"),
+            ("<message type='chat'><request xmlns='urn:xmpp:receipts'/></message>", "keep"),
+            (
+                "<message type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/>\
+                 <thread>t</thread></message>",
+                "drop",
+            ),
+            ("<message type='chat'/>", "drop"),
+            ("<message type='headline'><body>x</body></message>", "return"),
+            ("<message type='groupchat'><body>x</body></message>", "return"),
+            ("<message type='error'><body>x</body></message>", "return"),
+        ] {
+            assert_eq!(is_kept(xml), expected, "{xml}");
+        }
+    }
+
+    #[test]
+    fn hints_win_over_content() {
+        let hinted = |hint: &str, rest: &str| {
+            is_kept(&format!(
+                "<message type='chat'><{hint} xmlns='urn:xmpp:hints'/>{rest}</message>"
+            ))
+        };
+        assert_eq!(hinted("no-store", "<body>x</body>"), "return");
+        assert_eq!(
+            hinted("store", "<paused xmlns='http://jabber.org/protocol/chatstates'/>"),
+            "keep"
+        );
+        assert_eq!(hinted("no-copy", "<body>x</body>"), "keep");
+        assert_eq!(hinted("no-copy", ""), "drop");
+    }
+}
