@@ -21,6 +21,7 @@ pub use conn::{Conn, Ending};
 pub use facts::{Facts, TlsFacts, TlsVersion};
 pub use listen::{ListenError, Listener};
 pub use rustls_pki_types::CertificateDer;
+pub use tls::binding::server_end_point;
 pub use tls::{
     BadCertificate, CertNames, Certificates, ClientCerts, ConnectorSettings, Expiry,
     HandshakeError, IdentityFiles, LoadError, Reason, Roots, TlsAcceptor, TlsConnector,

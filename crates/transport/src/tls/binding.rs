@@ -67,7 +67,7 @@ pub(crate) fn tls_exporter(secret: &[u8], hash: SuiteHash) -> Option<[u8; 32]> {
 /// The hash of a certificate that `tls-server-end-point` binds to (RFC 5929 §4.1).
 ///
 /// `None` if the signature algorithm has no single hash function (Ed25519) or one we do not know.
-pub(crate) fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
+pub fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let algorithm = &parsed.signature_algorithm;
     let oid = algorithm.algorithm.to_id_string();

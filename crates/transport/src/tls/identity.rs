@@ -53,6 +53,7 @@ impl Identity {
             LoadError::new(&files.key, Reason::NoKey, "name the file with the PEM private key")
         })?;
         let leaf = chain.first().cloned().expect("chain() returns at least one");
+        let about = About::read(&files.certificate, &leaf)?;
         let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|e| match e {
             rustls::Error::InconsistentKeys(_) => LoadError::new(
                 &files.key,
@@ -61,42 +62,19 @@ impl Identity {
             ),
             other => LoadError::new(&files.key, Reason::Unusable(other.to_string()), NEW_KEY),
         })?;
-        let mut identity = Self::describe(files, key, &leaf)?;
-        identity.names.dedup();
+        let configured = files.names.iter().map(|name| name.to_ascii_lowercase());
+        let identity = Self {
+            names: configured.chain(about.dns_names).collect(),
+            fingerprint: fingerprint(&leaf),
+            server_end_point: server_end_point(&leaf).map(Arc::from),
+            not_before_secs: about.not_before_secs,
+            not_after_secs: about.not_after_secs,
+            file: files.certificate.clone(),
+            key: Arc::new(key),
+        };
         identity.warn(now_secs, warnings);
         warn_about_mode(&files.key, warnings);
         Ok(identity)
-    }
-
-    fn describe(
-        files: &IdentityFiles,
-        key: CertifiedKey,
-        leaf: &CertificateDer<'_>,
-    ) -> Result<Self, LoadError> {
-        let refuse = |reason, remedy| LoadError::new(&files.certificate, reason, remedy);
-        let (_, parsed) = X509Certificate::from_der(leaf)
-            .map_err(|e| refuse(Reason::Unusable(e.to_string()), NEW_CERTIFICATE))?;
-        if let Ok(PublicKey::RSA(rsa)) = parsed.public_key().parsed()
-            && rsa.key_size() < RSA_BITS_MIN
-        {
-            return Err(refuse(Reason::WeakKey(rsa.key_size()), NEW_KEY));
-        }
-        let algorithm = parsed.signature_algorithm.algorithm.to_id_string();
-        if WEAK_SIGNATURES.contains(&algorithm.as_str()) {
-            return Err(refuse(Reason::WeakSignature, NEW_CERTIFICATE));
-        }
-        let own = CertNames::of(leaf)
-            .map_err(|e| refuse(Reason::Unusable(e.to_string()), NEW_CERTIFICATE))?;
-        let configured = files.names.iter().map(|name| name.to_ascii_lowercase());
-        Ok(Self {
-            names: configured.chain(own.dns_names).collect(),
-            fingerprint: fingerprint(leaf),
-            server_end_point: server_end_point(leaf).map(Arc::from),
-            not_before_secs: parsed.validity().not_before.timestamp(),
-            not_after_secs: parsed.validity().not_after.timestamp(),
-            file: files.certificate.clone(),
-            key: Arc::new(key),
-        })
     }
 
     fn warn(&self, now_secs: i64, warnings: &mut Vec<Warning>) {
@@ -191,6 +169,35 @@ pub enum Reason {
     /// A set without any certificate.
     #[error("no certificate is configured")]
     NoneConfigured,
+}
+
+/// What a certificate of ours says of itself.
+struct About {
+    dns_names: Vec<String>,
+    not_before_secs: i64,
+    not_after_secs: i64,
+}
+
+impl About {
+    /// Refuses what RFC 9325 §4 forbids.
+    fn read(file: &Path, leaf: &CertificateDer<'_>) -> Result<Self, LoadError> {
+        let unusable = |text| LoadError::new(file, Reason::Unusable(text), NEW_CERTIFICATE);
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|e| unusable(e.to_string()))?;
+        if let Ok(PublicKey::RSA(rsa)) = parsed.public_key().parsed()
+            && rsa.key_size() < RSA_BITS_MIN
+        {
+            return Err(LoadError::new(file, Reason::WeakKey(rsa.key_size()), NEW_KEY));
+        }
+        let algorithm = parsed.signature_algorithm.algorithm.to_id_string();
+        if WEAK_SIGNATURES.contains(&algorithm.as_str()) {
+            return Err(LoadError::new(file, Reason::WeakSignature, NEW_CERTIFICATE));
+        }
+        Ok(Self {
+            dns_names: CertNames::of(leaf).map_err(|e| unusable(e.to_string()))?.dns_names,
+            not_before_secs: parsed.validity().not_before.timestamp(),
+            not_after_secs: parsed.validity().not_after.timestamp(),
+        })
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
