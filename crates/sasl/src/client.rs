@@ -12,6 +12,8 @@ mod scram;
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use self::scram::Scram;
 use crate::limits::{AUTHZID_BYTES_MAX, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
 use crate::{Bindings, Mechanism, PrepError, plain, prep};
@@ -58,14 +60,14 @@ impl Exchange {
         if let Mechanism::External | Mechanism::Anonymous = mechanism {
             let authzid = authzid.filter(|_| mechanism == Mechanism::External);
             let message = authzid.unwrap_or_default().as_bytes().to_vec();
-            return Ok(Self { mechanism, state: State::One(Some(message)) });
+            return Ok(Self { mechanism, state: State::one(message) });
         }
         if !is_part(username, PART_BYTES_MAX) {
             return Err(ClientError::Username);
         }
         let password = prep::opaque_string(password)?;
         let state = match mechanism.hash() {
-            None => State::One(Some(plain::write(authzid, username, &password))),
+            None => State::one(plain::write(authzid, username, &password)),
             Some(hash) => {
                 let gs2_header = scram::gs2_header(mechanism, authzid, bindings)?;
                 State::Scram(Box::new(Scram::new(hash, username, password, gs2_header, nonce)?))
@@ -86,7 +88,7 @@ impl Exchange {
         match &mut self.state {
             // XEP-0175 §3: no trace data.
             State::One(_) if self.mechanism == Mechanism::Anonymous => None,
-            State::One(message) => message.take(),
+            State::One(message) => State::sent(message),
             State::Scram(scram) => scram.first(),
         }
     }
@@ -105,7 +107,7 @@ impl Exchange {
         }
         match &mut self.state {
             State::One(message) if challenge.is_empty() => {
-                message.take().ok_or(ClientError::OutOfOrder)
+                State::sent(message).ok_or(ClientError::OutOfOrder)
             }
             State::One(_) => Err(ClientError::OutOfOrder),
             State::Scram(scram) => scram.step(challenge),
@@ -182,9 +184,20 @@ pub enum ClientError {
 }
 
 enum State {
-    /// A mechanism of one message, which is kept until it is sent.
-    One(Option<Vec<u8>>),
+    /// A mechanism of one message, which is kept until it is sent and wiped if it never is: it may
+    /// have the password.
+    One(Option<Zeroizing<Vec<u8>>>),
     Scram(Box<Scram>),
+}
+
+impl State {
+    fn one(message: Vec<u8>) -> Self {
+        Self::One(Some(Zeroizing::new(message)))
+    }
+
+    fn sent(message: &mut Option<Zeroizing<Vec<u8>>>) -> Option<Vec<u8>> {
+        message.take().map(|mut message| std::mem::take(&mut *message))
+    }
 }
 
 fn is_part(text: &str, bytes_max: usize) -> bool {

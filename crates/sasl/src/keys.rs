@@ -142,3 +142,100 @@ pub(crate) fn stored_key(hash: Hash, salted: &[u8]) -> Vec<u8> {
 pub(crate) fn server_key(hash: Hash, salted: &[u8]) -> Vec<u8> {
     crypto::hmac(hash, salted, &[b"Server Key"])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Few, so that the tests are fast without optimisation.
+    const ITERATIONS: u32 = 2;
+
+    fn keys(hash: Hash, password: &str) -> ScramKeys {
+        ScramKeys::derive(hash, password, b"salt of juliet", ITERATIONS).unwrap()
+    }
+
+    /// Keys as a server makes them that prepares passwords by SASLprep.
+    fn sasl_keys(password: &str) -> ScramKeys {
+        let form = prep::saslprep(password).unwrap();
+        keys(Hash::Sha1, &form)
+    }
+
+    #[test]
+    fn fit_the_password_they_were_derived_from_and_no_other() {
+        for hash in Hash::ALL {
+            let keys = keys(hash, "r0m30myr0m30");
+            assert_eq!(keys.stored_key.len(), hash.bytes());
+            assert!(keys.verify("r0m30myr0m30"));
+            for wrong in ["", "r0m30myr0m3", "R0m30myr0m30", "r0m30myr0m30 ", "r0m30\0"] {
+                assert!(!keys.verify(wrong), "{wrong:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn fit_every_spelling_of_a_password() {
+        let keys = keys(Hash::Sha256, "p\u{E5}ss word");
+        assert!(keys.verify("pa\u{30A}ss\u{3000}word"));
+    }
+
+    #[test]
+    fn derived_after_saslprep_fit_too() {
+        assert!(sasl_keys("\u{FB01}sh").verify("\u{FB01}sh"));
+        assert!(sasl_keys("so\u{AD}ft").verify("so\u{AD}ft"));
+        assert!(keys(Hash::Sha1, "\u{FB01}sh").verify("\u{FB01}sh"));
+        assert!(!keys(Hash::Sha1, "\u{FB01}sh").verify("fish"));
+    }
+
+    #[test]
+    fn cannot_be_derived_without_password_or_iterations() {
+        assert_eq!(ScramKeys::derive(Hash::Sha1, "", b"salt", 1), Err(PrepError::Empty));
+        assert_eq!(ScramKeys::derive(Hash::Sha1, "x", b"salt", 0), Err(PrepError::NoIterations));
+        assert!(!ScramKeys { iterations: 0, ..keys(Hash::Sha1, "x") }.verify("x"));
+    }
+
+    #[test]
+    fn faked_look_like_those_of_one_account() {
+        let fake = |hash, name| ScramKeys::fake(hash, b"secret of the server", name, 10_000);
+        for hash in Hash::ALL {
+            let romeo = fake(hash, "romeo");
+            assert_eq!(romeo, fake(hash, "romeo"));
+            assert_eq!((romeo.salt.len(), romeo.iterations), (SALT_BYTES, 10_000));
+            assert_eq!(
+                (romeo.stored_key.len(), romeo.server_key.len()),
+                (hash.bytes(), hash.bytes())
+            );
+            assert_ne!(romeo.stored_key, romeo.server_key);
+            assert_ne!(romeo.salt, fake(hash, "tybalt").salt);
+            let other = ScramKeys::fake(hash, b"another secret", "romeo", 10_000);
+            assert_ne!(romeo.salt, other.salt);
+        }
+        // Accounts have a salt for each hash.
+        assert_ne!(fake(Hash::Sha1, "romeo").salt, fake(Hash::Sha256, "romeo").salt);
+    }
+
+    #[test]
+    fn are_equal_only_in_all_fields() {
+        let a = keys(Hash::Sha1, "secret");
+        assert_eq!(a, a.clone());
+        for b in [
+            ScramKeys { hash: Hash::Sha256, ..a.clone() },
+            ScramKeys { iterations: 3, ..a.clone() },
+            ScramKeys { salt: vec![], ..a.clone() },
+            ScramKeys { stored_key: vec![0; 20], ..a.clone() },
+            ScramKeys { server_key: vec![], ..a.clone() },
+        ] {
+            assert_ne!(a, b);
+        }
+    }
+
+    #[test]
+    fn do_not_show_in_debug_output() {
+        let keys = ScramKeys {
+            stored_key: vec![222; 20],
+            server_key: vec![111; 20],
+            ..keys(Hash::Sha1, "x")
+        };
+        let shown = format!("{keys:?}");
+        assert!(!shown.contains("222") && !shown.contains("111"), "{shown}");
+    }
+}

@@ -2,8 +2,8 @@
 
 /// Most bytes in one message of an exchange, base64 of the stream removed.
 ///
-/// A message of SCRAM with a user name and an authorization identity of full length, both escaped,
-/// stays below.
+/// Messages of SCRAM with names of full length stay below, unless most characters of a name have to
+/// be escaped.
 pub const MESSAGE_BYTES_MAX: usize = 8192;
 
 /// Most bytes of UTF-8 in a user name or in a password.

@@ -89,3 +89,80 @@ fn map_space(c: char) -> char {
 }
 
 const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::new_nfc();
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn opaque(password: &str) -> Result<String, PrepError> {
+        opaque_string(password).map(|prepared| prepared.to_string())
+    }
+
+    #[test]
+    fn follows_the_examples_of_rfc_8265() {
+        for (password, prepared) in [
+            ("correct horse battery staple", "correct horse battery staple"),
+            ("Correct Horse Battery Staple", "Correct Horse Battery Staple"),
+            ("\u{3C0}\u{DF}\u{E5}", "\u{3C0}\u{DF}\u{E5}"),
+            ("Jack of \u{2666}s", "Jack of \u{2666}s"),
+            ("foo\u{1680}bar", "foo bar"),
+        ] {
+            assert_eq!(opaque(password).as_deref(), Ok(prepared));
+        }
+        assert_eq!(opaque(""), Err(PrepError::Empty));
+        assert_eq!(opaque("my cat is a \tby"), Err(PrepError::Disallowed('\t')));
+    }
+
+    #[test]
+    fn composes_after_mapping_spaces() {
+        assert_eq!(opaque("a\u{30A}\u{3000}b\u{A0}").as_deref(), Ok("\u{E5} b "));
+        // Conjoining Jamo are disallowed, but these compose to a syllable.
+        assert_eq!(opaque("\u{1112}\u{1161}\u{11AB}").as_deref(), Ok("\u{D55C}"));
+    }
+
+    #[test]
+    fn keeps_width_case_and_compatibility_characters() {
+        for password in ["\u{FF21}", "\u{FB01}", "\u{2163}", "\u{130}", "\u{1F339}"] {
+            assert_eq!(opaque(password).as_deref(), Ok(password));
+        }
+    }
+
+    #[test]
+    fn bounds_a_password_before_and_after_preparation() {
+        assert!(opaque(&"x".repeat(PART_BYTES_MAX)).is_ok());
+        assert_eq!(opaque(&"x".repeat(PART_BYTES_MAX + 1)), Err(PrepError::TooLong));
+        // U+1D15E becomes U+1D157 U+1D165: four bytes to eight.
+        assert_eq!(opaque(&"\u{1D15E}".repeat(200)), Err(PrepError::TooLong));
+    }
+
+    #[test]
+    fn prepares_by_saslprep_as_rfc_4013_shows() {
+        let sasl = |password: &str| saslprep(password).map(|prepared| prepared.to_string());
+        assert_eq!(sasl("I\u{AD}X").as_deref(), Ok("IX"));
+        assert_eq!(sasl("user").as_deref(), Ok("user"));
+        assert_eq!(sasl("USER").as_deref(), Ok("USER"));
+        assert_eq!(sasl("\u{AA}").as_deref(), Ok("a"));
+        assert_eq!(sasl("\u{2168}").as_deref(), Ok("IX"));
+        assert_eq!(sasl("\u{7}"), Err(PrepError::Prohibited));
+        assert_eq!(sasl("\u{627}1"), Err(PrepError::Prohibited));
+        assert_eq!(sasl("\u{AD}"), Err(PrepError::Empty));
+    }
+
+    proptest! {
+        #[test]
+        fn prop_preparing_twice_changes_nothing(password in "\\PC{1,40}|[\u{1100}-\u{11FF} \u{A0}]{1,9}") {
+            if let Ok(prepared) = opaque(&password) {
+                prop_assert_eq!(opaque(&prepared), Ok(prepared));
+            }
+        }
+
+        #[test]
+        fn prop_ascii_is_its_own_preparation(password in "[ -~]{1,64}") {
+            prop_assert_eq!(opaque(&password), Ok(password.clone()));
+            let sasl = saslprep(&password).unwrap();
+            prop_assert_eq!(sasl.as_str(), password);
+        }
+    }
+}

@@ -96,3 +96,82 @@ fn is_virama(c: char) -> bool {
 fn script(c: char) -> Script {
     CodePointMapData::<Script>::new().get(c)
 }
+
+#[cfg(test)]
+mod tests {
+    use icu_normalizer::ComposingNormalizerBorrowed;
+
+    use super::*;
+
+    #[test]
+    fn refuses_what_the_class_lists_as_disallowed() {
+        for c in [
+            '\0',
+            '\t',
+            '\u{7F}',
+            '\u{85}',
+            '\u{AD}',
+            '\u{378}',
+            '\u{640}',
+            '\u{1100}',
+            '\u{180E}',
+            '\u{200B}',
+            '\u{2028}',
+            '\u{202E}',
+            '\u{3031}',
+            '\u{3164}',
+            '\u{E000}',
+            '\u{FDD0}',
+            '\u{FE0F}',
+            '\u{FEFF}',
+            '\u{FFFE}',
+            '\u{E0041}',
+            '\u{10FFFF}',
+        ] {
+            assert_eq!(refused(&format!("a{c}b")), Some(c));
+        }
+    }
+
+    #[test]
+    fn asks_for_the_context_that_a_character_needs() {
+        for (text, first_refused) in [
+            ("l\u{B7}l", None),
+            ("a\u{B7}b", Some('\u{B7}')),
+            ("\u{375}\u{3B1}", None),
+            ("\u{375}a", Some('\u{375}')),
+            ("\u{5D0}\u{5F3}", None),
+            ("\u{5F4}\u{5D0}", Some('\u{5F4}')),
+            ("\u{30FB}\u{30A2}", None),
+            ("a\u{30FB}", Some('\u{30FB}')),
+            ("\u{660}\u{669}", None),
+            ("\u{6F0}\u{6F9}", None),
+            ("\u{660}\u{6F0}", Some('\u{660}')),
+            ("\u{915}\u{94D}\u{200D}", None),
+            ("a\u{200D}", Some('\u{200D}')),
+            // A Persian word with a non-joiner between two letters that would join.
+            ("\u{628}\u{200C}\u{628}", None),
+            ("\u{628}\u{64E}\u{200C}\u{628}", None),
+            ("\u{200C}\u{628}", Some('\u{200C}')),
+            ("\u{628}\u{200C}a", Some('\u{200C}')),
+        ] {
+            assert_eq!(refused(text), first_refused, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn leaves_out_only_categories_of_the_algorithm_that_decide_nothing() {
+        let nfkc = ComposingNormalizerBorrowed::new_nfkc();
+        let jamo_or_ignorable = |c: char| {
+            CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+                || CodePointMapData::<HangulSyllableType>::new().get(c)
+                    == HangulSyllableType::LeadingJamo
+        };
+        for c in ('\u{80}'..=char::MAX).filter(|&c| !jamo_or_ignorable(c)) {
+            let has_compat = !nfkc.is_normalized(c.encode_utf8(&mut [0; 4]));
+            assert!(!has_compat || is_in_class(c), "U+{:04X}", u32::from(c));
+        }
+        for valid_by_exception in "\u{DF}\u{3C2}\u{6FD}\u{6FE}\u{F0B}\u{3007}".chars() {
+            assert!(is_in_class(valid_by_exception));
+        }
+    }
+}

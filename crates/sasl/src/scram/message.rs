@@ -234,3 +234,166 @@ impl<'a> Attributes<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn first(message: &str) -> Result<ClientFirst<'_>, Refusal> {
+        ClientFirst::parse(message.as_bytes())
+    }
+
+    fn last(message: &str) -> Result<ClientFinal<'_>, Refusal> {
+        ClientFinal::parse(message.as_bytes())
+    }
+
+    #[test]
+    fn reads_client_first_messages() {
+        let plain = first("n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL").unwrap();
+        assert_eq!(plain.flag, BindingFlag::Unsupported);
+        assert_eq!((plain.gs2_header, plain.bare), ("n,,", "n=user,r=fyko+d2lbbFgONRv9qkxdawL"));
+        assert_eq!((plain.username.as_str(), plain.authzid), ("user", None));
+        assert_eq!(plain.nonce, "fyko+d2lbbFgONRv9qkxdawL");
+
+        let full = first("p=tls-exporter,a=x=2Cy@z.example,n=a=3D=2Cb,r=abc,x=1,Y==").unwrap();
+        assert_eq!(full.flag, BindingFlag::Used("tls-exporter"));
+        assert_eq!(full.authzid.as_deref(), Some("x,y@z.example"));
+        assert_eq!(full.gs2_header, "p=tls-exporter,a=x=2Cy@z.example,");
+        assert_eq!((full.username.as_str(), full.nonce), ("a=,b", "abc"));
+        assert_eq!(first("y,,n=u,r=r").unwrap().flag, BindingFlag::Unused);
+    }
+
+    #[test]
+    fn refuses_client_first_messages_outside_the_grammar() {
+        for message in [
+            "",
+            "n",
+            "n,",
+            "n,,",
+            "n,n=user,r=abc",
+            "x,,n=user,r=abc",
+            "N,,n=user,r=abc",
+            "F,n,,n=user,r=abc",
+            "p,,n=user,r=abc",
+            "p=,,n=user,r=abc",
+            "p=tls_x,,n=user,r=abc",
+            "n,a=,n=user,r=abc",
+            "n,user,n=user,r=abc",
+            "n,b=user,n=user,r=abc",
+            "n,a=x=2cy,n=user,r=abc",
+            "n,,n=,r=abc",
+            "n,,user,r=abc",
+            "n,,N=user,r=abc",
+            "n,,n=a=b,r=abc",
+            "n,,n=a=2,r=abc",
+            "n,,n=a=,r=abc",
+            "n,,n=a\0,r=abc",
+            "n,,r=abc,n=user",
+            "n,,n=user",
+            "n,,n=user,r=",
+            "n,,n=user,r=a b",
+            "n,,n=user,r=\u{E4}",
+            "n,,n=user,r=abc,",
+            "n,,n=user,r=abc,x",
+            "n,,n=user,r=abc,x=",
+            "n,,n=user,r=abc,xy=z",
+            "n,,n=user,r=abc,1=z",
+            "n,,n=user,r=abc,x=1,,y=2",
+            "n,,n=user,r=abc,r=def",
+            "n,,n=user,r=abc,p=x",
+            "n,,n=user,r=abc,x=\0",
+        ] {
+            assert_eq!(first(message), Err(Refusal::Syntax), "{message:?}");
+        }
+        assert_eq!(ClientFirst::parse(b"n,,n=us\xFFer,r=abc"), Err(Refusal::Syntax));
+    }
+
+    #[test]
+    fn refuses_mandatory_extensions_in_every_place() {
+        for message in ["n,,m=x,n=user,r=abc", "n,,n=user,m=x,r=abc", "n,,n=user,r=abc,x=1,m=x"] {
+            assert_eq!(first(message), Err(Refusal::MandatoryExtension), "{message}");
+        }
+        assert_eq!(last("c=biws,r=abc,m=x,p=AAAA"), Err(Refusal::MandatoryExtension));
+        assert_eq!(ServerFirst::parse("m=x,r=a,s=AAAA,i=1"), Err(Refusal::MandatoryExtension));
+        assert_eq!(ServerFirst::parse("r=a,s=AAAA,i=1,m=x"), Err(Refusal::MandatoryExtension));
+        assert_eq!(ServerFinal::parse("v=AAAA,m=x"), Err(Refusal::MandatoryExtension));
+    }
+
+    #[test]
+    fn bounds_names_and_messages() {
+        let named = |bytes| format!("n,,n={},r=abc", "=2C".repeat(bytes));
+        assert!(first(&named(PART_BYTES_MAX)).is_ok());
+        assert_eq!(first(&named(PART_BYTES_MAX + 1)), Err(Refusal::Syntax));
+        let authorized = |bytes| format!("n,a={},n=u,r=abc", "x".repeat(bytes));
+        assert!(first(&authorized(AUTHZID_BYTES_MAX)).is_ok());
+        assert_eq!(first(&authorized(AUTHZID_BYTES_MAX + 1)), Err(Refusal::Syntax));
+        let whole = |bytes: usize| format!("n,,n=u,r={}", "x".repeat(bytes - "n,,n=u,r=".len()));
+        assert!(first(&whole(MESSAGE_BYTES_MAX)).is_ok());
+        assert_eq!(first(&whole(MESSAGE_BYTES_MAX + 1)), Err(Refusal::Syntax));
+    }
+
+    #[test]
+    fn reads_client_final_messages() {
+        assert_eq!(last("c=biws,r=abc,p=AAAA").map(|message| message.proof), Ok(vec![0; 3]));
+        let extended = last("c=biws,r=abc,x=y=z,p=AAAA").unwrap();
+        assert_eq!(extended.without_proof, "c=biws,r=abc,x=y=z");
+        assert_eq!((extended.channel_binding, extended.nonce), ("biws", "abc"));
+        for message in [
+            "",
+            "c=biws,r=abc",
+            "r=abc,c=biws,p=AAAA",
+            "c=biws,r=abc,p=AAAA,x=1",
+            "c=biws,p=AAAA",
+            "c=,r=abc,p=AAAA",
+            "c=biws,r=abc,p=AAA",
+            "c=biws,r=abc,p=AA==,",
+            "c=biws,r=abc,p=AB==",
+            "c=biws,r=abc,p=A A=",
+            "c=biws,r=abc,p=_-_-",
+            "c=biws,r=abc,v=AAAA,p=AAAA",
+        ] {
+            assert_eq!(last(message), Err(Refusal::Syntax), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn reads_server_messages() {
+        let first = ServerFirst::parse("r=abc,s=QSXCR+Q6sek8bf92,i=4096,h=later").unwrap();
+        assert_eq!((first.nonce, first.salt.len(), first.iterations), ("abc", 12, 4096));
+        for message in [
+            "r=abc,s=AAAA",
+            "s=AAAA,r=abc,i=1",
+            "r=abc,s=AAA,i=1",
+            "r=abc,s=AAAA,i=0",
+            "r=abc,s=AAAA,i=01",
+            "r=abc,s=AAAA,i=+1",
+            "r=abc,s=AAAA,i=-1",
+            "r=abc,s=AAAA,i=4294967296",
+            "r=,s=AAAA,i=1",
+        ] {
+            assert_eq!(ServerFirst::parse(message), Err(Refusal::Syntax), "{message:?}");
+        }
+        assert_eq!(ServerFinal::parse("v=AAAA,x=y"), Ok(ServerFinal::Verifier(vec![0; 3])));
+        assert_eq!(ServerFinal::parse("e=invalid-proof"), Ok(ServerFinal::Error("invalid-proof")));
+        for message in ["", "v", "v=A", "x=y,v=AAAA", "v=AAAA,e=other-error"] {
+            assert_eq!(ServerFinal::parse(message), Err(Refusal::Syntax), "{message:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn prop_reads_the_names_it_writes(name in "([=,]|[^\0]){1,40}") {
+            prop_assert_eq!(decode_name(&encode_name(&name), PART_BYTES_MAX), Ok(name));
+        }
+
+        #[test]
+        fn prop_takes_a_message_apart_without_loss(
+            message in "(n|y|p=[a-z.-]{1,9}),(a=[a-z@]{1,9})?,n=[a-z]{1,9},r=[!-+.-~]{1,9}(,[x-z]=[^,\0]{1,9}){0,3}",
+        ) {
+            let read = first(&message).unwrap();
+            prop_assert_eq!(format!("{}{}", read.gs2_header, read.bare), message);
+        }
+    }
+}
