@@ -1,0 +1,229 @@
+//! The server's end of a client stream: whatever comes in whatever order, it never panics, writes
+//! well-formed streams only, keeps within its bounds, and is silent after the end.
+//!
+//! An input is a list of operations: a byte that says what, a byte that says how much, and for
+//! bytes from the client the bytes themselves.
+
+#![cfg_attr(fuzzing, no_main)]
+
+use std::sync::Arc;
+
+use stentor_sasl::{Bindings, Condition, Hash, Mechanism, ScramKeys};
+use stentor_stanza::{Condition as StanzaCondition, Stanza, StanzaError};
+use stentor_stream::Millis;
+use stentor_stream::c2s::{C2s, ConnInfo, HostOffer, Idle, Settings, TlsInfo};
+use stentor_stream::event::{Answer, Ask, Event};
+use stentor_stream::fault::Fault;
+use stentor_stream::limits::OUTPUT_BYTES_MAX;
+use stentor_xml::{Item, Limits, Scanner};
+
+stentor_fuzz::target!(check);
+
+fn check(data: &[u8]) {
+    let mut shell = Shell::new();
+    let mut data = data;
+    while let [what, how_much, rest @ ..] = data {
+        data = rest;
+        let how_much = usize::from(*how_much);
+        match what % 16 {
+            0..=5 => {
+                let (piece, rest) = data.split_at(data.len().min(how_much));
+                data = rest;
+                shell.feed(piece, if what % 2 == 0 { piece.len().max(1) } else { 1 });
+            }
+            6 | 7 => {
+                let (piece, rest) = data.split_at(data.len().min(16 * how_much));
+                data = rest;
+                shell.feed(piece, 7);
+            }
+            8..=10 => shell.answer(how_much),
+            11 => shell.wait(how_much),
+            12 => shell.shake_hands(how_much % 2 == 0),
+            13 => shell.send(),
+            14 => shell.close(how_much),
+            _ => shell.machine.handle_eof(shell.now),
+        }
+        shell.look();
+    }
+}
+
+/// Plays the part of the socket driver and checks what the machine does.
+struct Shell {
+    machine: C2s,
+    now: Millis,
+    /// What the machine wrote, read as a client would.
+    reader: Scanner,
+    asked: Option<Ask>,
+    has_ended: bool,
+    has_said_end: bool,
+}
+
+impl Shell {
+    fn new() -> Self {
+        let small = |frame_bytes_max| Limits { frame_bytes_max, ..Limits::default() };
+        let settings = Settings {
+            limits_before_auth: small(1_024),
+            limits: small(4_096),
+            idle: Idle { keepalive_ms: 50_000, ..Idle::default() },
+            ..Settings::default()
+        };
+        let mut count = 0_u32;
+        let tokens = Box::new(move || {
+            count += 1;
+            format!("token{count}")
+        });
+        let now = Millis(1);
+        let machine = C2s::new(Arc::new(settings), ConnInfo { tls: None, tokens }, now);
+        let reader = Scanner::new(Limits::OWN);
+        Self { machine, now, reader, asked: None, has_ended: false, has_said_end: false }
+    }
+
+    fn feed(&mut self, bytes: &[u8], step: usize) {
+        for piece in bytes.chunks(step) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let before = rest.len();
+                let may_read = self.machine.may_read();
+                self.machine.handle_bytes(&mut rest, self.now);
+                assert!(!may_read || rest.len() < before, "reads when it says that it may");
+                self.look();
+                if !self.machine.may_read() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, how: usize) {
+        let Some(ask) = self.asked.take() else { return };
+        let answer = match (ask, how % 4) {
+            (Ask::Host(_), 3) => Answer::Host(Err(Fault::HostUnknown)),
+            (Ask::Host(domain), how) => Answer::Host(Ok(offer(domain, how == 1))),
+            (Ask::Keys { hash, .. }, how) => Answer::Keys { keys: keys(hash), exists: how != 0 },
+            (Ask::Bind { .. }, 3) => {
+                Answer::BindRefused(StanzaError::new(StanzaCondition::ResourceConstraint))
+            }
+            (Ask::Bind { account, resource }, _) => {
+                let resource = resource.unwrap_or_else(|| "made".to_owned());
+                Answer::Bound(account.with_resource(&resource).expect("a prepared resource"))
+            }
+            (Ask::StreamIq(stanza), _) => Answer::Reply(stanza.reply_result(|_| ())),
+            (_, 3) => Answer::Refused(Condition::NotAuthorized),
+            (Ask::Password { username, .. }, _) => Answer::Accepted(username),
+            (Ask::External { .. } | Ask::Anonymous, _) => Answer::Accepted("guest".to_owned()),
+        };
+        self.machine.handle_answer(answer, self.now);
+    }
+
+    fn wait(&mut self, secs: usize) {
+        self.now = self.now.plus(secs as u64 * 1_000);
+        self.machine.handle_timeout(self.now);
+        if let Some(due) = self.machine.poll_timeout() {
+            assert!(due > self.now, "what was due has been done");
+        }
+    }
+
+    fn shake_hands(&mut self, has_bindings: bool) {
+        let bindings = Bindings {
+            exporter: has_bindings.then_some([1; 32]),
+            server_end_point: has_bindings.then(|| vec![2; 32]),
+        };
+        let tls = TlsInfo { bindings, client_cert: has_bindings, sni: None };
+        let is_due = self.machine.domain().is_some();
+        self.machine.handle_tls(tls, self.now);
+        // The domain is forgotten exactly when the machine took the handshake.
+        if is_due && self.machine.domain().is_none() {
+            self.reader.restart();
+        }
+    }
+
+    fn send(&mut self) {
+        let stanza = Stanza::parse(b"<message><body>x</body></message>").expect("a stanza");
+        let mut out = Vec::new();
+        let is_sent = self.machine.send(&stanza, &mut out);
+        assert_eq!(is_sent, !out.is_empty());
+        assert!(!is_sent || !self.has_said_end);
+        self.read(&out);
+    }
+
+    fn close(&mut self, how: usize) {
+        let fault = [None, Some(Fault::Shutdown), Some(Fault::Replaced)][how % 3].clone();
+        self.machine.close(fault, self.now);
+    }
+
+    /// Fetches all there is, as a driver does after each call.
+    fn look(&mut self) {
+        let mut out = Vec::new();
+        self.machine.take_output(&mut out);
+        assert!(out.len() <= 2 * OUTPUT_BYTES_MAX, "{} bytes at once", out.len());
+        self.read(&out);
+        while let Some(event) = self.machine.poll_event() {
+            assert!(!self.has_ended, "nothing follows the end: {event:?}");
+            match event {
+                Event::Ask(ask) => {
+                    assert!(self.asked.is_none() && !self.machine.may_read());
+                    self.asked = Some(ask);
+                }
+                Event::Stanza(stanza) => {
+                    assert!(stanza.head.from.is_some(), "stamped");
+                }
+                Event::AuthOk { .. } => self.reader.restart(),
+                Event::Ended { .. } => {
+                    self.has_ended = true;
+                    self.asked = None;
+                }
+                Event::StartTls | Event::PeerClosed | Event::AuthFailed { .. } => {}
+            }
+        }
+        if self.machine.is_ended() {
+            assert!(self.has_ended && self.machine.poll_timeout().is_none());
+            let mut rest = &b"<message/>"[..];
+            self.machine.handle_bytes(&mut rest, self.now);
+            self.machine.handle_timeout(self.now);
+            let mut out = Vec::new();
+            self.machine.take_output(&mut out);
+            assert!(out.is_empty() && rest.is_empty() && self.machine.poll_event().is_none());
+        }
+    }
+
+    fn read(&mut self, out: &[u8]) {
+        let mut rest = out;
+        while !rest.is_empty() {
+            assert!(!self.has_said_end, "nothing follows the closing tag");
+            match self.reader.feed(&mut rest) {
+                Ok(Some(Item::End)) => self.has_said_end = true,
+                Ok(_) => {}
+                Err(malformed) => panic!("wrote {malformed}: {}", String::from_utf8_lossy(out)),
+            }
+        }
+        assert!(self.reader.is_idle(), "writes whole elements");
+    }
+}
+
+fn offer(domain: String, tls_required: bool) -> Arc<HostOffer> {
+    Arc::new(HostOffer {
+        domain,
+        mechanisms: Mechanism::ALL.to_vec(),
+        starttls: true,
+        tls_required,
+        registration: true,
+        roster_versions: true,
+        pre_approval: true,
+        features: Vec::new(),
+    })
+}
+
+fn keys(hash: Hash) -> ScramKeys {
+    let bytes = match hash {
+        Hash::Sha1 => 20,
+        Hash::Sha256 => 32,
+        Hash::Sha512 => 64,
+    };
+    ScramKeys {
+        hash,
+        salt: b"salt".to_vec(),
+        iterations: 4_096,
+        stored_key: vec![3; bytes],
+        server_key: vec![4; bytes],
+    }
+}
