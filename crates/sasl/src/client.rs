@@ -203,3 +203,148 @@ impl State {
 fn is_part(text: &str, bytes_max: usize) -> bool {
     (1..=bytes_max).contains(&text.len()) && !text.contains('\0')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONCE: &str = "fyko+d2lbbFgONRv9qkxdawL";
+    const CHALLENGE: &str =
+        "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096";
+    const SIGNATURE: &[u8] = b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=";
+
+    fn exchange(mechanism: Mechanism) -> Result<Exchange, ClientError> {
+        Exchange::new(mechanism, "user", "pencil", None, &Bindings::default(), NONCE)
+    }
+
+    /// SCRAM-SHA-1 after client-final-message, as in RFC 5802 §5.
+    fn nearly_done() -> Exchange {
+        let mut exchange = exchange(Mechanism::ScramSha1).unwrap();
+        exchange.first().unwrap();
+        exchange.step(CHALLENGE.as_bytes()).unwrap();
+        exchange
+    }
+
+    fn refusal(challenge: &str) -> ClientError {
+        let mut exchange = exchange(Mechanism::ScramSha1).unwrap();
+        exchange.first().unwrap();
+        exchange.step(challenge.as_bytes()).unwrap_err()
+    }
+
+    fn first(mechanism: Mechanism, authzid: Option<&str>, bindings: &Bindings) -> Option<String> {
+        let exchange = Exchange::new(mechanism, "a,b=c", "pencil", authzid, bindings, NONCE);
+        exchange.unwrap().first().map(|message| String::from_utf8(message).unwrap())
+    }
+
+    #[test]
+    fn writes_initial_responses() {
+        let none = Bindings::default();
+        let both = Bindings { exporter: Some([7; 32]), server_end_point: Some(vec![9; 32]) };
+        let end_point = Bindings { exporter: None, ..both.clone() };
+        let me = Some("juliet@capulet.example");
+        let bare = format!("n=a=2Cb=3Dc,r={NONCE}");
+        for (mechanism, authzid, bindings, expected) in [
+            (Mechanism::Plain, None, &none, Some("\0a,b=c\0pencil".to_owned())),
+            (Mechanism::Plain, me, &none, Some("juliet@capulet.example\0a,b=c\0pencil".to_owned())),
+            (Mechanism::External, None, &none, Some(String::new())),
+            (Mechanism::External, me, &none, me.map(str::to_owned)),
+            (Mechanism::Anonymous, None, &none, None),
+            (Mechanism::ScramSha256, None, &none, Some(format!("n,,{bare}"))),
+            (Mechanism::ScramSha256, Some(""), &both, Some(format!("y,,{bare}"))),
+            (Mechanism::ScramSha256, Some("a,b"), &none, Some(format!("n,a=a=2Cb,{bare}"))),
+            (Mechanism::ScramSha256Plus, None, &both, Some(format!("p=tls-exporter,,{bare}"))),
+            (
+                Mechanism::ScramSha1Plus,
+                None,
+                &end_point,
+                Some(format!("p=tls-server-end-point,,{bare}")),
+            ),
+        ] {
+            assert_eq!(first(mechanism, authzid, bindings), expected, "{mechanism}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_sent() {
+        let none = Bindings::default();
+        let new = |mechanism, username, password, authzid, nonce| {
+            Exchange::new(mechanism, username, password, authzid, &none, nonce).unwrap_err()
+        };
+        let (plain, scram) = (Mechanism::Plain, Mechanism::ScramSha1);
+        assert_eq!(new(plain, "", "x", None, NONCE), ClientError::Username);
+        assert_eq!(new(plain, "a\0b", "x", None, NONCE), ClientError::Username);
+        assert_eq!(new(plain, "a", "x", Some("a\0b"), NONCE), ClientError::Authzid);
+        assert_eq!(new(plain, "a", "", None, NONCE), ClientError::Password(PrepError::Empty));
+        assert_eq!(new(scram, "a", "x", None, "short"), ClientError::Nonce);
+        assert_eq!(exchange(Mechanism::ScramSha1Plus).unwrap_err(), ClientError::NoBinding);
+    }
+
+    #[test]
+    fn gives_the_initial_response_once_or_on_demand() {
+        for mechanism in [Mechanism::Plain, Mechanism::External, Mechanism::ScramSha1] {
+            let mut at_once = exchange(mechanism).unwrap();
+            let message = at_once.first().unwrap();
+            assert_eq!(at_once.first(), None);
+            at_once.step(b"").unwrap_err();
+            assert_eq!(exchange(mechanism).unwrap().step(b""), Ok(message));
+        }
+        let mut anonymous = exchange(Mechanism::Anonymous).unwrap();
+        assert_eq!(anonymous.first(), None);
+        assert_eq!(anonymous.step(b""), Ok(Vec::new()));
+        assert_eq!(anonymous.step(b""), Err(ClientError::OutOfOrder));
+    }
+
+    #[test]
+    fn believes_the_signature_in_either_place() {
+        assert_eq!(nearly_done().finish(Some(SIGNATURE)), Ok(()));
+        let mut by_challenge = nearly_done();
+        assert_eq!(by_challenge.step(SIGNATURE), Ok(Vec::new()));
+        assert_eq!(by_challenge.finish(None), Ok(()));
+    }
+
+    #[test]
+    fn believes_no_success_without_the_signature() {
+        assert_eq!(nearly_done().finish(None), Err(ClientError::ServerUnproven));
+        assert_eq!(nearly_done().finish(Some(b"")), Err(ClientError::Malformed));
+        let wrong = nearly_done().finish(Some(b"v=AAAAAAAAAAAAAAAAAAAAAAAAAAA="));
+        assert_eq!(wrong, Err(ClientError::ServerSignature));
+        assert_eq!(nearly_done().finish(Some(b"v=")), Err(ClientError::Malformed));
+        let reported = nearly_done().finish(Some(b"e=invalid-proof"));
+        assert_eq!(reported, Err(ClientError::Reported("invalid-proof".to_owned())));
+        let mut at_once = exchange(Mechanism::ScramSha1).unwrap();
+        at_once.first().unwrap();
+        assert_eq!(at_once.finish(Some(SIGNATURE)), Err(ClientError::ServerUnproven));
+        // A failed attempt is not made good by a second one.
+        let mut again = nearly_done();
+        again.finish(None).unwrap_err();
+        assert_eq!(again.finish(Some(SIGNATURE)), Err(ClientError::ServerUnproven));
+    }
+
+    #[test]
+    fn takes_no_data_with_success_of_other_mechanisms() {
+        let mut plain = exchange(Mechanism::Plain).unwrap();
+        plain.first().unwrap();
+        assert_eq!(plain.finish(Some(b"surprise")), Err(ClientError::OutOfOrder));
+        assert_eq!(plain.finish(Some(b"")), Ok(()));
+    }
+
+    #[test]
+    fn judges_the_challenge() {
+        let challenge = |nonce: &str, rest: &str| refusal(&format!("r={nonce},s=QSXCR+Q6,{rest}"));
+        let longer = format!("{NONCE}server");
+        assert_eq!(challenge(NONCE, "i=4096"), ClientError::ForeignNonce);
+        assert_eq!(challenge("another-nonce-altogether", "i=4096"), ClientError::ForeignNonce);
+        assert_eq!(challenge(&longer, "i=4095"), ClientError::Iterations(4095));
+        assert_eq!(challenge(&longer, "i=2000001"), ClientError::Iterations(2_000_001));
+        assert_eq!(challenge(&longer, "i=4096,m=x"), ClientError::MandatoryExtension);
+        assert_eq!(challenge(&longer, "j=4096"), ClientError::Malformed);
+        assert_eq!(refusal(&"r".repeat(MESSAGE_BYTES_MAX + 1)), ClientError::Malformed);
+    }
+
+    #[test]
+    fn ignores_optional_extensions_of_the_server() {
+        let mut exchange = exchange(Mechanism::ScramSha1).unwrap();
+        exchange.first().unwrap();
+        assert!(exchange.step(format!("{CHALLENGE},h=AAAA").as_bytes()).is_ok());
+    }
+}

@@ -230,3 +230,149 @@ enum State {
     ScramFinal(Box<scram::Challenged>),
     Over,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNBOUND: Bindings = Bindings { exporter: None, server_end_point: None };
+
+    fn start(mechanism: Mechanism) -> Exchange {
+        let nonce = "nonce-of-the-server";
+        Exchange::start(
+            mechanism,
+            &ServerContext { bindings: &UNBOUND, plus_offered: false, nonce },
+        )
+    }
+
+    fn accepted() -> Answer {
+        Answer::Accepted { username: "juliet".to_owned() }
+    }
+
+    /// The outcome of an accepted exchange of one message.
+    fn outcome(mechanism: Mechanism, message: &[u8]) -> Result<Success, Condition> {
+        let mut exchange = start(mechanism);
+        exchange.begin(Some(message))?;
+        match exchange.answer(accepted())? {
+            Step::Done(success) => Ok(success),
+            step => panic!("{step:?}"),
+        }
+    }
+
+    #[test]
+    fn asks_for_a_missing_initial_response() {
+        for mechanism in [Mechanism::Plain, Mechanism::ScramSha1, Mechanism::External] {
+            let mut exchange = start(mechanism);
+            match exchange.begin(None) {
+                Ok(Step::Challenge(challenge)) => assert!(challenge.is_empty()),
+                step => panic!("{mechanism}: {step:?}"),
+            }
+        }
+        let mut plain = start(Mechanism::Plain);
+        plain.begin(None).unwrap();
+        assert!(matches!(plain.step(b"\0juliet\0secret"), Ok(Step::NeedPassword { .. })));
+    }
+
+    #[test]
+    fn asks_anonymous_clients_for_nothing() {
+        let mut exchange = start(Mechanism::Anonymous);
+        assert!(matches!(exchange.begin(None), Ok(Step::NeedAnonymous { trace: None })));
+    }
+
+    #[test]
+    fn hands_out_what_the_message_says() {
+        match start(Mechanism::Plain).begin(Some(b"a@b.example\0juliet\0r0m30")).unwrap() {
+            Step::NeedPassword { username, password } => {
+                assert_eq!((username.as_str(), password.as_str()), ("juliet", "r0m30"));
+            }
+            step => panic!("{step:?}"),
+        }
+        match start(Mechanism::External).begin(Some(b"juliet@capulet.example")).unwrap() {
+            Step::NeedExternal { authzid } => {
+                assert_eq!(authzid.as_deref(), Some("juliet@capulet.example"));
+            }
+            step => panic!("{step:?}"),
+        }
+    }
+
+    #[test]
+    fn ends_with_the_accepted_user_and_the_wished_identity() {
+        for (mechanism, message, authzid) in [
+            (Mechanism::Plain, &b"\0Juliet\0secret"[..], None),
+            (
+                Mechanism::Plain,
+                b"juliet@capulet.example\0Juliet\0secret",
+                Some("juliet@capulet.example"),
+            ),
+            (Mechanism::External, b"", None),
+            (Mechanism::External, b"juliet@capulet.example", Some("juliet@capulet.example")),
+            (Mechanism::Anonymous, b"trace", None),
+        ] {
+            let success = outcome(mechanism, message).unwrap();
+            assert_eq!(success.username.as_deref(), Some("juliet"));
+            assert_eq!(success.authzid.as_deref(), authzid);
+            assert_eq!(success.data, None);
+        }
+    }
+
+    #[test]
+    fn fails_malformed_messages_as_such() {
+        let long = vec![b'x'; MESSAGE_BYTES_MAX + 1];
+        for (mechanism, message) in [
+            (Mechanism::Plain, &b"juliet\0secret"[..]),
+            (Mechanism::External, b"\0"),
+            (Mechanism::Anonymous, &[b'x'; 256]),
+            (Mechanism::ScramSha256, b""),
+            (Mechanism::ScramSha256, &long),
+        ] {
+            let condition = start(mechanism).begin(Some(message)).unwrap_err();
+            assert_eq!(condition, Condition::MalformedRequest, "{mechanism}");
+        }
+    }
+
+    #[test]
+    fn passes_a_refusal_on() {
+        for condition in Condition::ALL {
+            let mut exchange = start(Mechanism::ScramSha256);
+            exchange.begin(Some(b"n,,n=juliet,r=abc")).unwrap();
+            assert_eq!(exchange.answer(Answer::Refused(condition)).unwrap_err(), condition);
+        }
+    }
+
+    #[test]
+    fn is_over_after_success_and_after_failure() {
+        let mut exchange = start(Mechanism::Plain);
+        exchange.begin(Some(b"\0juliet\0secret")).unwrap();
+        exchange.answer(accepted()).unwrap();
+        assert_eq!(exchange.step(b"\0juliet\0secret").unwrap_err(), Condition::MalformedRequest);
+        assert_eq!(exchange.answer(accepted()).unwrap_err(), Condition::TemporaryAuthFailure);
+
+        let mut exchange = start(Mechanism::Plain);
+        exchange.begin(Some(b"")).unwrap_err();
+        assert_eq!(exchange.step(b"\0juliet\0secret").unwrap_err(), Condition::MalformedRequest);
+    }
+
+    #[test]
+    fn takes_no_message_while_it_waits_for_an_answer() {
+        let mut exchange = start(Mechanism::Plain);
+        exchange.begin(Some(b"\0juliet\0secret")).unwrap();
+        assert_eq!(exchange.step(b"\0romeo\0secret").unwrap_err(), Condition::MalformedRequest);
+        assert_eq!(exchange.answer(accepted()).unwrap_err(), Condition::TemporaryAuthFailure);
+    }
+
+    #[test]
+    fn takes_no_answer_to_another_question() {
+        let mut exchange = start(Mechanism::ScramSha256);
+        exchange.begin(Some(b"n,,n=juliet,r=abc")).unwrap();
+        assert_eq!(exchange.answer(accepted()).unwrap_err(), Condition::TemporaryAuthFailure);
+        let mut exchange = start(Mechanism::Plain);
+        assert_eq!(exchange.answer(accepted()).unwrap_err(), Condition::TemporaryAuthFailure);
+    }
+
+    #[test]
+    fn does_not_show_passwords_in_debug_output() {
+        let step = start(Mechanism::Plain).begin(Some(b"\0juliet\0r0m30")).unwrap();
+        let shown = format!("{step:?}");
+        assert!(shown.contains("juliet") && !shown.contains("r0m30"), "{shown}");
+    }
+}

@@ -145,3 +145,159 @@ impl From<Refusal> for Condition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Answer, Exchange};
+    use super::*;
+
+    const NONCE: &str = "nonce-of-the-server";
+
+    fn bindings() -> Bindings {
+        Bindings { exporter: Some([7; 32]), server_end_point: None }
+    }
+
+    fn begin(
+        mechanism: Mechanism,
+        plus_offered: bool,
+        message: &str,
+    ) -> Result<(Exchange, Step), Condition> {
+        let bindings = if plus_offered { bindings() } else { Bindings::default() };
+        let cx = ServerContext { bindings: &bindings, plus_offered, nonce: NONCE };
+        let mut exchange = Exchange::start(mechanism, &cx);
+        let step = exchange.begin(Some(message.as_bytes()))?;
+        Ok((exchange, step))
+    }
+
+    fn failure(mechanism: Mechanism, plus_offered: bool, flag: &str) -> Option<Condition> {
+        begin(mechanism, plus_offered, &format!("{flag},,n=juliet,r=abc")).err()
+    }
+
+    fn fake(hash: Hash) -> ScramKeys {
+        ScramKeys::fake(hash, b"secret", "juliet", 4096)
+    }
+
+    #[test]
+    fn judges_the_channel_binding_flag() {
+        use Condition::{MalformedRequest, NotAuthorized};
+        use Mechanism::{ScramSha1, ScramSha1Plus};
+        for (mechanism, plus_offered, flag, expected) in [
+            (ScramSha1, false, "n", None),
+            (ScramSha1, false, "y", None),
+            (ScramSha1, true, "n", None),
+            (ScramSha1, true, "y", Some(NotAuthorized)),
+            (ScramSha1, true, "p=tls-exporter", Some(MalformedRequest)),
+            (ScramSha1, false, "p=tls-exporter", Some(MalformedRequest)),
+            (ScramSha1Plus, true, "p=tls-exporter", None),
+            (ScramSha1Plus, true, "p=tls-server-end-point", Some(NotAuthorized)),
+            (ScramSha1Plus, true, "p=tls-unique", Some(NotAuthorized)),
+            (ScramSha1Plus, true, "p=TLS-EXPORTER", Some(NotAuthorized)),
+            (ScramSha1Plus, false, "p=tls-exporter", Some(NotAuthorized)),
+            (ScramSha1Plus, true, "n", Some(MalformedRequest)),
+            (ScramSha1Plus, true, "y", Some(NotAuthorized)),
+        ] {
+            assert_eq!(failure(mechanism, plus_offered, flag), expected, "{mechanism} {flag}");
+        }
+    }
+
+    #[test]
+    fn asks_for_the_keys_of_the_decoded_name() {
+        let (_, step) = begin(Mechanism::ScramSha512, false, "n,,n=a=2Cb=3Dc,r=abc").unwrap();
+        match step {
+            Step::NeedKeys { username, hash } => {
+                assert_eq!((username.as_str(), hash), ("a,b=c", Hash::Sha512));
+            }
+            step => panic!("{step:?}"),
+        }
+    }
+
+    #[test]
+    fn fails_mandatory_extensions_without_a_word_about_syntax() {
+        let condition = begin(Mechanism::ScramSha1, false, "n,,m=x,n=juliet,r=abc").unwrap_err();
+        assert_eq!(condition, Condition::NotAuthorized);
+    }
+
+    #[test]
+    fn shows_the_same_kind_of_challenge_for_a_name_without_account() {
+        let challenge = |exists| {
+            let (mut exchange, _) =
+                begin(Mechanism::ScramSha1, false, "n,,n=juliet,r=abc").unwrap();
+            match exchange.answer(Answer::Keys { keys: fake(Hash::Sha1), exists }).unwrap() {
+                Step::Challenge(challenge) => String::from_utf8(challenge).unwrap(),
+                step => panic!("{step:?}"),
+            }
+        };
+        assert!(challenge(false).starts_with("r=abcnonce-of-the-server,s="));
+        assert_eq!(challenge(false), challenge(true));
+    }
+
+    #[test]
+    fn refuses_even_the_right_proof_for_a_name_without_account() {
+        let keys = ScramKeys::derive(Hash::Sha1, "secret", b"salt", 4096).unwrap();
+        let bindings = Bindings::default();
+        for exists in [true, false] {
+            let (nonce, name) = ("nonce-of-the-client", "juliet");
+            let mut client = crate::client::Exchange::new(
+                Mechanism::ScramSha1,
+                name,
+                "secret",
+                None,
+                &bindings,
+                nonce,
+            )
+            .unwrap();
+            let first = String::from_utf8(client.first().unwrap()).unwrap();
+            let (mut exchange, _) = begin(Mechanism::ScramSha1, false, &first).unwrap();
+            let answer = Answer::Keys { keys: keys.clone(), exists };
+            let Ok(Step::Challenge(challenge)) = exchange.answer(answer) else { panic!() };
+            let outcome = exchange.step(&client.step(&challenge).unwrap());
+            assert_eq!(outcome.is_ok(), exists);
+            assert_eq!(outcome.err(), (!exists).then_some(Condition::NotAuthorized));
+        }
+    }
+
+    #[test]
+    fn refuses_keys_that_are_not_those_it_asked_for() {
+        for keys in [fake(Hash::Sha256), ScramKeys { iterations: 0, ..fake(Hash::Sha1) }] {
+            let (mut exchange, _) =
+                begin(Mechanism::ScramSha1, false, "n,,n=juliet,r=abc").unwrap();
+            let outcome = exchange.answer(Answer::Keys { keys, exists: true });
+            assert_eq!(outcome.unwrap_err(), Condition::TemporaryAuthFailure);
+        }
+    }
+
+    #[test]
+    fn does_not_work_with_a_nonce_that_can_be_guessed_or_breaks_the_message() {
+        for nonce in ["", "too-short", "has,a,comma,in,the,middle", "has spaces in the middle"] {
+            let bindings = Bindings::default();
+            let cx = ServerContext { bindings: &bindings, plus_offered: false, nonce };
+            let mut exchange = Exchange::start(Mechanism::ScramSha1, &cx);
+            let outcome = exchange.begin(Some(b"n,,n=juliet,r=abc"));
+            assert_eq!(outcome.unwrap_err(), Condition::TemporaryAuthFailure);
+        }
+    }
+
+    #[test]
+    fn tells_bad_syntax_at_the_end_from_a_wrong_proof() {
+        for (message, expected) in [
+            (
+                "c=biws,r=abcnonce-of-the-server,p=AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                Condition::NotAuthorized,
+            ),
+            ("c=biws,r=abcnonce-of-the-server,p=AAAA", Condition::NotAuthorized),
+            ("c=biws,r=abcnonce-of-the-server,p=", Condition::NotAuthorized),
+            ("c=biws,r=abc,p=AAAA", Condition::NotAuthorized),
+            ("c=eSws,r=abcnonce-of-the-server,p=AAAA", Condition::NotAuthorized),
+            ("c=biws,r=abcnonce-of-the-server,m=x,p=AAAA", Condition::NotAuthorized),
+            ("c=biws,r=abcnonce-of-the-server,p=AAA", Condition::MalformedRequest),
+            ("c=biws,r=abcnonce-of-the-server", Condition::MalformedRequest),
+            ("", Condition::MalformedRequest),
+        ] {
+            let (mut exchange, _) =
+                begin(Mechanism::ScramSha1, false, "n,,n=juliet,r=abc").unwrap();
+            let keys = ScramKeys::derive(Hash::Sha1, "secret", b"salt", 1).unwrap();
+            exchange.answer(Answer::Keys { keys, exists: true }).unwrap();
+            assert_eq!(exchange.step(message.as_bytes()).unwrap_err(), expected, "{message}");
+        }
+    }
+}
