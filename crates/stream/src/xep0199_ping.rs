@@ -6,15 +6,15 @@
 
 use smol_str::{SmolStr, format_smolstr};
 use stentor_jid::{BareJid, FullJid};
+use stentor_payload::Encode as _;
+use stentor_payload::xep0199_ping::Ping;
 use stentor_stanza::{Head, IqType, Kind, Stanza};
 
 /// A ping from the server's domain to this session, the `count`th of its stream.
 pub(crate) fn ask(to: &FullJid, count: u32) -> Option<Stanza> {
     let from = BareJid::new(to.domain()).ok()?;
     let head = Head::new(Kind::Iq(IqType::Get)).to(to.clone()).from(from).id(id(count));
-    Some(Stanza::build(head, |w| {
-        w.leaf("ping", NS);
-    }))
+    Some(Stanza::build(head, |w| Ping.encode(w)))
 }
 
 /// Whether this is the answer to ping number `count`, of either kind (§4.2: an error will do).
@@ -26,5 +26,3 @@ pub(crate) fn is_answer(stanza: &Stanza, count: u32) -> bool {
 fn id(count: u32) -> SmolStr {
     format_smolstr!("alive-{count}")
 }
-
-const NS: &str = "urn:xmpp:ping";
