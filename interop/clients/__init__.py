@@ -1,0 +1,1 @@
+"""Third-party clients, each made to do the same few things."""

@@ -1,0 +1,77 @@
+"""go-sendxmpp: one process that listens, and one for each message sent."""
+
+import os
+import re
+import subprocess
+import threading
+
+from harness.waiting import until
+
+from .base import Client
+
+
+class GoSendXmpp(Client):
+    kind = "go-sendxmpp"
+    modes = ("starttls", "tls")
+    has_roster = False
+    listener: subprocess.Popen | None = None
+
+    def _command(self, *more: str) -> list[str]:
+        direct = ["--tls"] if self.mode == "tls" else []
+        where = f"{self.account.domain}:{self.port}"
+        who = ["-u", self.account.jid, "-p", self.account.password]
+        return ["go-sendxmpp", *who, "-j", where, *direct, "--debug", *more]
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {"SSL_CERT_FILE": str(self.ca), "HOME": str(self.folder)}
+
+    def sign_in(self) -> None:
+        self.output = bytearray()
+        self.listener = subprocess.Popen(
+            self._command("--listen"), env=self._environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        until(lambda: self.listener.poll() is not None or b"<presence" in self.output,
+              "go-sendxmpp sends its presence")
+        text = self._text()
+        assert self.listener.poll() is None, text
+        self.mechanism = re.search(r"""<auth [^>]*mechanism=["']([^"']*)""", text)[1]
+
+    def _read(self) -> None:
+        while data := self.listener.stdout.read1():
+            self.output += data
+
+    def _text(self) -> str:
+        return bytes(self.output).decode(errors="replace")
+
+    def is_refused(self) -> bool:
+        done = self._send(self.account.jid, "must not get in")
+        return done.returncode != 0 and "certificate" in done.stdout + done.stderr
+
+    def _send(self, to: str, text: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self._command(to), env=self._environment(), input=text, capture_output=True, text=True,
+            timeout=60,
+        )
+
+    def chat(self, to: str, text: str) -> None:
+        done = self._send(to, text)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def wait_chat(self, sender: str, text: str) -> None:
+        until(lambda: re.search(rf"Z?\s{re.escape(sender)}\S*: {re.escape(text)}", self._text())
+              or f"{sender}: {text}" in self._text(), f"go-sendxmpp prints {text!r} from {sender}")
+
+    def wait_presence(self, sender: str, kind: str) -> None:
+        raise NotImplementedError("go-sendxmpp shows no presence")
+
+    subscribe = approve = roster = wait_presence
+
+    def close(self) -> None:
+        if self.listener is not None:
+            self.listener.terminate()
+            self.listener.wait()
+            self.reader.join()
+            self.listener.stdout.close()

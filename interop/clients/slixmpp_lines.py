@@ -1,0 +1,84 @@
+"""slixmpp behind a line protocol: see lines.py."""
+
+import asyncio
+import json
+import sys
+
+import slixmpp
+
+
+def say(event, **fields):
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+class Lines(slixmpp.ClientXMPP):
+    """One session that tells what comes and does what it is told."""
+
+    def __init__(self, settings):
+        super().__init__(settings["jid"], settings["password"])
+        self.settings = settings
+        self.ca_certs = settings["ca"]
+        self.enable_direct_tls = settings["mode"] == "tls"
+        self.enable_starttls = settings["mode"] == "starttls"
+        self.auto_authorize = None
+        self.auto_subscribe = False
+        for plugin in ("xep_0030", "xep_0085", "xep_0184", "xep_0199", "xep_0203"):
+            self.register_plugin(plugin)
+        self.add_event_handler("session_start", self.started)
+        self.add_event_handler("message", self.came)
+        for kind in ("available", "unavailable", "subscribe", "subscribed", "unsubscribed"):
+            self.add_event_handler(f"presence_{kind}", self.presence)
+        for state in ("active", "composing"):
+            self.add_event_handler(f"chatstate_{state}", self.chat_state)
+        for failure in ("connection_failed", "ssl_invalid_chain", "failed_all_auth", "stream_error"):
+            self.add_event_handler(failure, lambda why, name=failure: self.failed(name, why))
+
+    async def started(self, _):
+        say("online", jid=self.boundjid.full, mechanism=self["feature_mechanisms"].mech.name)
+        self.send_presence()
+
+    def failed(self, name, why):
+        say("failed", reason=f"{name}: {why}")
+
+    def came(self, message):
+        delay = message["delay"]["stamp"]
+        stamp = delay.isoformat() if delay else None
+        if message["body"]:
+            say("message", **{"from": message["from"].full}, body=message["body"],
+                type=message["type"], delay=stamp)
+
+    def presence(self, presence):
+        kind = presence.xml.get("type") or "available"
+        say("presence", **{"from": presence["from"].full}, type=kind, show=presence["show"])
+
+    def chat_state(self, message):
+        say("state", **{"from": message["from"].full}, state=message["chat_state"])
+
+    async def obey(self, order):
+        match order["do"]:
+            case "chat":
+                self.send_message(order["to"], order["body"], mtype="chat")
+            case "subscribe":
+                self.send_presence_subscription(order["to"])
+            case "approve":
+                self.send_presence_subscription(order["to"], ptype="subscribed")
+            case "roster":
+                answer = await self.get_roster()
+                items = answer["roster"]["items"]
+                say("roster", items={str(jid): item["subscription"] for jid, item in items.items()})
+            case "close":
+                await self.disconnect()
+                sys.exit(0)
+
+
+async def main(settings):
+    client = Lines(settings)
+    client.connect(settings["address"], settings["port"])
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        await client.obey(json.loads(line))
+
+
+asyncio.run(main(json.loads(sys.argv[1])))

@@ -1,0 +1,66 @@
+// stanza behind a line protocol: see lines.py.
+
+import { createInterface } from "node:readline";
+import { createRequire } from "node:module";
+
+import { tcpTransport } from "./stanza_tcp.mjs";
+
+const require = createRequire(`${process.env.INTEROP_INSTALLED}/node_modules/`);
+const { createClient, JXT } = require("stanza");
+const settings = JSON.parse(process.argv[2]);
+
+const say = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
+const { domain, port } = settings;
+const url = settings.mode === "websocket" && `wss://${domain}:${port}/xmpp-websocket`;
+
+let mechanism = "";
+const session = createClient({
+  jid: settings.jid,
+  password: settings.password,
+  autoReconnect: false,
+  transports: { websocket: url, bosh: false, tcp: settings.mode },
+  transportPreferenceOrder: [settings.mode === "websocket" ? "websocket" : "tcp"],
+});
+session.transports.tcp = tcpTransport(JXT, settings, (reason) => say("failed", { reason }));
+const complain = console.error;
+console.error = (error) => {
+  say("failed", { reason: `${error?.code ?? ""} ${error?.message ?? error?.error?.message ?? error}` });
+  complain(error);
+};
+
+session.on("raw:outgoing", (data) => {
+  mechanism ||= /<auth [^>]*mechanism="([^"]*)"/.exec(data)?.[1];
+});
+session.on("auth:failed", () => say("failed", { reason: "auth:failed" }));
+session.on("session:started", () => {
+  say("online", { jid: session.jid, mechanism });
+  session.sendPresence();
+});
+session.on("message", ({ from, type, body, delay }) => {
+  if (body !== undefined) {
+    say("message", { from, type, body, delay: delay?.timestamp ?? null });
+  }
+});
+session.on("presence", ({ from, type, show }) => {
+  say("presence", { from, type: type ?? "available", show: show ?? "" });
+});
+
+const orders = {
+  chat: ({ to, body }) => session.sendMessage({ to, body, type: "chat" }),
+  subscribe: ({ to }) => session.subscribe(to),
+  approve: ({ to }) => session.acceptSubscription(to),
+  roster: async () => {
+    const roster = await session.getRoster();
+    const items = (roster.items ?? []).map((item) => [item.jid, item.subscription]);
+    say("roster", { items: Object.fromEntries(items) });
+  },
+  close: async () => {
+    session.on("disconnected", () => process.exit(0));
+    await session.disconnect();
+  },
+};
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const order = JSON.parse(line);
+  orders[order.do](order);
+});
+session.connect();

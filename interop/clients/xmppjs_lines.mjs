@@ -1,0 +1,66 @@
+// @xmpp/client behind a line protocol: see lines.py.
+
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+
+const installed = `${process.env.INTEROP_INSTALLED}/node_modules/@xmpp/client/index.js`;
+const { client, xml } = await import(pathToFileURL(installed));
+const settings = JSON.parse(process.argv[2]);
+
+const say = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
+const { domain, port } = settings;
+const service = {
+  starttls: `xmpp://${domain}:${port}`,
+  tls: `xmpps://${domain}:${port}`,
+  websocket: `wss://${domain}:${port}/xmpp-websocket`,
+}[settings.mode];
+
+let mechanism = "";
+const session = client({
+  service,
+  domain,
+  username: settings.local,
+  password: settings.password,
+});
+session.reconnect.stop();
+
+session.on("send", (element) => {
+  if (element.name === "auth" || element.name === "authenticate") {
+    mechanism = element.attrs.mechanism;
+  }
+});
+session.on("error", (error) => say("failed", { reason: `${error.code ?? ""} ${error.message}` }));
+session.on("online", async (address) => {
+  say("online", { jid: address.toString(), mechanism });
+  await session.send(xml("presence"));
+});
+session.on("stanza", (stanza) => {
+  const { from, type } = stanza.attrs;
+  if (stanza.is("message") && stanza.getChild("body")) {
+    const delay = stanza.getChild("delay", "urn:xmpp:delay")?.attrs.stamp ?? null;
+    say("message", { from, body: stanza.getChildText("body"), type, delay });
+  } else if (stanza.is("presence")) {
+    const show = stanza.getChildText("show") ?? "";
+    say("presence", { from, type: type ?? "available", show });
+  }
+});
+
+const orders = {
+  chat: ({ to, body }) => session.send(xml("message", { to, type: "chat" }, xml("body", {}, body))),
+  subscribe: ({ to }) => session.send(xml("presence", { to, type: "subscribe" })),
+  approve: ({ to }) => session.send(xml("presence", { to, type: "subscribed" })),
+  roster: async () => {
+    const query = await session.iqCaller.get(xml("query", "jabber:iq:roster"));
+    const items = query.getChildren("item").map(({ attrs }) => [attrs.jid, attrs.subscription]);
+    say("roster", { items: Object.fromEntries(items) });
+  },
+  close: async () => {
+    await session.stop();
+    process.exit(0);
+  },
+};
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const order = JSON.parse(line);
+  orders[order.do](order);
+});
+session.start().catch((error) => say("failed", { reason: `${error.code ?? ""} ${error.message}` }));

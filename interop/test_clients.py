@@ -1,0 +1,84 @@
+"""Third-party clients as judges: signing in, talking, subscribing."""
+
+import itertools
+
+import pytest
+
+from clients.go_sendxmpp import GoSendXmpp
+from clients.lines import Slixmpp, Stanza, XmppJs
+from clients.profanity import Profanity
+from harness.certs import TestCa
+
+KINDS = [Slixmpp, XmppJs, Stanza, GoSendXmpp, Profanity]
+WAYS = [pytest.param(kind, mode, id=f"{kind.kind}-{mode}") for kind in KINDS for mode in kind.modes]
+
+
+def named(kinds):
+    return [pytest.param(*kind, id="-".join(k.kind for k in kind)) for kind in kinds]
+
+
+def needs(server, mode):
+    if mode == "websocket" and not server.has_websocket:
+        pytest.skip(f"{server.name} has no WebSocket")
+
+
+@pytest.mark.parametrize("kind, mode", WAYS)
+def test_signs_in_by_scram(server, enter, kind, mode):
+    needs(server, mode)
+    account, peer = server.account("client"), enter("peer")
+    with kind(server, account, mode) as client:
+        client.sign_in()
+        assert client.mechanism.startswith("SCRAM-SHA-"), client.mechanism
+        peer.write(f"<message to='{account.jid}' type='chat'><body>are you there?</body></message>")
+        client.wait_chat(peer.account.jid, "are you there?")
+
+
+@pytest.mark.parametrize("kind, mode", WAYS)
+def test_refuses_an_unknown_ca(server, tmp_path, kind, mode):
+    needs(server, mode)
+    stranger = TestCa(tmp_path, "Unknown CA").pem
+    with kind(server, server.account("client"), mode, stranger) as client:
+        assert client.is_refused()
+
+
+@pytest.fixture(scope="module")
+def room(server):
+    """One client of each kind, signed in."""
+    clients = {}
+    try:
+        for kind, mode in zip(KINDS, itertools.cycle(("starttls", "tls"))):
+            clients[kind] = kind(server, server.account(kind.kind.replace(".", "")), mode)
+            clients[kind].sign_in()
+        yield clients
+    finally:
+        for client in clients.values():
+            client.close()
+
+
+@pytest.mark.parametrize("one, other", named(itertools.permutations(KINDS, 2)))
+def test_chat_between(room, one, other):
+    sender, receiver = room[one], room[other]
+    text = f"from {sender.kind} to {receiver.kind}"
+    sender.chat(receiver.account.jid, text)
+    receiver.wait_chat(sender.account.jid, text)
+
+
+@pytest.mark.parametrize(
+    "one, other", named([(Slixmpp, XmppJs), (Stanza, Profanity), (XmppJs, Stanza), (Profanity, Slixmpp)])
+)
+def test_subscription_both_ways(server, one, other):
+    with one(server, server.account("one"), "tls") as here, other(
+        server, server.account("other"), "starttls"
+    ) as there:
+        here.sign_in()
+        there.sign_in()
+        for asking, asked in ((here, there), (there, here)):
+            asking.subscribe(asked.account.jid)
+            asked.wait_presence(asking.account.jid, "subscribe")
+            asked.approve(asking.account.jid)
+            asking.wait_presence(asked.account.jid, "subscribed")
+            asking.wait_presence(asked.account.jid, "available")
+        assert here.roster() == {there.account.jid: "both"}
+        assert there.roster() == {here.account.jid: "both"}
+        here.close()
+        there.wait_presence(here.account.jid, "unavailable")
