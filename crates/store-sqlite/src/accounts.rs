@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use stentor_jid::BareJid;
 use stentor_store::limits::PAGE_ROWS_MAX;
 use stentor_store::{
     AccountRow, Accounts, Boxed, Export, KeyHash, KeyRow, Owned, StoreError, Write,
 };
 
+use crate::error::store_error;
 use crate::open::Inner;
 use crate::rows::{address, all, one, unsigned, value};
 
@@ -29,19 +30,7 @@ impl Accounts for AccountsDb {
     fn list(&self, host: &str, after: Option<&BareJid>, limit: u32) -> Boxed<Vec<AccountRow>> {
         let host = host.to_owned();
         let after = after.map_or_else(String::new, |after| after.as_str().to_owned());
-        self.0.readers.read(move |db| {
-            let limit = limit.min(PAGE_ROWS_MAX);
-            let sql = "SELECT jid, created_ms, is_suspended FROM accounts \
-                       WHERE host = ?1 AND jid > ?2 ORDER BY jid LIMIT ?3";
-            let rows = all(db, sql, params![host, after, limit], |row| {
-                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
-            })?;
-            rows.into_iter()
-                .map(|(jid, created_ms, is_suspended)| {
-                    Ok(AccountRow { owner: address(&jid)?, created_ms, is_suspended })
-                })
-                .collect()
-        })
+        self.0.readers.read(move |db| list(db, &host, &after, limit.min(PAGE_ROWS_MAX)))
     }
 
     fn count(&self, host: &str) -> Boxed<u64> {
@@ -74,6 +63,30 @@ fn load(db: &Connection, owner: &BareJid) -> Result<Option<AccountRow>, StoreErr
     one(db, sql, [owner.as_str()], |row| {
         Ok(AccountRow { owner: owner.clone(), created_ms: row.get(0)?, is_suspended: row.get(1)? })
     })
+}
+
+fn list(
+    db: &Connection,
+    host: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<AccountRow>, StoreError> {
+    let sql = "SELECT jid, created_ms, is_suspended FROM accounts \
+               WHERE host = ?1 AND jid > ?2 ORDER BY jid LIMIT ?3";
+    let rows = all(db, sql, params![host, after, limit], |row| Ok(account(row)))?;
+    let count = rows.len();
+    let rows: Vec<AccountRow> = rows.into_iter().flatten().collect();
+    if rows.len() < count {
+        tracing::error!(host, rows = count - rows.len(), "damaged account rows skipped");
+    }
+    Ok(rows)
+}
+
+fn account(row: &Row<'_>) -> Result<AccountRow, StoreError> {
+    let jid: String = row.get(0).map_err(store_error)?;
+    let created_ms = row.get(1).map_err(store_error)?;
+    let is_suspended = row.get(2).map_err(store_error)?;
+    Ok(AccountRow { owner: address(&jid)?, created_ms, is_suspended })
 }
 
 fn keys(db: &Connection, owner: &BareJid, hash: KeyHash) -> Result<Option<KeyRow>, StoreError> {

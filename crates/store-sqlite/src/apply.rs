@@ -2,75 +2,50 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use stentor_jid::BareJid;
-use stentor_store::{Domain, HostRow, KeyRow, StoreError, Write};
+use stentor_store::{Domain, KeyRow, StoreError, Write};
 
 use crate::error::store_error;
-use crate::{offline, roster};
+use crate::{hosts, last, offline, private, roster, vcard};
 
 /// Applies one write inside the transaction of its batch.
 pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
-    let owner = match write {
-        Write::CreateAccount { owner, created_ms, keys } => {
-            return create_account(db, owner, *created_ms, keys);
-        }
-        Write::PutHost(host) => return put_host(db, host).map_err(store_error),
-        Write::RemoveHost { name } => {
-            return run(db, "DELETE FROM hosts WHERE name = ?1", params![name]);
-        }
-        write => write.owner(),
-    };
-    let account = account(db, owner)?;
+    let of = |owner| account(db, owner);
     match write {
-        Write::CreateAccount { .. } | Write::PutHost(_) | Write::RemoveHost { .. } => Ok(()),
-        Write::SetKeys { keys, .. } => set_keys(db, account, keys),
-        Write::SetSuspended { is_suspended, .. } => run(
-            db,
-            "UPDATE accounts SET is_suspended = ?2 WHERE id = ?1",
-            params![account, is_suspended],
-        ),
+        Write::CreateAccount { owner, created_ms, keys } => {
+            create_account(db, owner, *created_ms, keys)
+        }
+        Write::SetKeys { owner, keys } => set_keys(db, of(owner)?, keys),
+        Write::SetSuspended { owner, is_suspended } => {
+            let sql = "UPDATE accounts SET is_suspended = ?2 WHERE id = ?1";
+            run(db, sql, params![of(owner)?, is_suspended])
+        }
         // All that the account owns refers to it and goes with it.
-        Write::DeleteAccount { .. } => {
-            run(db, "DELETE FROM accounts WHERE id = ?1", params![account])
+        Write::DeleteAccount { owner } => {
+            run(db, "DELETE FROM accounts WHERE id = ?1", params![of(owner)?])
         }
-        Write::PutRoster { item, version, .. } => roster::put(db, account, item, *version),
-        Write::RemoveRoster { contact, version, .. } => {
-            roster::remove(db, account, contact, *version)
+        Write::PutRoster { owner, item, version } => roster::put(db, of(owner)?, item, *version),
+        Write::RemoveRoster { owner, contact, version } => {
+            roster::remove(db, of(owner)?, contact, *version)
         }
-        Write::ForgetRosterBefore { version, .. } => roster::forget_before(db, account, *version),
-        Write::PutRequest { from, stanza, .. } => run(
-            db,
-            "INSERT INTO roster_requests (account, contact, stanza) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (account, contact) DO UPDATE SET stanza = excluded.stanza",
-            params![account, from.as_str(), stanza],
-        ),
-        Write::RemoveRequest { from, .. } => run(
-            db,
-            "DELETE FROM roster_requests WHERE account = ?1 AND contact = ?2",
-            params![account, from.as_str()],
-        ),
-        Write::StoreOffline { received_ms, stanza, .. } => {
-            offline::store(db, account, *received_ms, stanza)
+        Write::ForgetRosterBefore { owner, version } => {
+            roster::forget_before(db, of(owner)?, *version)
         }
-        Write::DropOffline { up_to, .. } => offline::drop_up_to(db, account, *up_to),
-        Write::DropOfflineIds { ids, .. } => offline::drop_ids(db, account, ids),
-        Write::PutAsideOffline { id, .. } => offline::put_aside(db, account, *id),
-        Write::PutPrivate { ns, name, xml, .. } => run(
-            db,
-            "INSERT INTO private (account, ns, name, xml) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (account, ns, name) DO UPDATE SET xml = excluded.xml",
-            params![account, ns, name, xml],
-        ),
-        Write::PutVcard { xml, .. } => run(
-            db,
-            "INSERT OR REPLACE INTO vcards (account, xml) VALUES (?1, ?2)",
-            params![account, xml],
-        ),
-        Write::PutLast { last, .. } => run(
-            db,
-            "INSERT OR REPLACE INTO last_logouts (account, at_ms, status) VALUES (?1, ?2, ?3)",
-            params![account, last.at_ms, last.status],
-        ),
-        Write::Forget { domain, .. } => forget(db, account, *domain),
+        Write::PutRequest { owner, from, stanza } => {
+            roster::put_request(db, of(owner)?, from, stanza)
+        }
+        Write::RemoveRequest { owner, from } => roster::remove_request(db, of(owner)?, from),
+        Write::StoreOffline { owner, received_ms, stanza } => {
+            offline::store(db, of(owner)?, *received_ms, stanza)
+        }
+        Write::DropOffline { owner, up_to } => offline::drop_up_to(db, of(owner)?, *up_to),
+        Write::DropOfflineIds { owner, ids } => offline::drop_ids(db, of(owner)?, ids),
+        Write::PutAsideOffline { owner, id } => offline::put_aside(db, of(owner)?, *id),
+        Write::PutPrivate { owner, ns, name, xml } => private::put(db, of(owner)?, ns, name, xml),
+        Write::PutVcard { owner, xml } => vcard::put(db, of(owner)?, xml),
+        Write::PutLast { owner, last } => last::put(db, of(owner)?, last),
+        Write::Forget { owner, domain } => forget(db, of(owner)?, *domain),
+        Write::PutHost(host) => hosts::put(db, host),
+        Write::RemoveHost { name } => run(db, "DELETE FROM hosts WHERE name = ?1", params![name]),
     }
 }
 
@@ -92,8 +67,7 @@ pub(crate) fn change(
     db.prepare_cached(sql).and_then(|mut statement| statement.execute(params)).map_err(store_error)
 }
 
-fn account(db: &Connection, owner: Option<&BareJid>) -> Result<i64, StoreError> {
-    let owner = owner.ok_or(StoreError::NoAccount)?;
+fn account(db: &Connection, owner: &BareJid) -> Result<i64, StoreError> {
     db.prepare_cached("SELECT id FROM accounts WHERE jid = ?1")
         .and_then(|mut query| query.query_row([owner.as_str()], |row| row.get(0)).optional())
         .map_err(store_error)?
@@ -136,15 +110,6 @@ fn insert_keys(db: &Connection, account: i64, keys: &[KeyRow]) -> Result<(), Sto
         )?;
     }
     Ok(())
-}
-
-fn put_host(db: &Connection, host: &HostRow) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT OR REPLACE INTO hosts (name, profile, is_enabled, created_ms) \
-         VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute(params![host.name, host.profile, host.is_enabled, host.created_ms])
-    .map(drop)
 }
 
 fn forget(db: &Connection, account: i64, domain: Domain) -> Result<(), StoreError> {

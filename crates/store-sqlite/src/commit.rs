@@ -9,6 +9,7 @@ use stentor_store::{Backend, Stage, StoreError};
 use crate::apply::apply;
 use crate::checkpoint::{Checkpointer, truncate_log};
 use crate::error::store_error;
+use crate::files::Folder;
 use crate::limits::CHECKPOINT_PAGES;
 
 /// The writing end of a database.
@@ -16,17 +17,25 @@ use crate::limits::CHECKPOINT_PAGES;
 pub(crate) struct Committer {
     connection: Arc<Mutex<Connection>>,
     checkpointer: Option<Checkpointer>,
+    /// Ours for as long as anything can be written.
+    _folder: Option<Arc<Folder>>,
     /// An estimate of the pages written since the last checkpoint was asked for.
     pages: u64,
 }
 
 impl Committer {
-    /// There is nothing to checkpoint in a database in memory.
-    pub(crate) fn new(
-        connection: Arc<Mutex<Connection>>,
-        checkpointer: Option<Checkpointer>,
+    /// A database in memory has no folder and nothing to checkpoint.
+    pub(crate) fn in_memory(connection: Arc<Mutex<Connection>>) -> Self {
+        Self { connection, checkpointer: None, _folder: None, pages: 0 }
+    }
+
+    pub(crate) fn on_disk(
+        connection: Connection,
+        checkpointer: Checkpointer,
+        folder: Arc<Folder>,
     ) -> Self {
-        Self { connection, checkpointer, pages: 0 }
+        let connection = Arc::new(Mutex::new(connection));
+        Self { connection, checkpointer: Some(checkpointer), _folder: Some(folder), pages: 0 }
     }
 
     fn count_pages(&mut self, stages: &[Stage]) {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 use stentor_store::limits::PAGE_ROWS_MAX;
-use stentor_store::{Boxed, HostRow, Hosts};
+use stentor_store::{Boxed, HostRow, Hosts, StoreError};
 
+use crate::apply::run;
 use crate::open::Inner;
 use crate::rows::{all, one, unsigned, value};
 
@@ -37,6 +38,16 @@ impl Hosts for HostsDb {
             Ok(unsigned(count.unwrap_or_default()))
         })
     }
+}
+
+/// Adds or replaces a host.
+pub(crate) fn put(db: &Connection, host: &HostRow) -> Result<(), StoreError> {
+    run(
+        db,
+        "INSERT OR REPLACE INTO hosts (name, profile, is_enabled, created_ms) \
+         VALUES (?1, ?2, ?3, ?4)",
+        params![host.name, host.profile, host.is_enabled, host.created_ms],
+    )
 }
 
 fn host(row: &Row<'_>) -> rusqlite::Result<HostRow> {

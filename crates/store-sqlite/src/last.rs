@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use stentor_jid::BareJid;
 use stentor_store::{Boxed, Domain, Export, Last, LastRow, Owned, StoreError, Write};
 
+use crate::apply::run;
 use crate::open::Inner;
 use crate::rows::one;
 
@@ -32,6 +33,12 @@ impl Owned for LastDb {
     fn forget(&self, owner: &BareJid) -> Boxed<()> {
         self.0.forget(owner, Domain::Last)
     }
+}
+
+/// Sets the last logout.
+pub(crate) fn put(db: &Connection, account: i64, last: &LastRow) -> Result<(), StoreError> {
+    let sql = "INSERT OR REPLACE INTO last_logouts (account, at_ms, status) VALUES (?1, ?2, ?3)";
+    run(db, sql, params![account, last.at_ms, last.status])
 }
 
 fn load(db: &Connection, owner: &BareJid) -> Result<Option<LastRow>, StoreError> {

@@ -50,7 +50,7 @@ pub(crate) struct Inner {
     pub(crate) writer: Writer,
     pub(crate) readers: Arc<Readers>,
     // Last, so that the folder is ours until every connection is closed.
-    _folder: Option<Folder>,
+    _folder: Option<Arc<Folder>>,
 }
 
 impl Sqlite {
@@ -63,7 +63,7 @@ impl Sqlite {
     /// Another server has the folder, the file is damaged, foreign or newer, or the system refuses;
     /// an existing file is then left as it was.
     pub fn open(folder: &Path, options: &Options) -> Result<Self, OpenError> {
-        let folder = Folder::open(folder)?;
+        let folder = Arc::new(Folder::open(folder)?);
         let file = folder.database().to_owned();
         let connection = prepare(&folder, options)?;
         let failed = |error| open_error(file.clone(), error);
@@ -74,7 +74,7 @@ impl Sqlite {
         let readers = Readers::spawn(readers).map_err(OpenError::Thread)?;
         let checkpointer = Checkpointer::spawn(open_checkpointer(&file).map_err(failed)?)
             .map_err(OpenError::Thread)?;
-        let committer = Committer::new(Arc::new(Mutex::new(connection)), Some(checkpointer));
+        let committer = Committer::on_disk(connection, checkpointer, Arc::clone(&folder));
         let writer = Writer::spawn(committer, options.writer).map_err(OpenError::Thread)?;
         Ok(Self::of(writer, readers, Some(folder)))
     }
@@ -86,7 +86,7 @@ impl Sqlite {
     /// The system refuses memory or a thread.
     pub fn in_memory(options: &Options) -> Result<Self, OpenError> {
         let connection = in_memory(options)?;
-        let committer = Committer::new(Arc::clone(&connection), None);
+        let committer = Committer::in_memory(Arc::clone(&connection));
         let writer = Writer::spawn(committer, options.writer).map_err(OpenError::Thread)?;
         Ok(Self::of(writer, Readers::inline(connection), None))
     }
@@ -99,12 +99,12 @@ impl Sqlite {
     /// The system refuses memory.
     pub fn in_memory_inline(options: &Options) -> Result<Self, OpenError> {
         let connection = in_memory(options)?;
-        let committer = Committer::new(Arc::clone(&connection), None);
+        let committer = Committer::in_memory(Arc::clone(&connection));
         let writer = Writer::inline(committer, options.writer);
         Ok(Self::of(writer, Readers::inline(connection), None))
     }
 
-    fn of(writer: Writer, readers: Readers, folder: Option<Folder>) -> Self {
+    fn of(writer: Writer, readers: Readers, folder: Option<Arc<Folder>>) -> Self {
         let readers = Arc::new(readers);
         Self { inner: Arc::new(Inner { writer, readers, _folder: folder }) }
     }

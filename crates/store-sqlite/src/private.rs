@@ -7,6 +7,7 @@ use stentor_jid::BareJid;
 use stentor_store::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use stentor_store::{Boxed, Domain, Export, Owned, Private, PrivateRow, StoreError, Usage, Write};
 
+use crate::apply::run;
 use crate::error::store_error;
 use crate::open::Inner;
 use crate::rows::{all, signed, unsigned, usage, value};
@@ -56,6 +57,22 @@ impl Owned for PrivateDb {
     fn forget(&self, owner: &BareJid) -> Boxed<()> {
         self.0.forget(owner, Domain::Private)
     }
+}
+
+/// Adds or replaces a document.
+pub(crate) fn put(
+    db: &Connection,
+    account: i64,
+    ns: &str,
+    name: &str,
+    xml: &[u8],
+) -> Result<(), StoreError> {
+    run(
+        db,
+        "INSERT INTO private (account, ns, name, xml) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (account, ns, name) DO UPDATE SET xml = excluded.xml",
+        params![account, ns, name, xml],
+    )
 }
 
 fn export(db: &Connection, owner: &BareJid, after: u64) -> Result<Export, StoreError> {

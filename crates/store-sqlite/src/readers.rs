@@ -1,6 +1,5 @@
 //! The threads that read.
 
-use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -83,9 +82,10 @@ impl Drop for Readers {
     fn drop(&mut self) {
         if let Home::Threads { jobs, threads } = &mut self.home {
             *jobs = None;
-            for thread in threads.drain(..) {
-                let ended: Result<(), Box<dyn Any + Send>> = thread.join();
-                drop(ended);
+            // The last future may be dropped by the thread that answered it.
+            let this = thread::current().id();
+            for thread in threads.drain(..).filter(|thread| thread.thread().id() != this) {
+                drop(thread.join());
             }
         }
     }

@@ -141,6 +141,31 @@ pub(crate) fn forget_before(db: &Connection, account: i64, version: u64) -> Resu
     run(db, sql, params![account, version])
 }
 
+/// Keeps a pending request, in the place of an earlier one if there is one.
+pub(crate) fn put_request(
+    db: &Connection,
+    account: i64,
+    from: &BareJid,
+    stanza: &[u8],
+) -> Result<(), StoreError> {
+    run(
+        db,
+        "INSERT INTO roster_requests (account, contact, stanza) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (account, contact) DO UPDATE SET stanza = excluded.stanza",
+        params![account, from.as_str(), stanza],
+    )
+}
+
+/// Drops a pending request.
+pub(crate) fn remove_request(
+    db: &Connection,
+    account: i64,
+    from: &BareJid,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM roster_requests WHERE account = ?1 AND contact = ?2";
+    run(db, sql, params![account, from.as_str()])
+}
+
 fn raise_version(db: &Connection, account: i64, version: u64) -> Result<(), StoreError> {
     let version = i64::try_from(version).map_err(|_| StoreError::Conflict)?;
     // A roster starts with its first change: an older version is that of a deleted namesake.

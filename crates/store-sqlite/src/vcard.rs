@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use stentor_jid::BareJid;
 use stentor_store::{Boxed, Domain, Export, Owned, StoreError, Vcard, Write};
 
+use crate::apply::run;
 use crate::open::Inner;
 use crate::rows::value;
 
@@ -32,6 +33,12 @@ impl Owned for VcardDb {
     fn forget(&self, owner: &BareJid) -> Boxed<()> {
         self.0.forget(owner, Domain::Vcard)
     }
+}
+
+/// Adds or replaces a vCard.
+pub(crate) fn put(db: &Connection, account: i64, xml: &[u8]) -> Result<(), StoreError> {
+    let sql = "INSERT OR REPLACE INTO vcards (account, xml) VALUES (?1, ?2)";
+    run(db, sql, params![account, xml])
 }
 
 fn load(db: &Connection, owner: &BareJid) -> Result<Option<Vec<u8>>, StoreError> {

@@ -16,7 +16,8 @@ pub trait Accounts: Owned {
 
     /// Lists accounts of `host` in the order of their addresses, from the first one past `after`.
     ///
-    /// At most `limit` and never more than [`PAGE_ROWS_MAX`](crate::limits::PAGE_ROWS_MAX).
+    /// At most `limit` and never more than [`PAGE_ROWS_MAX`](crate::limits::PAGE_ROWS_MAX). A row
+    /// that cannot be read is left out and logged.
     fn list(&self, host: &str, after: Option<&BareJid>, limit: u32) -> Boxed<Vec<AccountRow>>;
 
     /// Counts the accounts of `host`.

@@ -183,9 +183,11 @@ impl Drop for Shared {
         self.queue.stop();
         if let Home::Thread(thread) = &self.home
             && let Some(thread) = thread.lock().take()
+            && thread.thread().id() != thread::current().id()
         {
             // Waiting here means that a file is closed once its owner is gone. A panic of the
-            // thread has already failed every ticket.
+            // thread has already failed every ticket. The thread itself gets here if a waker that
+            // it calls drops the last writer.
             drop(thread.join());
         }
     }
