@@ -198,7 +198,7 @@ impl Negotiation {
         };
         self.attempts += 1;
         let nonce = format!("{}{}", self.nonce, self.attempts);
-        let mut exchange = exchange(mechanism, wire, &self.bindings, &nonce);
+        let mut exchange = exchange(mechanism, wire, &self.bindings, &nonce)?;
         let first = exchange.first();
         write(wire, |w| {
             w.open("auth", ns::SASL).attr("mechanism", mechanism.name());
@@ -306,16 +306,19 @@ fn fits(mechanism: Mechanism, credentials: &Credentials, is_encrypted: bool) -> 
     }
 }
 
-fn exchange(mechanism: Mechanism, wire: &Wire, bindings: &Bindings, nonce: &str) -> Exchange {
-    match &wire.settings.credentials {
-        Credentials::Password { username, password } => {
-            Exchange::new(mechanism, username, password, None, bindings, nonce)
-        }
-        Credentials::Certificate { authzid } => {
-            Exchange::new(mechanism, "", "", authzid.as_deref(), bindings, nonce)
-        }
-        Credentials::Anonymous => Exchange::new(mechanism, "", "", None, bindings, nonce),
-    }
+fn exchange(
+    mechanism: Mechanism,
+    wire: &Wire,
+    bindings: &Bindings,
+    nonce: &str,
+) -> Result<Exchange, Fault> {
+    let (username, password, authzid) = match &wire.settings.credentials {
+        Credentials::Password { username, password } => (username.as_str(), password.as_str(), None),
+        Credentials::Certificate { authzid } => ("", "", authzid.as_deref()),
+        Credentials::Anonymous => ("", "", None),
+    };
+    Exchange::new(mechanism, username, password, authzid, bindings, nonce)
+        .map_err(|_| Fault::Policy("the credentials cannot be sent"))
 }
 
 fn is_answer(root: ElementRef<'_>, id: &str) -> bool {
