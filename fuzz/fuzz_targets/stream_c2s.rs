@@ -99,7 +99,7 @@ impl Shell {
         let answer = match (ask, how % 4) {
             (Ask::Host(_), 3) => Answer::Host(Err(Fault::HostUnknown)),
             (Ask::Host(domain), how) => Answer::Host(Ok(offer(domain, how == 1))),
-            (Ask::Keys { hash, .. }, how) => Answer::Keys { keys: keys(hash), exists: how != 0 },
+            (Ask::Keys { hash, .. }, how) => Answer::Keys { keys: keys(hash), exists: how != 0, barred: None },
             (Ask::Bind { .. }, 3) => {
                 Answer::BindRefused(StanzaError::new(StanzaCondition::ResourceConstraint))
             }

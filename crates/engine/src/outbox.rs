@@ -55,8 +55,10 @@ pub enum Fate {
 pub enum Close {
     /// Another stream bound the same resource (RFC 6120 §7.7.2.2).
     Conflict,
-    /// The account is gone or suspended.
-    NotAuthorized,
+    /// The account is gone.
+    Deleted,
+    /// The account is suspended.
+    Suspended,
     /// The peer reads too slowly.
     Overflow,
     /// The server stops.

@@ -85,7 +85,7 @@ impl Engine {
         self.stores.writer.submit(write).await?;
         account.lock().is_suspended = suspend;
         if suspend {
-            self.close_account(jid, Close::NotAuthorized);
+            self.close_account(jid, Close::Suspended);
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Engine {
         presence::forget_account(self, &account).await;
         last_words();
         for resource in account.resources() {
-            resource.outbox.close(Close::NotAuthorized);
+            resource.outbox.close(Close::Deleted);
         }
         self.directory.remove(jid.as_str());
         Ok(())

@@ -99,6 +99,9 @@ pub enum Answer {
         keys: ScramKeys,
         /// Whether there is such a user; if not, the exchange runs on and fails at its end.
         exists: bool,
+        /// What a client that proves the password is told instead of success, for instance that
+        /// the account is disabled: nobody else learns of it.
+        barred: Option<Condition>,
     },
     /// The credentials are good for this user (a localpart).
     Accepted(String),

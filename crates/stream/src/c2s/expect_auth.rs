@@ -29,6 +29,8 @@ struct Attempt {
     exchange: Exchange,
     /// The name tried, for the log, once it is known.
     username: Option<String>,
+    /// What even the right password is answered with.
+    barred: Option<Condition>,
 }
 
 /// Which answer the shell owes.
@@ -90,7 +92,12 @@ impl ExpectAuth {
         }
         self.asked = None;
         let answer = match answer {
-            Answer::Keys { keys, exists } => server::Answer::Keys { keys, exists },
+            Answer::Keys { keys, exists, barred } => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.barred = barred;
+                }
+                server::Answer::Keys { keys, exists }
+            }
             Answer::Accepted(username) => server::Answer::Accepted { username },
             Answer::Refused(condition) => server::Answer::Refused(condition),
             Answer::Reply(reply) => {
@@ -125,7 +132,7 @@ impl ExpectAuth {
             nonce: &nonce,
         };
         let exchange = Exchange::start(mechanism, &cx);
-        self.attempt = Some(Attempt { mechanism, exchange, username: None });
+        self.attempt = Some(Attempt { mechanism, exchange, username: None, barred: None });
         match sasl_text::read(auth) {
             Ok(Some(data)) => self.step(&data, known, wire),
             // XEP-0175 §2: the trace may be left out together with its initial response.
@@ -206,6 +213,9 @@ impl ExpectAuth {
         let (Some(attempt), Some(host)) = (&self.attempt, known.host.as_deref()) else {
             return Ok(Next::Stay);
         };
+        if let Some(condition) = attempt.barred {
+            return self.refuse(condition, known, wire);
+        }
         let mechanism = attempt.mechanism;
         let username = success.username.or_else(|| attempt.username.clone());
         let account = username

@@ -91,7 +91,7 @@ impl Accounts {
             .and_then(|password| ScramKeys::derive(hash, password, SALT, ITERATIONS).ok());
         let exists = known.is_some();
         let keys = known.unwrap_or_else(|| ScramKeys::fake(hash, SECRET, username, ITERATIONS));
-        Answer::Keys { keys, exists }
+        Answer::Keys { keys, exists, barred: None }
     }
 
     fn bind(&mut self, account: &BareJid, resource: Option<String>) -> Answer {

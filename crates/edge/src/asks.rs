@@ -1,0 +1,243 @@
+//! Answers to what a stream machine asks during negotiation.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use stentor_engine::{BoxFuture, Engine, Host, Session, random_id};
+use stentor_jid::BareJid;
+use stentor_sasl::{Bindings, Condition, Hash, Mechanism};
+use stentor_stream::c2s::{HostOffer, TlsInfo};
+use stentor_stream::event::{Answer, Ask};
+use stentor_stream::fault::Fault;
+use stentor_stream::feature::{Bits, ExtraFeature};
+use stentor_transport::{CertNames, Roots, TlsFacts};
+use zeroize::Zeroizing;
+
+/// What domains offer to clients who have not signed in.
+#[derive(Debug)]
+pub struct Offers {
+    /// The mechanisms in the order of preference.
+    pub mechanisms: Vec<Mechanism>,
+    /// Whose certificates sign clients in by EXTERNAL; none where nobody's do.
+    pub client_roots: Option<Roots>,
+}
+
+impl Default for Offers {
+    fn default() -> Self {
+        Self {
+            mechanisms: vec![
+                Mechanism::External,
+                Mechanism::ScramSha512Plus,
+                Mechanism::ScramSha256Plus,
+                Mechanism::ScramSha1Plus,
+                Mechanism::ScramSha512,
+                Mechanism::ScramSha256,
+                Mechanism::ScramSha1,
+                Mechanism::Plain,
+            ],
+            client_roots: None,
+        }
+    }
+}
+
+/// What is known of the connection on which somebody signs in.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) peer: SocketAddr,
+    /// The domain of the stream, once it is known.
+    pub(crate) domain: Option<Box<str>>,
+    /// Addresses in the client's certificate, if it may sign in by it.
+    pub(crate) cert_addrs: Arc<[String]>,
+}
+
+/// What came of a question.
+pub(crate) enum Answered {
+    Machine(Answer),
+    Bound(Arc<Session>),
+    /// The registration IQ needs no answer.
+    Nothing,
+}
+
+impl Offers {
+    /// What this domain offers on a connection.
+    pub(crate) fn of_host(&self, host: &Host, starttls: bool, tls_required: bool) -> HostOffer {
+        let profile = &host.profile;
+        let is_open = profile.stream_features.iter().any(|f| !f.is_after_sign_in);
+        let mechanisms = if profile.settings.is_anonymous {
+            vec![Mechanism::Anonymous]
+        } else {
+            self.mechanisms.clone()
+        };
+        let after = profile.stream_features.iter().filter(|f| f.is_after_sign_in);
+        HostOffer {
+            domain: host.domain.to_string(),
+            mechanisms,
+            starttls,
+            tls_required,
+            registration: is_open,
+            roster_versions: true,
+            pre_approval: true,
+            features: after
+                .map(|f| ExtraFeature {
+                    necessary: Bits::AUTHENTICATED,
+                    prohibited: Bits::NONE,
+                    xml: f.frame.as_str().into(),
+                })
+                .collect(),
+        }
+    }
+
+    /// What the handshake means for signing in, and the addresses in the client's certificate.
+    pub(crate) fn tls_info(&self, facts: &TlsFacts) -> (TlsInfo, Arc<[String]>) {
+        let names = self.addresses(facts);
+        let info = TlsInfo {
+            bindings: Bindings {
+                exporter: facts.exporter,
+                server_end_point: facts.server_end_point.as_deref().map(<[u8]>::to_vec),
+            },
+            client_cert: !names.is_empty(),
+            sni: facts.sni.clone(),
+        };
+        (info, names.into())
+    }
+
+    fn addresses(&self, facts: &TlsFacts) -> Vec<String> {
+        let (Some(roots), Some(leaf)) = (&self.client_roots, facts.client_certs.first()) else {
+            return Vec::new();
+        };
+        let now_secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        if let Err(error) = roots.judge(&facts.client_certs, now_secs) {
+            tracing::info!(event = "client_certificate", %error, "A client's certificate does not sign it in.");
+            return Vec::new();
+        }
+        CertNames::of(leaf).map(|names| names.xmpp_addrs).unwrap_or_default()
+    }
+}
+
+/// Answers a question of the machine.
+pub(crate) fn answer(
+    engine: Arc<Engine>,
+    ask: Ask,
+    caller: Caller,
+    host_offer: impl FnOnce(&Host) -> HostOffer,
+) -> BoxFuture<'static, Answered> {
+    let machine = |answer: Answer| -> BoxFuture<'static, Answered> {
+        Box::pin(std::future::ready(Answered::Machine(answer)))
+    };
+    match ask {
+        Ask::Host(domain) => {
+            let offer = match engine.host(&domain) {
+                Some(host) => Ok(Arc::new(host_offer(&host))),
+                None => Err(Fault::HostUnknown),
+            };
+            machine(Answer::Host(offer))
+        }
+        Ask::Anonymous => machine(match random_id() {
+            Ok(id) => Answer::Accepted(id.to_string()),
+            Err(_) => Answer::Refused(Condition::TemporaryAuthFailure),
+        }),
+        Ask::Keys { username, hash } => Box::pin(async move {
+            Answered::Machine(keys(&engine, &caller, &username, hash).await)
+        }),
+        Ask::Password { username, password } => Box::pin(async move {
+            Answered::Machine(password_is(&engine, &caller, username, password).await)
+        }),
+        Ask::External { authzid } => Box::pin(async move {
+            Answered::Machine(external(&engine, &caller, authzid.as_deref()).await)
+        }),
+        Ask::Bind { account, resource } => Box::pin(async move {
+            match engine.bind(&account, resource.as_deref()).await {
+                Ok(session) => Answered::Bound(session),
+                Err(error) => Answered::Machine(Answer::BindRefused(error)),
+            }
+        }),
+        Ask::StreamIq(stanza) => Box::pin(async move {
+            let Some(host) = caller.domain.as_deref().and_then(|d| engine.host(d)) else {
+                return Answered::Nothing;
+            };
+            let source = Some(caller.peer.ip());
+            match engine.answer_stream_iq(&host, &stanza, source).await {
+                Some(reply) => Answered::Machine(Answer::Reply(reply)),
+                None => Answered::Nothing,
+            }
+        }),
+    }
+}
+
+async fn keys(engine: &Engine, caller: &Caller, username: &str, hash: Hash) -> Answer {
+    let Some(account) = account_of(caller, username) else {
+        return Answer::Refused(Condition::NotAuthorized);
+    };
+    let found = engine.credentials.keys(&engine.stores.accounts, &account, hash).await;
+    let barred = barred(engine, &account).await;
+    match (found, barred) {
+        (Ok((keys, exists)), Ok(barred)) => Answer::Keys { keys, exists, barred },
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%account, %error, "Keys could not be read.");
+            Answer::Refused(Condition::TemporaryAuthFailure)
+        }
+    }
+}
+
+async fn password_is(
+    engine: &Engine,
+    caller: &Caller,
+    username: String,
+    password: Zeroizing<String>,
+) -> Answer {
+    let Some(account) = account_of(caller, &username) else {
+        return Answer::Refused(Condition::NotAuthorized);
+    };
+    let verified =
+        engine.credentials.verify(&engine.stores.accounts, &account, password.to_string()).await;
+    match (verified, barred(engine, &account).await) {
+        (Ok(true), Ok(Some(condition))) => Answer::Refused(condition),
+        (Ok(true), Ok(None)) => Answer::Accepted(username),
+        (Ok(false), _) => Answer::Refused(Condition::NotAuthorized),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%account, %error, "A password could not be checked.");
+            Answer::Refused(Condition::TemporaryAuthFailure)
+        }
+    }
+}
+
+/// Why even the right password does not sign in. Told only to who knows the password.
+async fn barred(
+    engine: &Engine,
+    account: &BareJid,
+) -> Result<Option<Condition>, stentor_store::StoreError> {
+    let is_locked = engine.credentials.guard.is_locked(account, engine.clock.unix_ms());
+    let row = engine.stores.accounts.load(account).await?;
+    let is_suspended = row.is_some_and(|row| row.is_suspended);
+    Ok((is_locked || is_suspended).then_some(Condition::AccountDisabled))
+}
+
+async fn external(engine: &Engine, caller: &Caller, authzid: Option<&str>) -> Answer {
+    let domain = caller.domain.as_deref().unwrap_or_default();
+    let mine: Vec<BareJid> = caller
+        .cert_addrs
+        .iter()
+        .filter_map(|address| BareJid::new(address).ok())
+        .filter(|address| address.domain() == domain && address.local().is_some())
+        .collect();
+    let chosen = match authzid {
+        Some(wish) => BareJid::new(wish).ok().filter(|wish| mine.contains(wish)),
+        None if mine.len() == 1 => mine.first().cloned(),
+        None => None,
+    };
+    let Some(account) = chosen else { return Answer::Refused(Condition::InvalidAuthzid) };
+    match engine.stores.accounts.load(&account).await {
+        Ok(Some(row)) if row.is_suspended => Answer::Refused(Condition::AccountDisabled),
+        Ok(Some(_)) => Answer::Accepted(account.local().unwrap_or_default().to_owned()),
+        Ok(None) => Answer::Refused(Condition::NotAuthorized),
+        Err(error) => {
+            tracing::error!(%account, %error, "An account could not be read.");
+            Answer::Refused(Condition::TemporaryAuthFailure)
+        }
+    }
+}
+
+fn account_of(caller: &Caller, username: &str) -> Option<BareJid> {
+    BareJid::from_parts(Some(username), caller.domain.as_deref()?).ok()
+}

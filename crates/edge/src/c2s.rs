@@ -1,0 +1,114 @@
+//! Client connections over TCP: STARTTLS (RFC 6120 §5) and TLS from the first byte (XEP-0368).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stentor_engine::Engine;
+use stentor_stream::c2s::Settings;
+use stentor_transport::{Conn, Listener, TlsAcceptor};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::admission::{Admission, Permit};
+use crate::asks::Offers;
+use crate::driver::{Driver, Link};
+use crate::limits::HANDSHAKE_WAIT_MS;
+use crate::metrics::Metrics;
+
+/// How a port begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// In clear; TLS by STARTTLS.
+    StartTls,
+    /// By a TLS handshake.
+    DirectTls,
+}
+
+/// What all connections of all listeners share.
+pub struct Shared {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Who may connect.
+    pub admission: Arc<Admission>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What each domain offers.
+    pub offers: Offers,
+}
+
+/// A listening port for clients.
+pub struct C2sListener {
+    /// How connections begin.
+    pub kind: Kind,
+    /// Settings of its streams.
+    pub settings: Arc<Settings>,
+    /// Whether nothing but TLS is offered before TLS.
+    pub tls_required: bool,
+    /// Certificates; none on a port without TLS.
+    pub acceptor: Option<Arc<TlsAcceptor>>,
+    /// What listeners share.
+    pub shared: Arc<Shared>,
+}
+
+impl C2sListener {
+    /// Accepts connections until `stop` changes. Each gets a task, which ends with its stream.
+    pub async fn run(self: Arc<Self>, listener: Listener, mut stop: watch::Receiver<bool>) {
+        loop {
+            let (tcp, peer) = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.changed() => return,
+            };
+            self.clone().admit(tcp, peer);
+        }
+    }
+
+    fn admit(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) {
+        let engine = &self.shared.engine;
+        let is_blocked = engine.credentials.guard.is_blocked(peer.ip(), engine.clock.unix_ms());
+        let permit = (!is_blocked).then(|| self.shared.admission.admit(peer.ip())).flatten();
+        let Some(permit) = permit else {
+            self.shared.metrics.turned_away.inc();
+            tracing::debug!(%peer, is_blocked, "A connection was turned away.");
+            return;
+        };
+        self.shared.metrics.accepted.inc();
+        tokio::spawn(async move {
+            self.shared.metrics.open.inc();
+            let shared = self.shared.clone();
+            // The handshake's future is large and short-lived: not part of the parked task.
+            if let Some(driver) = Box::pin(self.begin(tcp, peer, permit)).await {
+                driver.await;
+            }
+            shared.metrics.open.dec();
+        });
+    }
+
+    async fn begin(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) -> Option<Driver> {
+        let conn = match (self.kind, &self.acceptor) {
+            (Kind::DirectTls, Some(acceptor)) => {
+                let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
+                match tokio::time::timeout(wait, Conn::accept_tls(tcp, peer, acceptor, &[])).await {
+                    Ok(Ok(conn)) => conn,
+                    Ok(Err(error)) => {
+                        self.shared.metrics.handshakes_failed.inc();
+                        tracing::info!(event = "tls_failed", %peer, %error, "A TLS handshake failed.");
+                        return None;
+                    }
+                    Err(_) => {
+                        self.shared.metrics.handshakes_failed.inc();
+                        tracing::info!(event = "tls_failed", %peer, "A TLS handshake took too long.");
+                        return None;
+                    }
+                }
+            }
+            _ => Conn::plain(tcp, peer),
+        };
+        let link = Link {
+            listener: self,
+            peer,
+            permit,
+        };
+        Some(Driver::new(conn, link))
+    }
+}

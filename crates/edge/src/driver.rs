@@ -1,0 +1,597 @@
+//! The one loop over a client's socket. It polls side by side: the work in hand (a stanza being
+//! decided, a question being answered), the outbox, the socket in both directions, the timers.
+//!
+//! What is parked while nothing happens is this struct and no buffer: input is read into a buffer
+//! of the thread, output is kept only as long as the socket does not take it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use stentor_engine::{BoxFuture, Close, Fate, Handling, Item, Session, backlog, random_id};
+use stentor_jid::BareJid;
+use stentor_sasl::{Condition, Mechanism};
+use stentor_stream::c2s::{C2s, ConnInfo};
+use stentor_stream::event::{Answer, Event};
+use stentor_stream::fault::Fault;
+use stentor_transport::{Conn, HandshakeError};
+use tokio::io::ReadBuf;
+use tokio::time::Sleep;
+
+use crate::admission::Permit;
+use crate::asks::{self, Answered, Caller};
+use crate::c2s::C2sListener;
+use crate::limits::{HANDSHAKE_WAIT_MS, LINGER_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
+use crate::monotonic;
+
+/// Where a connection comes from.
+pub struct Link {
+    /// The port it came in on.
+    pub listener: Arc<C2sListener>,
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// The right to be connected.
+    pub permit: Permit,
+}
+
+/// One client's connection. A future that is ready when all is over.
+pub struct Driver {
+    link: Link,
+    /// Away only while a handshake has it.
+    conn: Option<Conn>,
+    machine: C2s,
+    session: Option<Arc<Session>>,
+    /// What must be finished before more input is read.
+    work: Option<BoxFuture<'static, Done>>,
+    /// Input that the machine would not take yet.
+    rest: Vec<u8>,
+    out: Out,
+    timer: Option<Pin<Box<Sleep>>>,
+    phase: Phase,
+    cert_addrs: Option<Arc<[String]>>,
+}
+
+/// Bytes for the socket, and what is due when they have left.
+#[derive(Default)]
+struct Out {
+    bytes: Vec<u8>,
+    /// How much of `bytes` the socket has taken.
+    taken: usize,
+    /// Bytes that left before those in `bytes`.
+    left: u64,
+    /// Entries of the outbox and where each ends in the stream of bytes.
+    items: VecDeque<(u64, Item)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The stream is open, or being opened or closed.
+    Open,
+    /// It is over: the last bytes leave and the session is told to end.
+    Ending,
+    /// All is done.
+    Gone,
+}
+
+enum Done {
+    Answered(Answered),
+    Handled,
+    Secured(Box<(Conn, Result<(), HandshakeError>)>),
+    Waited,
+    Ended,
+}
+
+impl Driver {
+    /// A driver for a connection that has just come in, TLS or not.
+    #[must_use]
+    pub fn new(conn: Conn, link: Link) -> Self {
+        let offers = &link.listener.shared.offers;
+        let tls = conn.facts().tls.as_ref().map(|facts| offers.tls_info(facts));
+        let (tls, cert_addrs) = tls.unzip();
+        let info = ConnInfo { tls, tokens: Box::new(token) };
+        let machine = C2s::new(link.listener.settings.clone(), info, monotonic::now());
+        Self {
+            link,
+            conn: Some(conn),
+            machine,
+            session: None,
+            work: None,
+            rest: Vec::new(),
+            out: Out::default(),
+            timer: None,
+            phase: Phase::Open,
+            cert_addrs,
+        }
+    }
+
+    /// One round. Whether anything moved.
+    fn round(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = self.poll_work(cx);
+        moved |= self.poll_events();
+        moved |= self.fill(cx);
+        moved |= self.write(cx);
+        moved |= self.read(cx);
+        moved | self.poll_timer(cx)
+    }
+
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(work) = &mut self.work else { return false };
+        let Poll::Ready(done) = work.as_mut().poll(cx) else { return false };
+        self.work = None;
+        let now = monotonic::now();
+        match done {
+            Done::Handled | Done::Waited | Done::Answered(Answered::Nothing) => {}
+            Done::Ended => self.phase = Phase::Gone,
+            Done::Answered(Answered::Machine(answer)) => self.machine.handle_answer(answer, now),
+            Done::Answered(Answered::Bound(session)) => {
+                let jid = session.resource.jid.clone();
+                tracing::info!(event = "bound", %jid, peer = %self.link.peer, "A session was bound.");
+                self.session = Some(session);
+                self.machine.handle_answer(Answer::Bound(jid), now);
+                // Sign-in is over: what it needed is not kept.
+                self.cert_addrs = None;
+                if let Some(conn) = &mut self.conn {
+                    conn.forget_bindings();
+                }
+            }
+            Done::Secured(secured) => self.secured(*secured),
+        }
+        true
+    }
+
+    fn secured(&mut self, (conn, outcome): (Conn, Result<(), HandshakeError>)) {
+        let shared = &self.link.listener.shared;
+        match (outcome, &conn.facts().tls) {
+            (Ok(()), Some(facts)) => {
+                let (info, addrs) = shared.offers.tls_info(facts);
+                self.cert_addrs = Some(addrs);
+                self.machine.handle_tls(info, monotonic::now());
+            }
+            (outcome, _) => {
+                shared.metrics.handshakes_failed.inc();
+                let error = outcome.err();
+                tracing::info!(event = "tls_failed", peer = %self.link.peer, ?error, "A TLS handshake failed.");
+                self.machine.handle_eof(monotonic::now());
+            }
+        }
+        self.conn = Some(conn);
+    }
+
+    fn poll_events(&mut self) -> bool {
+        let mut moved = false;
+        while self.work.is_none() && self.phase == Phase::Open {
+            let Some(event) = self.machine.poll_event() else { break };
+            moved = true;
+            self.handle_event(event);
+        }
+        moved
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::StartTls => self.start_tls(),
+            Event::Ask(ask) => {
+                let listener = self.link.listener.clone();
+                let engine = listener.shared.engine.clone();
+                let caller = self.caller();
+                let asked = asks::answer(engine, ask, caller, |host| {
+                    let has_tls = listener.acceptor.is_some();
+                    listener.shared.offers.of_host(host, has_tls, listener.tls_required)
+                });
+                self.work = Some(Box::pin(async move { Done::Answered(asked.await) }));
+            }
+            Event::Stanza(stanza) => {
+                let Some(session) = &self.session else { return };
+                if let Handling::Later(rest) = session.handle(stanza) {
+                    self.work = Some(Box::pin(async move {
+                        rest.await;
+                        Done::Handled
+                    }));
+                }
+            }
+            Event::PeerClosed => self.close_politely(),
+            Event::Ended { fault, by_peer } => self.ended(fault.as_ref(), by_peer),
+            Event::AuthFailed { username, mechanism, condition } => {
+                self.sign_in_failed(username.as_deref(), mechanism, condition);
+            }
+            Event::AuthOk { account, mechanism } => {
+                let shared = &self.link.listener.shared;
+                shared.engine.metrics.sign_ins.inc();
+                shared.engine.credentials.guard.forgive_account(&account);
+                tracing::info!(
+                    event = "signed_in",
+                    source = %self.link.peer.ip(),
+                    %account,
+                    mechanism = mechanism.name(),
+                    tls = self.tls_version(),
+                    "Somebody signed in."
+                );
+            }
+        }
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            peer: self.link.peer,
+            domain: self.machine.domain().map(Box::from),
+            cert_addrs: self.cert_addrs.clone().unwrap_or_default(),
+        }
+    }
+
+    fn tls_version(&self) -> &'static str {
+        let facts = self.conn.as_ref().and_then(|c| c.facts().tls.as_ref());
+        facts.map_or("none", |facts| facts.version.as_str())
+    }
+
+    fn start_tls(&mut self) {
+        let Some(acceptor) = self.link.listener.acceptor.clone() else { return };
+        let Some(mut conn) = self.conn.take() else { return };
+        let mut last_plain = Vec::new();
+        self.machine.take_output(&mut last_plain);
+        let hint = self.machine.domain().map(str::to_owned);
+        // RFC 6120 §5.4.3.3: whatever came in clear behind the request is not read again.
+        self.rest = Vec::new();
+        self.work = Some(Box::pin(async move {
+            let outcome = {
+                let handshake = async {
+                    write_all(&mut conn, &last_plain).await?;
+                    conn.start_tls(&acceptor, &[], hint.as_deref()).await
+                };
+                tokio::time::timeout(Duration::from_millis(HANDSHAKE_WAIT_MS), handshake).await
+            };
+            let outcome = outcome.unwrap_or_else(|_| {
+                Err(HandshakeError::Refused("the handshake took too long".into()))
+            });
+            Done::Secured(Box::new((conn, outcome)))
+        }));
+    }
+
+    fn sign_in_failed(
+        &mut self,
+        username: Option<&str>,
+        mechanism: Option<Mechanism>,
+        condition: Condition,
+    ) {
+        let shared = &self.link.listener.shared;
+        let engine = &shared.engine;
+        engine.metrics.sign_ins_failed.inc();
+        let source = self.link.peer.ip();
+        let account = username
+            .and_then(|name| BareJid::from_parts(Some(name), self.machine.domain()?).ok());
+        let now_ms = engine.clock.unix_ms();
+        tracing::warn!(
+            event = "sign_in_failed",
+            %source,
+            account = account.as_ref().map(BareJid::as_str),
+            mechanism = mechanism.map(Mechanism::name),
+            tls = self.tls_version(),
+            condition = condition.name(),
+            "A sign-in failed."
+        );
+        // Only guesses count: a client that aborts or speaks another mechanism has tried nothing.
+        if !matches!(condition, Condition::NotAuthorized | Condition::AccountDisabled) {
+            return;
+        }
+        let guard = &engine.credentials.guard;
+        let (source_locked, account_locked) = guard.failed(Some(source), account.as_ref(), now_ms);
+        if source_locked {
+            tracing::warn!(event = "source_blocked", %source, "A source is blocked for too many failed sign-ins.");
+        }
+        if account_locked {
+            tracing::warn!(event = "account_locked", account = account.as_ref().map(BareJid::as_str), "An account is locked for too many failed sign-ins.");
+        }
+        let delay = guard.delay(source, now_ms);
+        if !delay.is_zero() {
+            self.work = Some(Box::pin(async move {
+                tokio::time::sleep(delay).await;
+                Done::Waited
+            }));
+        }
+    }
+
+    /// The client closed its stream: what it sent is settled, what is owed is sent, then we close.
+    fn close_politely(&mut self) {
+        if let Some(session) = self.session.clone().filter(|s| s.has_unsettled()) {
+            self.work = Some(Box::pin(async move {
+                session.settle_all().await;
+                Done::Handled
+            }));
+        }
+        self.fill_from_outbox(usize::MAX);
+        self.machine.close(None, monotonic::now());
+    }
+
+    fn ended(&mut self, fault: Option<&Fault>, by_peer: bool) {
+        let jid = self.session.as_ref().map(|s| s.resource.jid.as_str().to_owned());
+        let peer = self.link.peer;
+        match fault {
+            None => tracing::info!(event = "closed", jid, %peer, by_peer, "A stream was closed."),
+            Some(fault) => {
+                self.link.listener.shared.metrics.faults.inc();
+                let condition = fault.condition().name();
+                tracing::info!(event = "ended", jid, %peer, by_peer, condition, reason = %fault, "A stream ended.");
+            }
+        }
+        self.phase = Phase::Ending;
+        self.timer = None;
+        self.machine.take_output(&mut self.out.bytes);
+        let last_bytes = self.out.bytes.split_off(self.out.taken);
+        let unwritten = self.out.unwritten();
+        let conn = self.conn.take().filter(|_| !matches!(fault, Some(Fault::Lost)));
+        let session = self.session.take();
+        self.work = Some(Box::pin(async move {
+            let have_left = match conn {
+                Some(conn) => linger(conn, last_bytes).await,
+                None => false,
+            };
+            if let Some(session) = session {
+                let items = if have_left { confirm(&session, unwritten) } else { unwritten };
+                session.end(items).await;
+            }
+            Done::Ended
+        }));
+    }
+
+    /// Takes from the outbox what there is room for.
+    fn fill(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.phase != Phase::Open || self.conn.is_none() {
+            return false;
+        }
+        let before = self.out.bytes.len();
+        let Some(session) = &self.session else {
+            self.machine.take_output(&mut self.out.bytes);
+            return self.out.bytes.len() != before;
+        };
+        let has_room = self.out.waiting() < OUT_BYTES_MAX && self.machine.is_established();
+        if has_room && session.resource.outbox.poll_ready(cx).is_ready() {
+            let closing = session.resource.outbox.closing();
+            // A receiver that is too slow will not take its backlog now either.
+            if closing != Some(Close::Overflow) {
+                self.fill_from_outbox(OUT_BYTES_MAX);
+            }
+            if let Some(reason) = closing
+                && self.out.waiting() < OUT_BYTES_MAX
+            {
+                self.machine.close(Some(fault_of(reason)), monotonic::now());
+                self.poll_events();
+                return true;
+            }
+        }
+        self.machine.take_output(&mut self.out.bytes);
+        self.out.bytes.len() != before
+    }
+
+    fn fill_from_outbox(&mut self, bytes_max: usize) {
+        let Some(session) = &self.session else { return };
+        while self.out.waiting() < bytes_max {
+            let Some(item) = session.resource.outbox.pop() else { return };
+            if let Item::Stanza(stanza, _) = &item {
+                self.machine.send(stanza, &mut self.out.bytes);
+            }
+            // Only what has a fate beyond the wire is remembered.
+            if !matches!(item, Item::Stanza(_, Fate::Forget)) {
+                self.out.items.push_back((self.out.end(), item));
+            }
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(conn) = &mut self.conn else { return false };
+        let mut moved = false;
+        let outcome = loop {
+            if self.out.waiting() == 0 {
+                break match conn.poll_flush(cx) {
+                    Poll::Ready(Err(error)) => Err(error),
+                    Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+                };
+            }
+            match conn.poll_write(cx, &self.out.bytes[self.out.taken..]) {
+                Poll::Pending => break Ok(()),
+                Poll::Ready(Err(error)) => break Err(error),
+                Poll::Ready(Ok(len)) => {
+                    moved = true;
+                    self.link.listener.shared.metrics.bytes_out.inc_by(len as u64);
+                    self.out.taken += len;
+                }
+            }
+        };
+        if conn.pending_len() == 0 {
+            self.out.settle(self.session.as_deref());
+        }
+        if outcome.is_err() {
+            self.lost();
+            return true;
+        }
+        moved
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.phase != Phase::Open || self.work.is_some() || !self.machine.may_read() {
+            return false;
+        }
+        let now = monotonic::now();
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            let mut input = &rest[..];
+            self.machine.handle_bytes(&mut input, now);
+            self.rest = input.to_vec();
+            return true;
+        }
+        let Some(conn) = &mut self.conn else { return false };
+        match conn.poll_readable(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(()) | Err(_)) => {}
+        }
+        INPUT.with_borrow_mut(|buffer| {
+            let mut buf = ReadBuf::new(buffer);
+            match conn.poll_read(cx, &mut buf) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.machine.handle_eof(now);
+                    true
+                }
+                Poll::Ready(Ok(len)) => {
+                    self.link.listener.shared.metrics.bytes_in.inc_by(len as u64);
+                    let mut input = buf.filled();
+                    self.machine.handle_bytes(&mut input, now);
+                    self.rest.extend_from_slice(input);
+                    true
+                }
+            }
+        })
+    }
+
+    /// The connection is of no more use.
+    fn lost(&mut self) {
+        match self.phase {
+            Phase::Open => {
+                self.machine.handle_eof(monotonic::now());
+                self.poll_events();
+            }
+            Phase::Ending | Phase::Gone => {}
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
+        let Some(due) = self.machine.poll_timeout() else { return false };
+        let now = monotonic::now();
+        if due <= now {
+            self.machine.handle_timeout(now);
+            return true;
+        }
+        // A timer that goes off early is set again then; moving it at each stanza would cost more.
+        let deadline = monotonic::instant(due);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() > deadline || timer.is_elapsed() {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS_MAX {
+            if self.phase == Phase::Gone {
+                return Poll::Ready(());
+            }
+            if !self.round(cx) {
+                return Poll::Pending;
+            }
+        }
+        // Others want to run as well.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// Whatever ends the task, a panic included, the session must not stay behind as a ghost.
+    fn drop(&mut self) {
+        if let (Some(session), Ok(runtime)) =
+            (self.session.take(), tokio::runtime::Handle::try_current())
+        {
+            let items = self.out.unwritten();
+            runtime.spawn(session.end(items));
+        }
+    }
+}
+
+impl Out {
+    /// Bytes that the socket has not taken.
+    fn waiting(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Where the last byte stands in the stream of all bytes.
+    fn end(&self) -> u64 {
+        self.left + self.bytes.len() as u64
+    }
+
+    /// The socket has everything that was taken: what was due then is done.
+    fn settle(&mut self, session: Option<&Session>) {
+        let gone = self.left + self.taken as u64;
+        while self.items.front().is_some_and(|(end, _)| *end <= gone) {
+            if let (Some((_, Item::Stored(stored))), Some(session)) =
+                (self.items.pop_front(), session)
+            {
+                backlog::written(&session.engine, &session.account, stored);
+            }
+        }
+        if self.waiting() == 0 {
+            self.left = gone;
+            self.taken = 0;
+            // An idle connection keeps no buffer.
+            self.bytes = Vec::new();
+            if self.items.is_empty() {
+                self.items = VecDeque::new();
+            }
+        }
+    }
+
+    /// Entries whose bytes have not left.
+    fn unwritten(&mut self) -> Vec<Item> {
+        let gone = self.left + self.taken as u64;
+        let items = std::mem::take(&mut self.items);
+        items.into_iter().filter(|(end, _)| *end > gone).map(|(_, item)| item).collect()
+    }
+}
+
+/// The last bytes have left: stored messages among them may leave the store.
+fn confirm(session: &Session, written: Vec<Item>) -> Vec<Item> {
+    for item in written {
+        if let Item::Stored(stored) = item {
+            backlog::written(&session.engine, &session.account, stored);
+        }
+    }
+    Vec::new()
+}
+
+/// Lets the last bytes leave, for a bounded time, and ends the connection. Whether they left.
+async fn linger(mut conn: Conn, bytes: Vec<u8>) -> bool {
+    let last = async {
+        write_all(&mut conn, &bytes).await?;
+        std::future::poll_fn(|cx| conn.poll_shutdown(cx)).await
+    };
+    let wait = Duration::from_millis(LINGER_WAIT_MS);
+    matches!(tokio::time::timeout(wait, last).await, Ok(Ok(())))
+}
+
+async fn write_all(conn: &mut Conn, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let len = std::future::poll_fn(|cx| conn.poll_write(cx, bytes)).await?;
+        bytes = &bytes[len..];
+    }
+    std::future::poll_fn(|cx| conn.poll_flush(cx)).await
+}
+
+fn fault_of(reason: Close) -> Fault {
+    match reason {
+        Close::Conflict => Fault::Replaced,
+        Close::Deleted => Fault::AccountClosed,
+        Close::Suspended => Fault::Policy("The account is suspended."),
+        Close::Overflow => Fault::Overloaded,
+        Close::Shutdown => Fault::Shutdown,
+    }
+}
+
+/// 160 bits of randomness: more than any one stream needs.
+fn token() -> String {
+    let half = || random_id().map(|id| id.to_string()).unwrap_or_default();
+    half() + &half()
+}
+
+thread_local! {
+    /// The input buffer of this worker: lent to one connection at a time, for one read.
+    static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
+}

@@ -1,0 +1,23 @@
+//! The monotonic clock of the process, as stream machines want it.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use stentor_stream::Millis;
+use tokio::time::Instant;
+
+/// Milliseconds since the process first asked.
+pub(crate) fn now() -> Millis {
+    let millis = Instant::now().duration_since(origin()).as_millis();
+    Millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+/// The instant of a number of milliseconds.
+pub(crate) fn instant(at: Millis) -> Instant {
+    origin() + Duration::from_millis(at.0)
+}
+
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}
