@@ -110,3 +110,71 @@ fn in_one_view<T>(
     view.finish().map_err(store_error)?;
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn wait<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    fn one_thread() -> Arc<Readers> {
+        Arc::new(Readers::spawn(vec![Connection::open_in_memory().unwrap()]).unwrap())
+    }
+
+    #[test]
+    fn refuses_more_reads_than_may_wait() {
+        let readers = one_thread();
+        let (started, see) = sync_channel(1);
+        let (release, held) = sync_channel::<()>(1);
+        let mut first = readers.read(move |_| {
+            started.send(()).unwrap();
+            Ok(held.recv().unwrap())
+        });
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        see.recv().unwrap();
+        let mut waiting: Vec<Boxed<usize>> =
+            (0..READS_WAITING_MAX).map(|n| readers.read(move |_| Ok(n))).collect();
+        assert!(waiting.iter_mut().all(|read| read.as_mut().poll(&mut cx).is_pending()));
+        let mut refused = readers.read(|_| Ok(()));
+        assert_eq!(refused.as_mut().poll(&mut cx), Poll::Ready(Err(StoreError::Busy)));
+        release.send(()).unwrap();
+        assert_eq!(wait(first), Ok(()));
+        for (n, read) in waiting.into_iter().enumerate() {
+            assert_eq!(wait(read), Ok(n));
+        }
+    }
+
+    #[test]
+    fn a_panic_fails_one_read_and_ends_no_thread() {
+        let readers = one_thread();
+        let failed = wait(readers.read::<(), _>(|_| panic!("a read with a fault")));
+        assert!(matches!(failed, Err(StoreError::Unreachable(_))));
+        assert_eq!(wait(readers.read(|_| Ok(7))), Ok(7));
+    }
+
+    #[test]
+    fn one_view_holds_for_a_whole_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stentor.db");
+        let writer = Connection::open(&file).unwrap();
+        writer.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE t (n INTEGER)").unwrap();
+        let reader = crate::connection::open_reader(&file).unwrap();
+        let readers = Arc::new(Readers::spawn(vec![reader]).unwrap());
+        let count = |db: &Connection| -> Result<i64, StoreError> {
+            db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).map_err(store_error)
+        };
+        let counts = wait(readers.read(move |db| {
+            let before = count(db)?;
+            writer.execute("INSERT INTO t VALUES (1)", []).map_err(store_error)?;
+            Ok((before, count(db)?))
+        }));
+        assert_eq!(counts, Ok((0, 0)));
+        assert_eq!(wait(readers.read(move |db| count(db))), Ok(1));
+    }
+}
