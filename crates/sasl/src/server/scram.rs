@@ -277,6 +277,44 @@ mod tests {
         }
     }
 
+    /// client-final-message of somebody who knows the password and proves what he likes.
+    fn prove(without_proof: &str) -> Result<Step, Condition> {
+        let (mut exchange, _) = begin(Mechanism::ScramSha1, false, "n,,n=juliet,r=abc")?;
+        let keys = ScramKeys::derive(Hash::Sha1, "secret", b"salt", 1).unwrap();
+        let stored_key = keys.stored_key.clone();
+        let Step::Challenge(challenge) = exchange.answer(Answer::Keys { keys, exists: true })?
+        else {
+            panic!("no challenge")
+        };
+        let auth_message: [&[u8]; 4] =
+            [b"n=juliet,r=abc,", &challenge, b",", without_proof.as_bytes()];
+        let signature = crypto::hmac(Hash::Sha1, &stored_key, &auth_message);
+        let salted = crypto::hi(Hash::Sha1, "secret", b"salt", 1);
+        let proof = crypto::xor(&crate::keys::client_key(Hash::Sha1, &salted), &signature);
+        exchange.step(format!("{without_proof},p={}", to_base64(&proof)).as_bytes())
+    }
+
+    #[test]
+    fn checks_binding_and_nonce_even_of_one_who_knows_the_password() {
+        assert!(matches!(prove("c=biws,r=abcnonce-of-the-server"), Ok(Step::Done(_))));
+        assert!(matches!(prove("c=biws,r=abcnonce-of-the-server,x=y"), Ok(Step::Done(_))));
+        for without_proof in [
+            // y,, instead of n,,
+            "c=eSws,r=abcnonce-of-the-server",
+            // n,, and one byte of data
+            "c=biwsAA==,r=abcnonce-of-the-server",
+            "c=biwsAAAA,r=abcnonce-of-the-server",
+            "c=biws,r=abcnonce-of-the-serve",
+            "c=biws,r=abcnonce-of-the-server2",
+            "c=biws,r=abc",
+        ] {
+            let outcome = prove(without_proof);
+            assert_eq!(outcome.err(), Some(Condition::NotAuthorized), "{without_proof}");
+        }
+        let mandatory = prove("c=biws,r=abcnonce-of-the-server,m=x");
+        assert_eq!(mandatory.err(), Some(Condition::NotAuthorized));
+    }
+
     #[test]
     fn tells_bad_syntax_at_the_end_from_a_wrong_proof() {
         for (message, expected) in [
