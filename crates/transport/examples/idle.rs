@@ -11,12 +11,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use stentor_transport::{
     Certificates, Conn, ConnectorSettings, Listener, Roots, TlsAcceptor, TlsConnector, TlsSettings,
     Trust, VersionMin, dev_ca, dial,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::mpsc;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -86,8 +87,7 @@ async fn accept(
             conn.forget_bindings();
             if done.send(()).await.is_ok() {
                 drop(done);
-                // Parked until the visitor leaves.
-                let _ = conn.readable().await;
+                park(&mut conn).await;
             }
         });
         ready.recv().await.ok_or("a connection failed")?;
@@ -100,6 +100,19 @@ async fn echo(conn: &mut Conn) -> io::Result<()> {
     conn.read_exact(&mut message).await?;
     conn.write_all(&message).await?;
     conn.flush().await
+}
+
+/// Waits until the visitor leaves, with a buffer only while something can be read.
+async fn park(conn: &mut Conn) {
+    while conn.readable().await.is_ok() {
+        let read = |cx: &mut Context<'_>| {
+            let mut buffer = [0; 512];
+            Poll::Ready(conn.poll_read(cx, &mut ReadBuf::new(&mut buffer)))
+        };
+        if !matches!(std::future::poll_fn(read).await, Poll::Pending | Poll::Ready(Ok(1..))) {
+            return;
+        }
+    }
 }
 
 async fn visit(authority: &Path, addr: SocketAddr, count: u64) -> Outcome<()> {

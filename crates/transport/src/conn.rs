@@ -171,16 +171,14 @@ impl Conn {
             if self.pending_len() > PENDING_BYTES_MAX {
                 ready!(self.poll_flush(cx))?;
             }
-            ready!(self.tcp.poll_read_ready(cx))?;
             let result = match &mut self.session {
-                None => read_plain(&self.tcp, buf),
-                Some(session) => read_tls(&self.tcp, session, buf),
+                None => ready!(poll_read_plain(&mut self.tcp, cx, buf)),
+                Some(session) => ready!(poll_read_tls(&mut self.tcp, cx, session, buf)),
             };
             match result {
                 Ok(Taken::End(ending)) => self.ending = Some(ending),
                 Ok(Taken::Bytes(0)) => {}
                 Ok(Taken::Bytes(len)) => return Poll::Ready(Ok(len)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => {
                     // The alert, if there is one, is worth an attempt and no more.
                     let _ = self.poll_flush(cx);
@@ -361,51 +359,69 @@ fn deliver(session: &mut Session, buf: &mut ReadBuf<'_>) -> usize {
     len
 }
 
-fn read_plain(tcp: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<Taken> {
-    match tcp.try_read(buf.initialize_unfilled())? {
-        0 => Ok(Taken::End(Ending::Clean)),
-        len => {
-            buf.advance(len);
-            Ok(Taken::Bytes(len))
-        }
-    }
+fn poll_read_plain(
+    tcp: &mut TcpStream,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<Taken>> {
+    let before = buf.filled().len();
+    ready!(Pin::new(tcp).poll_read(cx, buf))?;
+    Poll::Ready(Ok(match buf.filled().len() - before {
+        0 => Taken::End(Ending::Clean),
+        len => Taken::Bytes(len),
+    }))
 }
 
-fn read_tls(tcp: &TcpStream, session: &mut Session, buf: &mut ReadBuf<'_>) -> io::Result<Taken> {
+fn poll_read_tls(
+    tcp: &mut TcpStream,
+    cx: &mut Context<'_>,
+    session: &mut Session,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<Taken>> {
     SCRATCH.with_borrow_mut(|Scratch { received, sealed }| {
         let kept = session.partial.len();
         if kept > PARTIAL_BYTES_MAX {
             let error = Error::General("oversized handshake message".to_owned());
             session.failure = Some(Box::new(error.clone()));
-            return Err(invalid(error));
+            return Poll::Ready(Err(invalid(error)));
         }
-        if received.len() < PARTIAL_BYTES_MAX + READ_BYTES_MAX {
-            received.resize(PARTIAL_BYTES_MAX + READ_BYTES_MAX, 0);
-        }
+        received.resize(PARTIAL_BYTES_MAX + READ_BYTES_MAX, 0);
         // A small buffer gets small reads, so that little plaintext has to be kept for it.
         let wanted = buf.remaining().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-        let len = tcp.try_read(&mut received[kept..kept + wanted])?;
+        let mut ciphertext = ReadBuf::new(&mut received[kept..kept + wanted]);
+        ready!(Pin::new(tcp).poll_read(cx, &mut ciphertext))?;
+        let len = ciphertext.filled().len();
         if len == 0 {
-            return Ok(Taken::End(Ending::Truncated));
+            return Poll::Ready(Ok(Taken::End(Ending::Truncated)));
         }
         received[..kept].copy_from_slice(&session.partial);
-        let before = buf.filled().len();
-        let mut overflow = Vec::new();
         sealed.clear();
-        let result = session.receive(&mut received[..kept + len], sealed, &mut |bytes| {
-            let (fits, rest) = bytes.split_at(bytes.len().min(buf.remaining()));
-            buf.put_slice(fits);
-            overflow.extend_from_slice(rest);
-        });
-        session.plain.push(&overflow);
+        let result = decrypt(session, &mut received[..kept + len], sealed, buf);
         session.pending.push(sealed);
-        let len = buf.filled().len() - before;
-        match result {
-            // What was sound before the fault is still delivered; the fault is met by the next read.
-            Err(e) if len == 0 => Err(invalid(e)),
-            _ => Ok(Taken::Bytes(len)),
-        }
+        Poll::Ready(result)
     })
+}
+
+/// Hands the plaintext of `input` to the caller, and keeps what does not fit.
+fn decrypt(
+    session: &mut Session,
+    input: &mut [u8],
+    sealed: &mut Vec<u8>,
+    buf: &mut ReadBuf<'_>,
+) -> io::Result<Taken> {
+    let before = buf.filled().len();
+    let mut overflow = Vec::new();
+    let result = session.receive(input, sealed, &mut |bytes| {
+        let (fits, rest) = bytes.split_at(bytes.len().min(buf.remaining()));
+        buf.put_slice(fits);
+        overflow.extend_from_slice(rest);
+    });
+    session.plain.push(&overflow);
+    match (buf.filled().len() - before, result) {
+        (0, Err(e)) => Err(invalid(e)),
+        // What was sound before a fault is still delivered; the next read meets the fault.
+        (len, _) => Ok(Taken::Bytes(len)),
+    }
 }
 
 /// Sends as much as the socket takes now, after what waits already; keeps the rest.

@@ -265,6 +265,18 @@ async fn answers_a_broken_record_with_an_alert() {
 }
 
 #[tokio::test]
+async fn meets_garbage_after_its_own_close_notify_with_an_error() {
+    let server = Server::new();
+    let (mut conn, client) = server.welcome(client()).await;
+    conn.shutdown().await.unwrap();
+    let (mut tcp, _) = client.into_inner();
+    tcp.write_all(&[23, 3, 3, 0, 20]).await.unwrap();
+    tcp.write_all(&[0; 20]).await.unwrap();
+    let error = conn.read(&mut [0; 16]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+}
+
+#[tokio::test]
 async fn refuses_a_buffer_without_room() {
     let server = Server::new();
     let (mut conn, _client) = server.welcome(client()).await;
