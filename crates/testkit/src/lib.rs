@@ -1,1 +1,14 @@
-//! Test world: engine, store in memory, clients, virtual clock, scripts.
+//! A world for tests: an engine with all modules over a store in memory, clients that are bound
+//! sessions, a clock that stands still, and scripts that read like the specification.
+//!
+//! Everything here may panic: it runs in tests, where a panic is the report.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+mod matching;
+mod script;
+mod world;
+
+pub use matching::{difference, tree};
+pub use script::run;
+pub use world::{Client, World};

@@ -1,0 +1,102 @@
+//! Scripts: who connects, who sends what, who receives what.
+//!
+//! ```text
+//! accounts: juliet@capulet.example romeo@montague.example
+//! Romeo connects as romeo@montague.example/orchard
+//! Romeo sends:
+//!     <message to='juliet@capulet.example'><body>Hello</body></message>
+//! Juliet receives:
+//!     <message from='{any}' to='juliet@capulet.example'><body>Hello</body></message>
+//! Juliet receives nothing
+//! ```
+//!
+//! Elements are indented and end at the next line that is not. `{any}` fits any attribute or text.
+//! `X receives` looks at the next stanza that came in, `X receives later` passes over others before
+//! it, `X ignores what came` throws all away. `X is cut` breaks a connection, `the server restarts`
+//! ends them all, `N seconds pass` moves the clock. A line that begins with `#` is a comment.
+
+use std::collections::BTreeMap;
+
+use crate::matching::{difference, tree};
+use crate::world::{Client, World};
+
+/// Runs a script; panics with the line that failed.
+pub async fn run(world: &mut World, script: &str) {
+    let mut clients: BTreeMap<String, Client> = BTreeMap::new();
+    let mut lines = script.lines().enumerate().peekable();
+    while let Some((number, line)) = lines.next() {
+        let at = format!("line {}: {line}", number + 1);
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        assert!(!line.starts_with(' '), "{at}\nan element without a sentence before it");
+        let mut element = String::new();
+        while let Some((_, more)) = lines.next_if(|(_, l)| l.starts_with(' ')) {
+            element.push_str(more.trim());
+            element.push(' ');
+        }
+        step(world, &mut clients, line, element.trim(), &at).await;
+    }
+}
+
+async fn step(
+    world: &mut World,
+    clients: &mut BTreeMap<String, Client>,
+    line: &str,
+    element: &str,
+    at: &str,
+) {
+    if let Some(accounts) = line.strip_prefix("accounts:") {
+        for jid in accounts.split_whitespace() {
+            world.add_account(jid).await;
+        }
+        return;
+    }
+    if line == "the server restarts" {
+        clients.clear();
+        return world.restart();
+    }
+    if let Some(seconds) = line.strip_suffix(" seconds pass") {
+        return world.advance(seconds.parse().unwrap_or_else(|_| panic!("{at}")));
+    }
+    let (name, deed) = line.split_once(' ').unwrap_or_else(|| panic!("{at}"));
+    if let Some(jid) = deed.strip_prefix("connects as ") {
+        let client = world.connect(jid).await;
+        clients.insert(name.to_owned(), client);
+        return;
+    }
+    if deed == "is cut" {
+        let client = clients.remove(name).unwrap_or_else(|| panic!("{at}\nwho is {name}?"));
+        return client.cut().await;
+    }
+    let client = clients.get_mut(name).unwrap_or_else(|| panic!("{at}\nwho is {name}?"));
+    match deed {
+        "sends:" => client.send(element).await,
+        "receives:" => match client.receive() {
+            None => panic!("{at}\nnothing came; expected\n    {element}"),
+            Some(stanza) => {
+                if let Some(words) = difference(element, &stanza) {
+                    panic!("{at}\n{words}");
+                }
+            }
+        },
+        "receives later:" => {
+            let _ = tree(element);
+            if client.find(|s| difference(element, s).is_none()).is_none() {
+                let all: Vec<String> = client
+                    .receive_all()
+                    .iter()
+                    .map(|s| String::from_utf8_lossy(&s.to_bytes()).into_owned())
+                    .collect();
+                panic!("{at}\nexpected\n    {element}\nbut there came\n    {}", all.join("\n    "));
+            }
+        }
+        "receives nothing" => {
+            if let Some(stanza) = client.receive() {
+                panic!("{at}\nthere came\n    {}", String::from_utf8_lossy(&stanza.to_bytes()));
+            }
+        }
+        "ignores what came" => drop(client.receive_all()),
+        _ => panic!("{at}\nno such deed"),
+    }
+}

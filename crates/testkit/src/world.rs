@@ -1,0 +1,167 @@
+//! The world: one engine, any number of clients.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use stentor_engine::credentials::Credentials;
+use stentor_engine::guard::GuardSettings;
+use stentor_engine::{
+    Clock, Close, Engine, Handling, Host, Hosts, Item, Session, Settings, backlog,
+};
+use stentor_jid::BareJid;
+use stentor_stanza::{BadStanza, Stanza};
+use stentor_store::{Stores, Write};
+use stentor_store_sqlite::{Options, Sqlite};
+use stentor_xml::Frame;
+
+/// An engine with its store, and a clock that moves only when told.
+pub struct World {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    stores: Stores,
+    clock: Arc<Stopped>,
+    settings: Settings,
+    modules: String,
+}
+
+/// A bound session, seen from its client.
+pub struct Client {
+    session: Arc<Session>,
+    /// Taken from the outbox, not yet looked at.
+    received: Vec<Stanza>,
+}
+
+struct Stopped(AtomicI64);
+
+impl Clock for Stopped {
+    fn unix_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl World {
+    /// A world with the domains `capulet.example` and `montague.example` and default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(Settings::default(), "")
+    }
+
+    /// The same with these settings, and module options as in the configuration file.
+    #[must_use]
+    pub fn with(settings: Settings, modules: &str) -> Self {
+        let store = Sqlite::in_memory_inline(&Options::default()).unwrap();
+        let stores = store.stores();
+        let clock = Arc::new(Stopped(AtomicI64::new(START_MS)));
+        let engine = engine(&stores, &clock, settings.clone(), modules);
+        Self { engine, stores, clock, settings, modules: modules.to_owned() }
+    }
+
+    /// Makes an account. Its password is of no importance here.
+    pub async fn add_account(&self, jid: &str) {
+        let owner = BareJid::new(jid).unwrap();
+        let created_ms = self.clock.unix_ms();
+        let create = Write::CreateAccount { owner, created_ms, keys: Vec::new() };
+        self.stores.writer.submit(create).await.unwrap();
+    }
+
+    /// Binds a session for a full address.
+    pub async fn connect(&self, jid: &str) -> Client {
+        let (bare, resource) = jid.split_once('/').unwrap();
+        let bare = BareJid::new(bare).unwrap();
+        let session = self.engine.bind(&bare, Some(resource)).await.unwrap();
+        Client { session, received: Vec::new() }
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds * 1_000, Ordering::Relaxed);
+    }
+
+    /// Throws the engine away, as a crash would, and starts another over the same store.
+    pub fn restart(&mut self) {
+        self.engine.close_all(Close::Shutdown);
+        self.engine = engine(&self.stores, &self.clock, self.settings.clone(), &self.modules);
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Client {
+    /// Sends one element, and waits until the engine has dealt with it.
+    pub async fn send(&mut self, xml: &str) {
+        let frame = Frame::parse(xml.as_bytes()).unwrap_or_else(|e| panic!("{e}: {xml}"));
+        match Stanza::from_frame(frame) {
+            Ok(stanza) => {
+                if let Handling::Later(rest) = self.session.handle(stanza) {
+                    rest.await;
+                }
+            }
+            Err(BadStanza::Refused(mut refusal)) => {
+                refusal.head.from = Some(self.session.resource.jid.clone().into());
+                self.session.reply(refusal.reply());
+            }
+            Err(BadStanza::Dropped(_)) => {}
+            Err(BadStanza::NotAStanza) => panic!("not a stanza: {xml}"),
+        }
+    }
+
+    /// The next stanza that has come in.
+    pub fn receive(&mut self) -> Option<Stanza> {
+        self.take();
+        if self.received.is_empty() { None } else { Some(self.received.remove(0)) }
+    }
+
+    /// The first stanza that fits, whatever came before it.
+    pub fn find(&mut self, fits: impl Fn(&Stanza) -> bool) -> Option<Stanza> {
+        self.take();
+        let at = self.received.iter().position(fits)?;
+        Some(self.received.remove(at))
+    }
+
+    /// All that has come in.
+    pub fn receive_all(&mut self) -> Vec<Stanza> {
+        self.take();
+        std::mem::take(&mut self.received)
+    }
+
+    /// Its full address.
+    #[must_use]
+    pub fn jid(&self) -> String {
+        self.session.resource.jid.to_string()
+    }
+
+    /// Ends as if the connection broke. What has not been received is given back.
+    pub async fn cut(self) {
+        self.session.end(Vec::new()).await;
+    }
+
+    fn take(&mut self) {
+        while let Some(item) = self.session.resource.outbox.pop() {
+            match item {
+                Item::Stanza(stanza, _) => self.received.push(stanza),
+                Item::Stored(stored) => {
+                    backlog::written(&self.session.engine, &self.session.account, stored);
+                }
+            }
+        }
+    }
+}
+
+fn engine(stores: &Stores, clock: &Arc<Stopped>, settings: Settings, modules: &str) -> Arc<Engine> {
+    let tables: BTreeMap<String, toml::Value> = toml::from_str(modules).unwrap();
+    let profile = stentor_modules::registry::profile(settings, tables)
+        .unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+    let profile = Arc::new(profile);
+    let hosts = ["capulet.example", "montague.example"]
+        .map(|domain| Host { domain: domain.into(), profile: profile.clone() });
+    let credentials = Credentials::new(b"secret", 16, GuardSettings::default());
+    Engine::new(stores.clone(), Hosts::new(hosts), clock.clone(), credentials)
+}
+
+/// 2026-01-02T03:04:05Z.
+const START_MS: i64 = 1_767_323_045_000;
