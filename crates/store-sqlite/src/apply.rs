@@ -114,12 +114,7 @@ fn insert_keys(db: &Connection, account: i64, keys: &[KeyRow]) -> Result<(), Sto
 
 fn forget(db: &Connection, account: i64, domain: Domain) -> Result<(), StoreError> {
     let statements: &[&str] = match domain {
-        Domain::Roster => &[
-            "DELETE FROM roster_items WHERE account = ?1",
-            "DELETE FROM roster_removed WHERE account = ?1",
-            "DELETE FROM roster_requests WHERE account = ?1",
-            "DELETE FROM rosters WHERE account = ?1",
-        ],
+        Domain::Roster => return roster::forget(db, account),
         Domain::Offline => &[
             "DELETE FROM offline WHERE account = ?1",
             "DELETE FROM offline_damaged WHERE account = ?1",

@@ -133,7 +133,8 @@ mod tests {
         let (release, held) = sync_channel::<()>(1);
         let mut first = readers.read(move |_| {
             started.send(()).unwrap();
-            Ok(held.recv().unwrap())
+            held.recv().unwrap();
+            Ok(())
         });
         let mut cx = Context::from_waker(Waker::noop());
         assert!(first.as_mut().poll(&mut cx).is_pending());

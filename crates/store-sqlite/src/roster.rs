@@ -137,8 +137,27 @@ pub(crate) fn forget_before(db: &Connection, account: i64, version: u64) -> Resu
     let version = signed(version);
     let sql = "DELETE FROM roster_removed WHERE account = ?1 AND version <= ?2";
     run(db, sql, params![account, version])?;
-    let sql = "UPDATE rosters SET floor = max(floor, ?2) WHERE account = ?1";
-    run(db, sql, params![account, version])
+    run(
+        db,
+        "INSERT INTO rosters (account, version, floor) VALUES (?1, ?2, ?2) \
+         ON CONFLICT (account) DO UPDATE SET \
+         version = max(version, excluded.version), floor = max(floor, excluded.floor)",
+        params![account, version],
+    )
+}
+
+/// Removes all items and requests. The version goes on, or a client could take the next roster for
+/// a later state of the one it knows.
+pub(crate) fn forget(db: &Connection, account: i64) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM roster_items WHERE account = ?1",
+        "DELETE FROM roster_removed WHERE account = ?1",
+        "DELETE FROM roster_requests WHERE account = ?1",
+        "UPDATE rosters SET version = version + 1, floor = version + 1 WHERE account = ?1",
+    ] {
+        run(db, sql, params![account])?;
+    }
+    Ok(())
 }
 
 /// Keeps a pending request, in the place of an earlier one if there is one.
@@ -168,7 +187,7 @@ pub(crate) fn remove_request(
 
 fn raise_version(db: &Connection, account: i64, version: u64) -> Result<(), StoreError> {
     let version = i64::try_from(version).map_err(|_| StoreError::Conflict)?;
-    // A roster starts with its first change: an older version is that of a deleted namesake.
+    // A roster's history starts with its first change.
     let raised = change(
         db,
         "INSERT INTO rosters (account, version, floor) VALUES (?1, ?2, max(?2 - 1, 0)) \
@@ -203,7 +222,9 @@ fn changes(
 }
 
 fn export(db: &Connection, owner: &BareJid) -> Result<Found<Export>, StoreError> {
-    let (version, floor) = versions(db, owner)?;
+    let sql = "SELECT floor FROM rosters \
+               WHERE account = (SELECT id FROM accounts WHERE jid = ?1)";
+    let floor: Option<i64> = value(db, sql, [owner.as_str()])?;
     let Found { rows: history, mut damaged } = history(db, owner, 0)?;
     let mut writes: Vec<Write> = history
         .into_iter()
@@ -214,9 +235,12 @@ fn export(db: &Connection, owner: &BareJid) -> Result<Found<Export>, StoreError>
             }
         })
         .collect();
-    if version > 0 {
-        writes.push(Write::ForgetRosterBefore { owner: owner.clone(), version: floor });
-    }
+    writes.extend(
+        floor.map(|floor| Write::ForgetRosterBefore {
+            owner: owner.clone(),
+            version: unsigned(floor),
+        }),
+    );
     let requests = requests(db, owner)?;
     damaged += requests.damaged;
     writes.extend(requests.rows.into_iter().map(|request| Write::PutRequest {
@@ -228,8 +252,9 @@ fn export(db: &Connection, owner: &BareJid) -> Result<Found<Export>, StoreError>
 }
 
 fn versions(db: &Connection, owner: &BareJid) -> Result<(u64, u64), StoreError> {
-    let sql = "SELECT version, floor FROM rosters \
-               WHERE account = (SELECT id FROM accounts WHERE jid = ?1)";
+    // The moment of creation lies above every version that a deleted namesake had.
+    let sql = "SELECT coalesce(version, max(created_ms, 0)), coalesce(floor, max(created_ms, 0)) \
+               FROM accounts LEFT JOIN rosters ON account = id WHERE jid = ?1";
     let found =
         one(db, sql, [owner.as_str()], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))?;
     Ok(found.unwrap_or_default())

@@ -8,8 +8,9 @@ use crate::{Boxed, Owned};
 pub trait Roster: Owned {
     /// Returns the whole roster with pending inbound requests.
     ///
-    /// An account without a row has the empty roster of version 0. A row that cannot be read is
-    /// left out and logged.
+    /// Without any change yet it is empty and its version is the account's `created_ms`, so that
+    /// versions of a deleted account of the same name lie below it. Where there is no account the
+    /// version is 0. A row that cannot be read is left out and logged.
     fn load(&self, owner: &BareJid) -> Boxed<RosterData>;
 
     /// Returns one item.
@@ -118,8 +119,9 @@ pub struct RequestRow {
 pub struct RosterData {
     /// The version of the last change.
     ///
-    /// Versions are chosen by the caller, only grow, and may leave gaps. Milliseconds of the clock,
-    /// raised above the last version where needed, keep growing even past a restored backup.
+    /// The caller chooses the next one: it only grows and may leave gaps. One more than the last
+    /// will do; the clock in milliseconds, where it is above that, keeps growing even past a
+    /// restored backup.
     pub version: u64,
     /// The items, ordered by address.
     pub items: Vec<RosterRow>,

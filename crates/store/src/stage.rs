@@ -274,7 +274,7 @@ impl Write {
 /// A domain of storage whose rows belong to accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Domain {
-    /// Roster items, their history, and pending requests.
+    /// Roster items, their history, and pending requests. Only the version stays, and grows.
     Roster,
     /// Kept messages, damaged ones included.
     Offline,

@@ -33,7 +33,9 @@ fn item(contact: &str) -> RosterRow {
 
 async fn keeps_every_field(stores: &Stores) {
     let owner = account(stores, "fields@roster.example").await;
-    assert_eq!(stores.roster.load(&owner).await, Ok(RosterData::default()));
+    let fresh = RosterData { version: 7, ..RosterData::default() };
+    assert_eq!(stores.roster.load(&owner).await, Ok(fresh), "the account was made at 7 ms");
+    assert_eq!(stores.roster.load(&jid("nobody@roster.example")).await, Ok(RosterData::default()));
     let full = RosterRow {
         contact: jid("Ω@roster.example"),
         name: Some("Ω & \"Σ\"".into()),
@@ -100,15 +102,23 @@ async fn refuses_a_version_that_goes_back(stores: &Stores) {
 }
 
 async fn knows_no_version_before_the_first_change(stores: &Stores) {
+    // Made at 7 ms; what a client kept of a deleted account of the same name is older.
     let owner = account(stores, "fresh@roster.example").await;
-    let empty = RosterChanges::Since { changes: vec![], version: 0 };
-    assert_eq!(stores.roster.changes(&owner, 0).await, Ok(empty));
-    // What a client kept of a deleted account of the same name.
-    assert_eq!(stores.roster.changes(&owner, 90).await, Ok(RosterChanges::Unknown));
-    put(stores, put_item(&owner, item("a@roster.example"), 100)).await.unwrap();
-    assert_eq!(stores.roster.changes(&owner, 90).await, Ok(RosterChanges::Unknown));
-    let current = RosterChanges::Since { changes: vec![], version: 100 };
-    assert_eq!(stores.roster.changes(&owner, 100).await, Ok(current));
+    let empty = RosterChanges::Since { changes: vec![], version: 7 };
+    for kept in [0, 6, 8] {
+        assert_eq!(stores.roster.changes(&owner, kept).await, Ok(RosterChanges::Unknown));
+    }
+    assert_eq!(stores.roster.changes(&owner, 7).await, Ok(empty));
+    put(stores, put_item(&owner, item("a@roster.example"), 8)).await.unwrap();
+    assert_eq!(stores.roster.changes(&owner, 6).await, Ok(RosterChanges::Unknown));
+    let changes = vec![(8, RosterChange::Put(item("a@roster.example")))];
+    let first = RosterChanges::Since { changes, version: 8 };
+    assert_eq!(stores.roster.changes(&owner, 7).await, Ok(first));
+    // An emptied roster goes on counting.
+    stores.roster.forget(&owner).await.unwrap();
+    assert_eq!(stores.roster.changes(&owner, 8).await, Ok(RosterChanges::Unknown));
+    let emptied = RosterData { version: 9, ..RosterData::default() };
+    assert_eq!(stores.roster.load(&owner).await, Ok(emptied));
 }
 
 async fn forgets_old_removals(stores: &Stores) {
@@ -148,5 +158,5 @@ async fn keeps_requests_in_order(stores: &Stores) {
     let expected =
         [row("z@roster.example", b"<presence id='2'/>"), row("m@roster.example", b"<presence/>")];
     assert_eq!(data.requests, expected);
-    assert_eq!((data.version, data.items.len()), (0, 0), "a request changes no roster");
+    assert_eq!((data.version, data.items.len()), (7, 0), "a request changes no roster");
 }
