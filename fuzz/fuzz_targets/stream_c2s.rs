@@ -70,7 +70,7 @@ impl Shell {
         let mut count = 0_u32;
         let tokens = Box::new(move || {
             count += 1;
-            format!("token{count}")
+            format!("token-{count:016}")
         });
         let now = Millis(1);
         let machine = C2s::new(Arc::new(settings), ConnInfo { tls: None, tokens }, now);
@@ -99,7 +99,9 @@ impl Shell {
         let answer = match (ask, how % 4) {
             (Ask::Host(_), 3) => Answer::Host(Err(Fault::HostUnknown)),
             (Ask::Host(domain), how) => Answer::Host(Ok(offer(domain, how == 1))),
-            (Ask::Keys { hash, .. }, how) => Answer::Keys { keys: keys(hash), exists: how != 0, barred: None },
+            (Ask::Keys { hash, .. }, how) => {
+                Answer::Keys { keys: keys(hash), exists: how != 0, barred: None }
+            }
             (Ask::Bind { .. }, 3) => {
                 Answer::BindRefused(StanzaError::new(StanzaCondition::ResourceConstraint))
             }

@@ -68,7 +68,8 @@ impl Shell {
         let mut settings = Settings::new("capulet.example", credentials);
         settings.limits = Limits { frame_bytes_max: 4_096, ..Limits::default() };
         let now = Millis(1);
-        let client = Initiator::new(Arc::new(settings), None, "nonce".into(), now);
+        let client =
+            Initiator::new(Arc::new(settings), None, "nonce-of-24-characters-".into(), now);
         Self {
             client,
             now,

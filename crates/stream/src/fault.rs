@@ -57,6 +57,9 @@ pub enum Fault {
     /// We failed; details are in the log under the same number (§4.9.3.8).
     #[error("internal, incident {0}")]
     Internal(Incident),
+    /// The credentials of the connecting side cannot be used, so nothing was sent.
+    #[error("the credentials cannot be used")]
+    Credentials,
     /// The peer ended the stream with an error of its own, which is never answered by another.
     #[error("ended by the peer: {}", .0.condition.name())]
     ByPeer(Box<PeerError>),
@@ -83,15 +86,17 @@ impl Fault {
             Self::Shutdown => StreamCondition::SystemShutdown,
             Self::Overloaded => StreamCondition::ResourceConstraint,
             Self::Internal(_) => StreamCondition::InternalServerError,
+            Self::Credentials => StreamCondition::UndefinedCondition,
             Self::ByPeer(error) => error.condition,
             Self::Lost => StreamCondition::RemoteConnectionFailed,
         }
     }
 
-    /// Writes what the peer is told before the closing tag; nothing where the peer spoke first.
+    /// Writes what the peer is told before the closing tag: nothing where it spoke first, and
+    /// nothing by a client that cannot sign in.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::ByPeer(_) | Self::Lost => return,
+            Self::ByPeer(_) | Self::Lost | Self::Credentials => return,
             Self::Peer(misbehaviour) if misbehaviour.is_silent() => return,
             // RFC 6120 §5.4.2.2: a refused STARTTLS ends the stream without a stream error.
             Self::Peer(Misbehaviour::StartTlsRefused) => {

@@ -271,7 +271,8 @@ fn drops_a_server_that_does_not_prove_itself() {
     let mut settings = juliet();
     settings.tls = TlsPolicy::Never;
     settings.mechanisms = vec![Mechanism::ScramSha256];
-    let mut client = Initiator::new(settings.into(), None, "nonce".into(), Millis(0));
+    let mut client =
+        Initiator::new(settings.into(), None, "nonce-of-24-characters-".into(), Millis(0));
     talk(
         &mut client,
         &format!(
@@ -293,7 +294,8 @@ fn refuses_what_comes_out_of_turn() {
     ] {
         let mut settings = juliet();
         settings.tls = TlsPolicy::Never;
-        let mut client = Initiator::new(settings.into(), None, "nonce".into(), Millis(0));
+        let mut client =
+            Initiator::new(settings.into(), None, "nonce-of-24-characters-".into(), Millis(0));
         let out = talk(&mut client, &format!("{HEADER}{xml}"));
         assert!(out.contains("<unsupported-stanza-type "), "{xml}: {out}");
     }
@@ -303,8 +305,12 @@ fn refuses_what_comes_out_of_turn() {
 fn old_server_client() -> Initiator {
     let mut settings = juliet();
     settings.mechanisms = vec![Mechanism::Plain];
-    let mut client =
-        Initiator::new(settings.into(), Some(Bindings::default()), "nonce".into(), Millis(0));
+    let mut client = Initiator::new(
+        settings.into(),
+        Some(Bindings::default()),
+        "nonce-of-24-characters-".into(),
+        Millis(0),
+    );
     let out = talk(
         &mut client,
         &format!(

@@ -17,7 +17,7 @@ fn answers_with_header_and_features() {
     let mut served = Served::plain(Accounts::capulet());
     assert_eq!(
         served.say(HEADER),
-        "<?xml version='1.0'?><stream:stream from='capulet.example' id='t1' version='1.0' \
+        "<?xml version='1.0'?><stream:stream from='capulet.example' id='t0000000000000001' version='1.0' \
          xml:lang='en' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>\
          <stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>\
          </stream:features>"
@@ -124,7 +124,7 @@ fn echoes_the_bare_from_and_the_lower_version() {
     let out = served(At::Start).say(&header.replace("version='2.13' ", ""));
     assert_eq!(
         out,
-        "<?xml version='1.0'?><stream:stream from='' to='juliet@capulet.example' id='t1' \
+        "<?xml version='1.0'?><stream:stream from='' to='juliet@capulet.example' id='t0000000000000001' \
          xml:lang='en' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>\
          <stream:error><unsupported-version xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
          <text xmlns='urn:ietf:params:xml:ns:xmpp-streams' xml:lang='en'>XMPP 1.0 is required</text>\
@@ -137,8 +137,8 @@ fn makes_a_new_id_for_every_stream() {
     let mut served = served(At::Auth);
     let success = served.say(&auth("PLAIN", "\0juliet\0r0m30myr0m30"));
     assert!(success.starts_with("<success"), "{success}");
-    // `t1` was the id before sign-in and `t2` the nonce.
-    assert!(served.say(HEADER).contains(" id='t3' "));
+    // `t0000000000000001` was the id before sign-in and `t0000000000000002` the nonce.
+    assert!(served.say(HEADER).contains(" id='t0000000000000003' "));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn refuses_unknown_domains_before_anything_else() {
         assert_eq!(
             served.say(&header),
             format!(
-                "<?xml version='1.0'?><stream:stream from='im.capulet.example' id='t1' \
+                "<?xml version='1.0'?><stream:stream from='im.capulet.example' id='t0000000000000001' \
                  version='1.0' xml:lang='en' xmlns='jabber:client' \
                  xmlns:stream='http://etherx.jabber.org/streams'>\
                  <stream:error>{condition}</stream:error></stream:stream>"
@@ -215,7 +215,7 @@ fn begins_tls_and_starts_again() {
     assert!(!served.machine.may_read());
     served.handle_tls(TlsInfo::default());
     let out = served.say(HEADER);
-    assert!(out.contains(" id='t2' ") && out.contains("<mechanisms"), "{out}");
+    assert!(out.contains(" id='t0000000000000002' ") && out.contains("<mechanisms"), "{out}");
     assert!(!out.contains("starttls"), "{out}");
 }
 

@@ -298,7 +298,10 @@ fn says_why_before_any_header_has_come() {
     let mut served = served(At::Start);
     served.machine.close(Some(Fault::Overloaded), Millis(0));
     let out = String::from_utf8(served.take()).unwrap();
-    assert!(out.starts_with("<?xml version='1.0'?><stream:stream from='' id='t1' "), "{out}");
+    assert!(
+        out.starts_with("<?xml version='1.0'?><stream:stream from='' id='t0000000000000001' "),
+        "{out}"
+    );
     assert_eq!(stream_error(&out).as_deref(), Some("resource-constraint"));
 }
 

@@ -132,15 +132,12 @@ impl ExpectAuth {
             nonce: &nonce,
         };
         let exchange = Exchange::start(mechanism, &cx);
-        self.attempt = Some(Attempt { mechanism, exchange, username: None, barred: None });
+        let attempt = Attempt { mechanism, exchange, username: None, barred: None };
+        let attempt = self.attempt.insert(attempt);
         match sasl_text::read(auth) {
-            Ok(Some(data)) => self.step(&data, known, wire),
-            // XEP-0175 §2: the trace may be left out together with its initial response.
-            Ok(None) if mechanism == Mechanism::Anonymous => self.step(&[], known, wire),
-            // RFC 4422 §4: a mechanism whose client speaks first is started by an empty challenge.
-            Ok(None) => {
-                wire.write(|w| sasl_text::write(w, "challenge", None, false));
-                Ok(Next::Stay)
+            Ok(data) => {
+                let step = attempt.exchange.begin(data.as_deref());
+                self.advance(step, known, wire)
             }
             Err(bad) => self.refuse(bad.condition(), known, wire),
         }
@@ -152,19 +149,16 @@ impl ExpectAuth {
         known: &mut Known,
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
-        if self.attempt.is_none() {
+        let Some(attempt) = &mut self.attempt else {
             return self.refuse(Condition::MalformedRequest, known, wire);
-        }
+        };
         match sasl_text::read(response) {
-            Ok(data) => self.step(&data.unwrap_or_default(), known, wire),
+            Ok(data) => {
+                let step = attempt.exchange.step(&data.unwrap_or_default());
+                self.advance(step, known, wire)
+            }
             Err(bad) => self.refuse(bad.condition(), known, wire),
         }
-    }
-
-    fn step(&mut self, data: &[u8], known: &mut Known, wire: &mut Wire) -> Result<Next, Fault> {
-        let Some(attempt) = &mut self.attempt else { return Ok(Next::Stay) };
-        let step = attempt.exchange.step(data);
-        self.advance(step, known, wire)
     }
 
     fn advance(

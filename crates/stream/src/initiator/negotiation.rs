@@ -198,7 +198,15 @@ impl Negotiation {
         };
         self.attempts += 1;
         let nonce = format!("{}{}", self.nonce, self.attempts);
-        let mut exchange = exchange(mechanism, wire, &self.bindings, &nonce)?;
+        // RFC 5802 §6: where -PLUS is offered and not taken, the server must not read into it that
+        // somebody took the offer out.
+        let may_be_tampered = !self.offered.iter().any(|m| m.is_plus());
+        let bindings = if mechanism.is_plus() || may_be_tampered {
+            self.bindings.clone()
+        } else {
+            Bindings::default()
+        };
+        let mut exchange = exchange(mechanism, wire, &bindings, &nonce)?;
         let first = exchange.first();
         write(wire, |w| {
             w.open("auth", ns::SASL).attr("mechanism", mechanism.name());
@@ -313,12 +321,14 @@ fn exchange(
     nonce: &str,
 ) -> Result<Exchange, Fault> {
     let (username, password, authzid) = match &wire.settings.credentials {
-        Credentials::Password { username, password } => (username.as_str(), password.as_str(), None),
+        Credentials::Password { username, password } => {
+            (username.as_str(), password.as_str(), None)
+        }
         Credentials::Certificate { authzid } => ("", "", authzid.as_deref()),
         Credentials::Anonymous => ("", "", None),
     };
     Exchange::new(mechanism, username, password, authzid, bindings, nonce)
-        .map_err(|_| Fault::Policy("the credentials cannot be sent"))
+        .map_err(|_| Fault::Credentials)
 }
 
 fn is_answer(root: ElementRef<'_>, id: &str) -> bool {

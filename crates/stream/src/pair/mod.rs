@@ -52,7 +52,7 @@ impl Pair {
         let conn = ConnInfo { tls, tokens: tokens("server") };
         Self {
             server: Served::new(server, accounts, conn, now),
-            client: Initiator::new(Arc::new(client), direct, "client-nonce".into(), now),
+            client: Initiator::new(Arc::new(client), direct, "nonce-of-24-characters-".into(), now),
             to_server: Link::default(),
             to_client: Link::default(),
             client_events: Vec::new(),

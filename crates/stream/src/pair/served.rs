@@ -138,6 +138,6 @@ pub fn tokens(prefix: &'static str) -> Tokens {
     let mut count = 0_u32;
     Box::new(move || {
         count += 1;
-        format!("{prefix}{count}")
+        format!("{prefix}{count:016}")
     })
 }
