@@ -14,7 +14,6 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::limits::MESSAGE_BYTES_MAX;
 use crate::{Bindings, Condition, Hash, Mechanism, ScramKeys, anonymous, external, plain};
 
 /// One attempt of a client to sign in.
@@ -64,14 +63,11 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// The condition to fail with; [`Condition::MalformedRequest`] also for a message of more than
-    /// [`MESSAGE_BYTES_MAX`] and for one that is not expected, [`Condition::TemporaryAuthFailure`]
-    /// when the nonce of the context is not fit for use.
+    /// The condition to fail with; [`Condition::MalformedRequest`] also for a message over the
+    /// [`limits`](crate::limits) and for one that is not expected,
+    /// [`Condition::TemporaryAuthFailure`] when the nonce of the context is not fit for use.
     pub fn step(&mut self, input: &[u8]) -> Result<Step, Condition> {
         let state = std::mem::replace(&mut self.state, State::Over);
-        if input.len() > MESSAGE_BYTES_MAX {
-            return Err(Condition::MalformedRequest);
-        }
         let (state, step) = match state {
             State::PlainStart => {
                 let plain::Credentials { authzid, username, password } = plain::parse(input)?;
@@ -234,6 +230,7 @@ enum State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MESSAGE_BYTES_MAX;
 
     const UNBOUND: Bindings = Bindings { exporter: None, server_end_point: None };
 

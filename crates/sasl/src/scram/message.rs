@@ -283,6 +283,7 @@ mod tests {
             "n,user,n=user,r=abc",
             "n,b=user,n=user,r=abc",
             "n,a=x=2cy,n=user,r=abc",
+            "n,a=x\0y,n=user,r=abc",
             "n,,n=,r=abc",
             "n,,user,r=abc",
             "n,,N=user,r=abc",

@@ -277,8 +277,13 @@ mod tests {
         }
     }
 
-    /// client-final-message of somebody who knows the password and proves what he likes.
     fn prove(without_proof: &str) -> Result<Step, Condition> {
+        prove_with(without_proof, &[])
+    }
+
+    /// client-final-message of somebody who knows the password and proves what he likes, with more
+    /// bytes behind the proof.
+    fn prove_with(without_proof: &str, more: &[u8]) -> Result<Step, Condition> {
         let (mut exchange, _) = begin(Mechanism::ScramSha1, false, "n,,n=juliet,r=abc")?;
         let keys = ScramKeys::derive(Hash::Sha1, "secret", b"salt", 1).unwrap();
         let stored_key = keys.stored_key.clone();
@@ -291,7 +296,8 @@ mod tests {
         let signature = crypto::hmac(Hash::Sha1, &stored_key, &auth_message);
         let salted = crypto::hi(Hash::Sha1, "secret", b"salt", 1);
         let proof = crypto::xor(&crate::keys::client_key(Hash::Sha1, &salted), &signature);
-        exchange.step(format!("{without_proof},p={}", to_base64(&proof)).as_bytes())
+        let proof = to_base64(&[&proof, more].concat());
+        exchange.step(format!("{without_proof},p={proof}").as_bytes())
     }
 
     #[test]
@@ -311,6 +317,8 @@ mod tests {
             let outcome = prove(without_proof);
             assert_eq!(outcome.err(), Some(Condition::NotAuthorized), "{without_proof}");
         }
+        let longer = prove_with("c=biws,r=abcnonce-of-the-server", b"x");
+        assert_eq!(longer.err(), Some(Condition::NotAuthorized));
         let mandatory = prove("c=biws,r=abcnonce-of-the-server,m=x");
         assert_eq!(mandatory.err(), Some(Condition::NotAuthorized));
     }
