@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::error::{Fault, MalformedKind};
 use crate::index::{CONTENT, Entry, IN_APPENDIX, NONE, NsId, PREFIXED, XML, delimited, narrow};
 use crate::machine::{Context, Machine, Mode};
+use crate::scope::Content;
 use crate::{ns, unescape};
 
 /// Where an attribute is in the element.
@@ -196,7 +197,7 @@ impl Machine {
         let uri = if cx.mode == Mode::Header { "" } else { cx.scope.default_ns() };
         let ns = if uri.is_empty() {
             NONE
-        } else if uri == cx.content.uri() {
+        } else if cx.content.includes(uri) {
             CONTENT
         } else {
             self.append(uri)
@@ -251,8 +252,8 @@ impl Machine {
         } else {
             tag.default
         };
-        tag.is_content = bound.ns == CONTENT
-            || (tag.parent_is_content && self.is_uri(bytes, bound.ns, cx.content.uri()));
+        tag.is_content =
+            bound.ns == CONTENT || (tag.parent_is_content && self.is_content(bytes, bound.ns, cx));
         let ns = if tag.is_content { CONTENT } else { bound.ns };
         self.entries[index].ns = ns | (entry.ns & PREFIXED);
 
@@ -266,7 +267,7 @@ impl Machine {
             // A first-level `xmlns='jabber:client'` is usual over WebSocket and harmless: that
             // start tag is always written afresh.
             self.is_unportable |= !tag.is_root || cx.content.uri() != ns::CLIENT;
-            if self.is_uri(bytes, tag.default.ns, cx.content.uri()) {
+            if self.is_content(bytes, tag.default.ns, cx) {
                 tag.default.ns = CONTENT;
             }
         }
@@ -349,14 +350,18 @@ impl Machine {
         }
     }
 
-    fn is_uri(&self, bytes: &[u8], ns: NsId, uri: &str) -> bool {
+    fn is_content(&self, bytes: &[u8], ns: NsId, cx: &Context<'_>) -> bool {
         let (within, at) = match ns {
             NONE | CONTENT | XML => return false,
             _ if ns & IN_APPENDIX != 0 => (self.appendix.as_bytes(), (ns & !IN_APPENDIX) as usize),
             _ => (bytes, ns as usize),
         };
         let delimiter = within[at];
-        within[at + 1..].strip_prefix(uri.as_bytes()).is_some_and(|rest| rest[0] == delimiter)
+        let is = |uri: &str| {
+            let rest = within[at + 1..].strip_prefix(uri.as_bytes());
+            rest.is_some_and(|rest| rest[0] == delimiter)
+        };
+        is(ns::CLIENT) || (cx.content == Content::Server && is(ns::SERVER))
     }
 
     fn append(&mut self, uri: &str) -> NsId {

@@ -155,7 +155,8 @@ fn the_content_namespace_of_servers_is_reported_like_that_of_clients() {
     scanner.set_content(Content::Server);
     let input = format!(
         "{open}<message><body/></message><db:result>k</db:result>\
-         <message xmlns='jabber:server'><body xmlns='jabber:server'/></message>"
+         <message xmlns='jabber:server'><body xmlns='jabber:server'/></message>\
+         <message xmlns='jabber:client'><body xmlns='jabber:client'/></message>"
     );
     let frames = frames(scan_with(scanner, &input));
     assert!(frames[0].root().is(ns::CLIENT, "message"));
@@ -163,6 +164,7 @@ fn the_content_namespace_of_servers_is_reported_like_that_of_clients() {
     assert!(frames[1].root().is("jabber:server:dialback", "result"));
     assert_eq!(frames[1].as_str(), "<db:result xmlns:db='jabber:server:dialback'>k</db:result>");
     assert_eq!(frames[2].as_str(), "<message><body/></message>");
+    assert_eq!(frames[3].as_str(), "<message><body/></message>");
 }
 
 #[test]
