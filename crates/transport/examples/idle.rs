@@ -84,7 +84,7 @@ async fn accept(
             let Ok(mut conn) = handshake.await else { return };
             drop(acceptor);
             let Ok(()) = Box::pin(echo(&mut conn)).await else { return };
-            conn.forget_bindings();
+            drop(conn.take_tls_facts());
             if done.send(()).await.is_ok() {
                 drop(done);
                 park(&mut conn).await;

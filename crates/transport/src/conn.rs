@@ -111,6 +111,11 @@ impl Conn {
         }
     }
 
+    /// Hands all TLS facts over, for a caller that keeps what it needs in less space.
+    pub fn take_tls_facts(&mut self) -> Option<Box<TlsFacts>> {
+        self.facts.tls.take()
+    }
+
     /// How the peer's bytes ended, once [`Conn::poll_read`] has returned 0.
     pub fn ending(&self) -> Option<Ending> {
         self.ending
@@ -272,7 +277,7 @@ impl Conn {
     fn check_plain(&self) -> Result<(), HandshakeError> {
         match self.session {
             None => Ok(()),
-            Some(_) => Err(HandshakeError::Refused("the connection is under TLS already".into())),
+            Some(_) => Err(HandshakeError::refused("the connection is under TLS already")),
         }
     }
 

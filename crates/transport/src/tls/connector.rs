@@ -92,8 +92,9 @@ impl TlsConnector {
         leftover: &[u8],
     ) -> Result<(Session, TlsFacts), HandshakeError> {
         let name = ServerName::try_from(server_name.to_owned())
-            .map_err(|e| HandshakeError::Refused(format!("`{server_name}`: {e}")))?;
-        let connection = UnbufferedClientConnection::new(Arc::clone(&self.config), name)?;
+            .map_err(|e| HandshakeError::refused(format!("`{server_name}`: {e}")))?;
+        let connection = UnbufferedClientConnection::new(Arc::clone(&self.config), name)
+            .map_err(|e| HandshakeError::refused(e.to_string()))?;
         let mut session = Session::client(connection);
         let secret = complete(tcp, &mut session, leftover.to_vec()).await?;
         let mut facts = facts(&session, secret);

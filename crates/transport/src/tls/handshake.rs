@@ -31,9 +31,14 @@ pub enum HandshakeError {
         /// Its name.
         name: String,
     },
-    /// We refused; the peer was told by an alert.
-    #[error("{0}")]
-    Refused(String),
+    /// We refused.
+    #[error("{reason}")]
+    Refused {
+        /// Why, for the log.
+        reason: String,
+        /// Number of the alert that told the peer, where it is known (RFC 8446 §6).
+        alert: Option<u8>,
+    },
     /// More bytes than a handshake needs.
     #[error("the peer's handshake messages exceed {0} bytes")]
     TooBig(usize),
@@ -48,14 +53,27 @@ impl From<HandshakeError> for io::Error {
     }
 }
 
-impl From<rustls::Error> for HandshakeError {
-    fn from(error: rustls::Error) -> Self {
-        match error {
+impl HandshakeError {
+    pub(crate) fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused { reason: reason.into(), alert: None }
+    }
+
+    /// `sent` is what the failure left to be sent: nothing or an alert.
+    fn after(error: &rustls::Error, sent: &[u8]) -> Self {
+        let alert = match error {
             rustls::Error::AlertReceived(alert) => {
-                Self::PeerAlert { code: alert.into(), name: format!("{alert:?}") }
+                return Self::PeerAlert { code: u8::from(*alert), name: format!("{alert:?}") };
             }
-            other => Self::Refused(other.to_string()),
-        }
+            rustls::Error::InvalidCertificate(e) => Some(AlertDescription::from(e.clone()).into()),
+            rustls::Error::NoCertificatesPresented => {
+                Some(AlertDescription::CertificateRequired.into())
+            }
+            _ => match sent {
+                [.., ALERT, 3, _, 0, 2, FATAL, code] => Some(*code),
+                _ => None,
+            },
+        };
+        Self::Refused { reason: error.to_string(), alert }
     }
 }
 
@@ -72,7 +90,8 @@ pub(crate) async fn accept(
         refuse(tcp, &unrecognized_name()).await;
         return Err(HandshakeError::UnknownName(sni.unwrap_or_default()));
     };
-    let connection = UnbufferedServerConnection::new(Arc::clone(&choice.config))?;
+    let connection = UnbufferedServerConnection::new(Arc::clone(&choice.config))
+        .map_err(|e| HandshakeError::refused(e.to_string()))?;
     let mut session = Session::server(connection);
     let secret = complete(tcp, &mut session, input).await?;
     let mut facts = facts(&session, secret);
@@ -104,7 +123,7 @@ pub(crate) async fn complete(
         }
         if let Err(error) = result {
             refuse(tcp, &out).await;
-            return Err(error.into());
+            return Err(HandshakeError::after(&error, &out));
         }
         tcp.write_all(&out).await?;
         out.clear();
@@ -165,7 +184,7 @@ async fn client_hello(
                     let mut bytes = Vec::new();
                     alert.write_all(&mut bytes)?;
                     refuse(tcp, &bytes).await;
-                    return Err(error.into());
+                    return Err(HandshakeError::after(&error, &bytes));
                 }
             }
         }
@@ -214,5 +233,9 @@ async fn refuse(tcp: &mut TcpStream, alert: &[u8]) {
 
 /// A fatal `unrecognized_name` in the clear (RFC 6066 §3, RFC 8446 §6).
 fn unrecognized_name() -> [u8; 7] {
-    [21, 3, 3, 0, 2, 2, u8::from(AlertDescription::UnrecognisedName)]
+    [ALERT, 3, 3, 0, 2, FATAL, u8::from(AlertDescription::UnrecognisedName)]
 }
+
+/// Content type of alerts, and the level that ends a connection (RFC 8446 §6).
+const ALERT: u8 = 21;
+const FATAL: u8 = 2;

@@ -61,7 +61,9 @@ async fn refuses_weak_suites() {
         [0xc0, 0x09], // ECDHE-ECDSA, AES-128-CBC-SHA1
         [0xc0, 0x23], // ECDHE-ECDSA, AES-128-CBC-SHA256
     ];
-    let (_, alert) = answer(&client_hello([3, 3], &weak), false).await;
+    let (error, alert) = answer(&client_hello([3, 3], &weak), false).await;
+    let HandshakeError::Refused { alert: told, .. } = error else { panic!("{error}") };
+    assert_eq!(told, Some(HANDSHAKE_FAILURE));
     assert_eq!(alert, [21, 3, 3, 0, 2, 2, HANDSHAKE_FAILURE]);
     for suite in weak {
         let (_, alert) = answer(&client_hello([3, 3], &[suite]), false).await;
@@ -89,7 +91,10 @@ async fn answers_the_same_hello_with_a_strong_suite() {
 async fn answers_garbage_with_an_alert() {
     for garbage in [&b"GET / HTTP/1.1\r\nHost: capulet.example\r\n\r\n"[..], &[0xff; 600]] {
         let (error, alert) = answer(garbage, false).await;
-        assert!(matches!(error, HandshakeError::Refused(_)), "{error}");
+        assert!(
+            matches!(error, HandshakeError::Refused { alert: Some(DECODE_ERROR), .. }),
+            "{error}"
+        );
         assert_eq!(alert, [21, 3, 3, 0, 2, 2, DECODE_ERROR]);
     }
 }

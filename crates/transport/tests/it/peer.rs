@@ -63,7 +63,10 @@ async fn refuses_what_it_does_not_trust() {
     ] {
         let connector = TlsConnector::new(settings(trust)).unwrap();
         let (ours, theirs) = meet(&server, &connector, name).await;
-        assert!(matches!(theirs, Err(HandshakeError::Refused(_))), "{theirs:?}");
+        assert!(
+            matches!(theirs, Err(HandshakeError::Refused { alert: Some(_), .. })),
+            "{theirs:?}"
+        );
         assert!(matches!(ours, Err(HandshakeError::PeerAlert { .. })), "{ours:?}");
     }
 }
