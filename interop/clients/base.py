@@ -20,6 +20,8 @@ class Client(ABC):
     modes: tuple[str, ...]
     # Whether it manages subscriptions and rosters, or only sends and receives messages.
     has_roster = True
+    # How the name of the strongest mechanism begins that it knows.
+    best_mechanism = "SCRAM-SHA-"
 
     def __init__(self, server: Server, account: Account, mode: str, ca: Path | None = None):
         self.server = server

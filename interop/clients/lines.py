@@ -112,7 +112,7 @@ class LineClient(Client):
 
     def close(self) -> None:
         process = getattr(self, "process", None)
-        if process is None:
+        if process is None or process.stdin.closed:
             return
         try:
             self.tell("close")

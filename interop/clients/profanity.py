@@ -109,12 +109,10 @@ class Profanity(Client):
         self.type(f"/sub allow {who}")
 
     def roster(self) -> dict[str, str]:
-        self._tmux("send-keys", "C-l")
         self.type("/clear")
         self.type("/roster")
-        self._wait_screen(r"(?m)All contacts|No contacts", "the roster")
-        lines = re.findall(r"(?m)^\S*\s*-?\s*(\S+@\S+)[^\n]*\n?.*?Subscription: (\w+)", self.screen())
-        return dict(lines)
+        self._wait_screen(r"Roster: jid|No contacts", "the roster")
+        return dict(re.findall(r"(?m)^\S+ -\s+(\S+@\S+) - (\w+)", self.screen()))
 
     def close(self) -> None:
         if hasattr(self, "socket"):

@@ -34,8 +34,11 @@ class Lines(slixmpp.ClientXMPP):
             self.add_event_handler(failure, lambda why, name=failure: self.failed(name, why))
 
     async def started(self, _):
-        say("online", jid=self.boundjid.full, mechanism=self["feature_mechanisms"].mech.name)
+        # Only who asked for the roster is told of changes (RFC 6121 §2.2).
+        await self.get_roster()
         self.send_presence()
+        mechanism = self.plugin["feature_mechanisms"].mech.name
+        say("online", jid=self.boundjid.full, mechanism=mechanism)
 
     def failed(self, name, why):
         say("failed", reason=f"{name}: {why}")
@@ -63,7 +66,8 @@ class Lines(slixmpp.ClientXMPP):
             case "approve":
                 self.send_presence_subscription(order["to"], ptype="subscribed")
             case "roster":
-                answer = await self.get_roster()
+                # By hand: with a version of its own it would be told of changes only.
+                answer = await self.make_iq_get("jabber:iq:roster").send()
                 items = answer["roster"]["items"]
                 say("roster", items={str(jid): item["subscription"] for jid, item in items.items()})
             case "close":

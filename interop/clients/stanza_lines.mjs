@@ -32,9 +32,11 @@ session.on("raw:outgoing", (data) => {
   mechanism ||= /<auth [^>]*mechanism="([^"]*)"/.exec(data)?.[1];
 });
 session.on("auth:failed", () => say("failed", { reason: "auth:failed" }));
-session.on("session:started", () => {
-  say("online", { jid: session.jid, mechanism });
+session.on("session:started", async () => {
+  // Only who asked for the roster is told of changes (RFC 6121 section 2.2).
+  await session.getRoster();
   session.sendPresence();
+  say("online", { jid: session.jid, mechanism });
 });
 session.on("message", ({ from, type, body, delay }) => {
   if (body !== undefined) {

@@ -3,8 +3,10 @@
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
-const installed = `${process.env.INTEROP_INSTALLED}/node_modules/@xmpp/client/index.js`;
-const { client, xml } = await import(pathToFileURL(installed));
+const modules = pathToFileURL(`${process.env.INTEROP_INSTALLED}/node_modules`);
+// This Node has no WebSocket of its own; the one that stanza brings is installed too.
+globalThis.WebSocket = (await import(`${modules}/ws/wrapper.mjs`)).default;
+const { client, xml } = await import(`${modules}/@xmpp/client/index.js`);
 const settings = JSON.parse(process.argv[2]);
 
 const say = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
@@ -31,8 +33,10 @@ session.on("send", (element) => {
 });
 session.on("error", (error) => say("failed", { reason: `${error.code ?? ""} ${error.message}` }));
 session.on("online", async (address) => {
-  say("online", { jid: address.toString(), mechanism });
+  // Only who asked for the roster is told of changes (RFC 6121 section 2.2).
+  await session.iqCaller.get(xml("query", "jabber:iq:roster"));
   await session.send(xml("presence"));
+  say("online", { jid: address.toString(), mechanism });
 });
 session.on("stanza", (stanza) => {
   const { from, type } = stanza.attrs;
