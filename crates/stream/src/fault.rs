@@ -449,3 +449,70 @@ fn xml_condition(kind: MalformedKind) -> StreamCondition {
         StreamCondition::NotWellFormed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stentor_xml::Frame;
+
+    use super::*;
+
+    fn read(xml: &str) -> PeerError {
+        let error = format!("<error xmlns='http://etherx.jabber.org/streams'>{xml}</error>");
+        PeerError::read(Frame::parse(error.as_bytes()).unwrap().root())
+    }
+
+    fn text(fault: &Fault) -> String {
+        let mut out = Vec::new();
+        fault.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_condition_is_read_by_its_name() {
+        for &condition in StreamCondition::ALL {
+            let xml = format!("<{} xmlns='{}'/>", condition.name(), ns::STREAM_ERRORS);
+            assert_eq!(read(&xml).condition, condition);
+        }
+        assert_eq!(
+            StreamCondition::from_name("xml-not-well-formed"),
+            Some(StreamCondition::NotWellFormed)
+        );
+    }
+
+    #[test]
+    fn unknown_conditions_are_undefined() {
+        for xml in
+            ["", "<odd xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>", "<odd xmlns='urn:o'/>"]
+        {
+            assert_eq!(read(xml).condition, StreamCondition::UndefinedCondition, "{xml}");
+        }
+    }
+
+    #[test]
+    fn reads_the_address_of_another_host() {
+        let error = read(
+            "<see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'> im.capulet.example:9 \
+             </see-other-host>",
+        );
+        assert_eq!(error.condition, StreamCondition::SeeOtherHost);
+        assert_eq!(error.content.as_deref(), Some("im.capulet.example:9"));
+    }
+
+    #[test]
+    fn escapes_what_comes_from_outside() {
+        let fault = Fault::SeeOtherHost { host: "<&>".into() };
+        assert_eq!(
+            text(&fault),
+            "<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>\
+             &lt;&amp;&gt;</see-other-host></stream:error>"
+        );
+    }
+
+    #[test]
+    fn never_answers_an_error_with_an_error() {
+        let error = read("<conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>");
+        for fault in [Fault::ByPeer(Box::new(error)), Fault::Lost, Fault::Credentials] {
+            assert_eq!(text(&fault), "");
+        }
+    }
+}

@@ -50,3 +50,48 @@ pub(crate) enum BadData {
     /// Its text is not base 64.
     NotBase64,
 }
+
+#[cfg(test)]
+mod tests {
+    use stentor_xml::Frame;
+
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Option<Vec<u8>>, BadData> {
+        let xml = format!("<auth xmlns='{}'>{text}</auth>", ns::SASL);
+        read(Frame::parse(xml.as_bytes()).unwrap().root())
+    }
+
+    #[test]
+    fn tells_nothing_from_empty() {
+        assert_eq!(read_text(""), Ok(None));
+        assert_eq!(read_text("="), Ok(Some(Vec::new())));
+        assert_eq!(read_text("AA=="), Ok(Some(vec![0])));
+    }
+
+    #[test]
+    fn wants_padding_and_zero_padding_bits() {
+        for text in ["AA", "AA=", "AB==", " AA==", "AA==\n", "A-A=", "==="] {
+            assert_eq!(read_text(text), Err(BadData::NotBase64), "{text:?}");
+        }
+        assert_eq!(read_text("<a/>"), Err(BadData::NotText));
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        for (data, marks_empty, text) in [
+            (None, true, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"),
+            (Some(&b""[..]), true, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>=</success>"),
+            (Some(b""), false, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"),
+            (
+                Some(b"v=1"),
+                true,
+                "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>dj0x</success>",
+            ),
+        ] {
+            let mut w = Writer::new();
+            write(&mut w, "success", data, marks_empty);
+            assert_eq!(String::from_utf8(w.into_bytes()).unwrap(), text);
+        }
+    }
+}

@@ -38,3 +38,32 @@ impl StreamLimits {
 }
 
 const NS: &str = "urn:xmpp:stream-limits:0";
+
+#[cfg(test)]
+mod tests {
+    use stentor_xml::Frame;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for limits in [
+            StreamLimits::default(),
+            StreamLimits { bytes_max: Some(10_000), idle_secs: None },
+            StreamLimits { bytes_max: Some(262_144), idle_secs: Some(1_800) },
+        ] {
+            let frame = Frame::build(|w| limits.write(w));
+            assert_eq!(StreamLimits::read(frame.root()), Some(limits));
+        }
+    }
+
+    #[test]
+    fn leaves_out_what_is_no_number() {
+        let xml = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>-1</max-bytes>\
+                   <idle-seconds>99999999999999999999</idle-seconds></limits>";
+        let frame = Frame::parse(xml.as_bytes()).unwrap();
+        assert_eq!(StreamLimits::read(frame.root()), Some(StreamLimits::default()));
+        let other = Frame::parse(b"<limits xmlns='urn:example:other'/>").unwrap();
+        assert_eq!(StreamLimits::read(other.root()), None);
+    }
+}

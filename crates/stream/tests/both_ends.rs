@@ -1,12 +1,15 @@
 //! A server's machine and the connecting one joined by a link and a virtual clock.
 
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
 use stentor_sasl::{Bindings, Condition, Mechanism};
 use stentor_stanza::{Stanza, StanzaError};
 use stentor_stream::Millis;
 use stentor_stream::c2s;
 use stentor_stream::fault::{Fault, Misbehaviour, StreamCondition, Wait};
 use stentor_stream::initiator::{Credentials, Event, Initiator, Settings, TlsPolicy};
-use stentor_stream::pair::{Accounts, Pair, both_bindings, stanzas};
+use stentor_stream::pair::{Accounts, Pair, Served, both_bindings, stanzas, tokens};
 
 #[test]
 fn signs_in_by_every_password_mechanism_with_and_without_starttls() {
@@ -286,6 +289,24 @@ fn drops_a_server_that_does_not_prove_itself() {
 }
 
 #[test]
+fn refuses_a_recorded_sign_in() {
+    let mut settings = juliet();
+    settings.mechanisms = vec![Mechanism::ScramSha256];
+    let direct = Some(both_bindings());
+    let mut pair = Pair::new(c2s::Settings::default(), Accounts::capulet(), settings, direct);
+    pair.run();
+    assert_ready(&pair);
+    let recorded = written(&pair.to_server.written);
+    let (before_restart, _) = recorded.split_once("</response>").unwrap();
+    let tls = c2s::TlsInfo { bindings: both_bindings(), ..c2s::TlsInfo::default() };
+    let conn = c2s::ConnInfo { tls: Some(tls), tokens: tokens("another") };
+    let mut server = Served::new(c2s::Settings::default(), Accounts::capulet(), conn, Millis(0));
+    let out = server.say(&format!("{before_restart}</response>"));
+    assert!(out.contains("<challenge ") && !out.contains("<success"), "{out}");
+    assert!(out.ends_with("<not-authorized/></failure>"), "{out}");
+}
+
+#[test]
 fn refuses_what_comes_out_of_turn() {
     for xml in [
         "<message/>",
@@ -298,6 +319,20 @@ fn refuses_what_comes_out_of_turn() {
             Initiator::new(settings.into(), None, "nonce-of-24-characters-".into(), Millis(0));
         let out = talk(&mut client, &format!("{HEADER}{xml}"));
         assert!(out.contains("<unsupported-stanza-type "), "{xml}: {out}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn prop_splits_change_nothing(there in 1_u64.., back in 1_u64..) {
+        let mut whole = pair(juliet());
+        whole.run();
+        let mut split = pair(juliet());
+        split.to_server.split_by(there);
+        split.to_client.split_by(back);
+        split.run();
+        prop_assert_eq!(written(&split.to_server.written), written(&whole.to_server.written));
+        prop_assert_eq!(written(&split.to_client.written), written(&whole.to_client.written));
     }
 }
 

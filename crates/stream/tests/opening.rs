@@ -1,5 +1,7 @@
 //! Stream headers, features and STARTTLS, with exact bytes (RFC 6120 §4, §5).
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::Arc;

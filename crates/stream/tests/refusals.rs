@@ -1,5 +1,7 @@
 //! Everything that ends a stream, by phase, with the exact condition (RFC 6120 §4.9.3).
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use support::{At, HEADER, auth, served, stream_error};

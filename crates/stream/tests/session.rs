@@ -1,5 +1,7 @@
 //! Binding, stanzas, closing and silence, with exact bytes (RFC 6120 §4.4, §4.6, §7, §8).
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use stentor_stanza::{Condition, Stanza, StanzaError};
@@ -12,9 +14,9 @@ use support::{At, BIND, HEADER, advance, served, served_by, stream_error};
 
 #[test]
 fn binds_the_resource_asked_for_or_one_of_its_own() {
-    let mut served1 = served(At::Bind);
-    assert_eq!(served1.say(BIND), bound("b1", "balcony"));
-    assert_eq!(served1.machine.jid().unwrap().as_str(), "juliet@capulet.example/balcony");
+    let mut first = served(At::Bind);
+    assert_eq!(first.say(BIND), bound("b1", "balcony"));
+    assert_eq!(first.machine.jid().unwrap().as_str(), "juliet@capulet.example/balcony");
     for bind in ["<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>", EMPTY_RESOURCE] {
         let out = served(At::Bind).say(&format!("<iq type='set' id='x'>{bind}</iq>"));
         assert_eq!(out, bound("x", "made-1"), "{bind}");

@@ -1,8 +1,12 @@
 //! SASL on the wire, with exact bytes (RFC 6120 §6).
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
-use stentor_sasl::{Condition, Mechanism};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use stentor_sasl::{Bindings, Condition, Mechanism, client};
 use stentor_stream::Millis;
 use stentor_stream::c2s::{C2s, ConnInfo, TlsInfo};
 use stentor_stream::event::{Answer, Ask, Event};
@@ -132,14 +136,41 @@ fn replaces_an_unfinished_exchange() {
 }
 
 #[test]
-fn asks_for_scram_keys_and_challenges_strangers_alike() {
-    let first = |username: &str| {
-        let out = served(At::Auth)
-            .say(&auth("SCRAM-SHA-256", &format!("n,,n={username},r=rOprNGfwEbeRWgbNEkqO")));
+fn challenges_strangers_like_users_and_always_alike() {
+    let challenge = |username: &str| {
+        let first = format!("n,,n={username},r=rOprNGfwEbeRWgbNEkqO");
+        let out = served(At::Auth).say(&auth("SCRAM-SHA-256", &first));
         let text = out.strip_prefix(&format!("<challenge xmlns='{SASL}'>")).unwrap().to_owned();
-        text.len()
+        let data = STANDARD.decode(text.strip_suffix("</challenge>").unwrap()).unwrap();
+        String::from_utf8(data).unwrap()
     };
-    assert_eq!(first("juliet"), first("nobody"));
+    let [user, stranger] = [challenge("juliet"), challenge("nobody")];
+    assert_eq!(user.len(), stranger.len());
+    for part in ["r=rOprNGfwEbeRWgbNEkqOt", ",s=", ",i=4096"] {
+        assert!(user.contains(part) && stranger.contains(part), "{user} {stranger}");
+    }
+    assert_eq!(challenge("nobody"), stranger, "the salt is always the same");
+    assert_ne!(user, stranger);
+}
+
+#[test]
+fn tells_only_who_knows_the_password_that_the_account_is_closed() {
+    for (password, condition) in [("r0m30myr0m30", "account-disabled"), ("x", "not-authorized")] {
+        let mut served = served(At::Auth);
+        served.accounts.barred = Some(Condition::AccountDisabled);
+        let bindings = Bindings::default();
+        let nonce = "rOprNGfwEbeRWgbNEkqO";
+        let mechanism = Mechanism::ScramSha256;
+        let mut client =
+            client::Exchange::new(mechanism, "juliet", password, None, &bindings, nonce).unwrap();
+        let first = String::from_utf8(client.first().unwrap()).unwrap();
+        let out = served.say(&auth("SCRAM-SHA-256", &first));
+        let text = out.split(['<', '>']).nth(2).unwrap();
+        let last = client.step(&STANDARD.decode(text).unwrap()).unwrap();
+        let response = STANDARD.encode(last);
+        let out = served.say(&format!("<response xmlns='{SASL}'>{response}</response>"));
+        assert_eq!(out, failure(condition));
+    }
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Accounts {
     passwords: HashMap<String, String>,
     /// Whom client certificates name.
     pub certified: Option<String>,
+    /// What even the right password is answered with.
+    pub barred: Option<Condition>,
     /// What is answered to every bind request instead of a binding.
     pub bind_error: Option<StanzaError>,
     /// What is answered for other domains.
@@ -50,6 +52,7 @@ impl Accounts {
             offer,
             passwords: HashMap::from([("juliet".into(), "r0m30myr0m30".into())]),
             certified: None,
+            barred: None,
             bind_error: None,
             other_hosts: Fault::HostUnknown,
             made: 0,
@@ -65,10 +68,12 @@ impl Accounts {
             Ask::Host(_) => Answer::Host(Err(self.other_hosts.clone())),
             Ask::Keys { username, hash } => self.keys(&username, hash),
             Ask::Password { username, password } => {
-                if self.passwords.get(&username) == Some(&*password) {
-                    Answer::Accepted(username)
-                } else {
+                if self.passwords.get(&username) != Some(&*password) {
                     Answer::Refused(Condition::NotAuthorized)
+                } else if let Some(condition) = self.barred {
+                    Answer::Refused(condition)
+                } else {
+                    Answer::Accepted(username)
                 }
             }
             Ask::External { .. } => match &self.certified {
@@ -91,7 +96,7 @@ impl Accounts {
             .and_then(|password| ScramKeys::derive(hash, password, SALT, ITERATIONS).ok());
         let exists = known.is_some();
         let keys = known.unwrap_or_else(|| ScramKeys::fake(hash, SECRET, username, ITERATIONS));
-        Answer::Keys { keys, exists, barred: None }
+        Answer::Keys { keys, exists, barred: self.barred }
     }
 
     fn bind(&mut self, account: &BareJid, resource: Option<String>) -> Answer {
