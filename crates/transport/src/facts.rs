@@ -20,9 +20,9 @@ pub struct Facts {
 pub struct TlsFacts {
     /// Protocol version.
     pub version: TlsVersion,
-    /// Cipher suite by its IANA name.
+    /// Cipher suite by its name in the TLS registry, as in `TLS_AES_128_GCM_SHA256`.
     pub cipher: &'static str,
-    /// Key exchange group by its IANA name; `None` where a resumption had none.
+    /// Key exchange group, as in `X25519MLKEM768`; `None` where a resumption had none.
     pub group: Option<&'static str>,
     /// The protocol chosen by ALPN.
     pub alpn: Option<Vec<u8>>,

@@ -65,6 +65,9 @@ impl HandshakeError {
                 return Self::PeerAlert { code: u8::from(*alert), name: format!("{alert:?}") };
             }
             rustls::Error::InvalidCertificate(e) => Some(AlertDescription::from(e.clone()).into()),
+            rustls::Error::NoApplicationProtocol => {
+                Some(AlertDescription::NoApplicationProtocol.into())
+            }
             rustls::Error::NoCertificatesPresented => {
                 Some(AlertDescription::CertificateRequired.into())
             }
@@ -87,7 +90,7 @@ pub(crate) async fn accept(
     let mut input = leftover.to_vec();
     let sni = client_hello(tcp, &mut input).await?;
     let Some(choice) = acceptor.choose(sni.as_deref().or(host_hint)) else {
-        refuse(tcp, &unrecognized_name()).await;
+        refuse(tcp, &fatal(AlertDescription::UnrecognisedName)).await;
         return Err(HandshakeError::UnknownName(sni.unwrap_or_default()));
     };
     let connection = UnbufferedServerConnection::new(Arc::clone(&choice.config))
@@ -151,7 +154,7 @@ pub(crate) fn facts(session: &Session, secret: Option<Secret>) -> TlsFacts {
             Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
             _ => TlsVersion::Tls12,
         },
-        cipher: suite.and_then(|s| s.as_str()).unwrap_or_default(),
+        cipher: suite.map_or("", suite_name),
         group: common.negotiated_key_exchange_group().and_then(|g| g.name().as_str()),
         alpn: common.alpn_protocol().map(<[u8]>::to_vec),
         sni: None,
@@ -161,6 +164,16 @@ pub(crate) fn facts(session: &Session, secret: Option<Secret>) -> TlsFacts {
         certificate: None,
         client_certs: common.peer_certificates().unwrap_or_default().to_vec(),
         server_certs: Vec::new(),
+    }
+}
+
+/// The name in the TLS registry; rustls marks those of TLS 1.3 in its own way.
+fn suite_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or_default(),
     }
 }
 
@@ -183,6 +196,9 @@ async fn client_hello(
                 Err((error, mut alert)) => {
                     let mut bytes = Vec::new();
                     alert.write_all(&mut bytes)?;
+                    if is_before_tls12(input) {
+                        bytes = fatal(AlertDescription::ProtocolVersion).to_vec();
+                    }
                     refuse(tcp, &bytes).await;
                     return Err(HandshakeError::after(&error, &bytes));
                 }
@@ -231,11 +247,21 @@ async fn refuse(tcp: &mut TcpStream, alert: &[u8]) {
     }
 }
 
-/// A fatal `unrecognized_name` in the clear (RFC 6066 §3, RFC 8446 §6).
-fn unrecognized_name() -> [u8; 7] {
-    [ALERT, 3, 3, 0, 2, FATAL, u8::from(AlertDescription::UnrecognisedName)]
+/// Whether a `ClientHello` offers nothing newer than TLS 1.1, by its `legacy_version`.
+///
+/// Such a hello lacks extensions that rustls misses before it looks at the version; the peer is to
+/// hear `protocol_version` all the same (RFC 5246 appendix E.1).
+fn is_before_tls12(input: &[u8]) -> bool {
+    matches!(input, [HANDSHAKE, _, _, _, _, CLIENT_HELLO, _, _, _, 3, 0..=2, ..])
 }
 
-/// Content type of alerts, and the level that ends a connection (RFC 8446 §6).
+/// An alert in the clear that ends the handshake (RFC 8446 §6).
+fn fatal(alert: AlertDescription) -> [u8; 7] {
+    [ALERT, 3, 3, 0, 2, FATAL, u8::from(alert)]
+}
+
+/// Content types (RFC 8446 §5.1), a handshake type (§4) and an alert level (§6).
 const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
 const FATAL: u8 = 2;

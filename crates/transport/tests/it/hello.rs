@@ -8,8 +8,10 @@ use crate::support::{Server, sockets};
 /// A `ClientHello` as an old client sends it (RFC 5246 §7.4.1.2).
 fn client_hello(version: [u8; 2], suites: &[[u8; 2]]) -> Vec<u8> {
     let mut extensions = Vec::new();
-    // signature_algorithms: rsa_pkcs1_sha1 and ecdsa_secp256r1_sha256.
-    extensions.extend([0, 13, 0, 6, 0, 4, 2, 1, 4, 3]);
+    if version >= [3, 3] {
+        // signature_algorithms, new in TLS 1.2: rsa_pkcs1_sha1 and ecdsa_secp256r1_sha256.
+        extensions.extend([0, 13, 0, 6, 0, 4, 2, 1, 4, 3]);
+    }
     // supported_groups: secp256r1.
     extensions.extend([0, 10, 0, 4, 0, 2, 0, 23]);
     // ec_point_formats: uncompressed.
