@@ -96,6 +96,13 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
+    count = {kind: len(found) for kind, found in terminalreporter.stats.items()}
+    passed = count.get("passed", 0)
+    failed = count.get("failed", 0) + count.get("error", 0)
+    skipped = count.get("skipped", 0) + count.get("xfailed", 0)
+    if "INTEROP_SUMMARY" in os.environ:
+        more = f", {skipped} skipped" if skipped else ""
+        Path(os.environ["INTEROP_SUMMARY"]).write_text(f"{passed} passed, {failed} failed{more}\n")
     skips = _skips()
     if skips:
         terminalreporter.section(f"SKIPPED BY skips.toml: {len(skips)}")

@@ -38,7 +38,12 @@ def cases(victim: str, domain: str) -> list[Case]:
     dice = random.Random(SEED)
     made = []
     for count, category in (
-        (350, syntax), (130, namespaces), (200, shapes), (140, addresses), (100, sasl), (80, sizes),
+        (350, syntax),
+        (130, namespaces),
+        (200, shapes),
+        (140, addresses),
+        (100, sasl),
+        (80, sizes),
     ):
         unlike = {}
         while len(unlike) < count:
@@ -67,11 +72,18 @@ def message(dice: random.Random, to: str, broken: str | bytes) -> bytes:
     broken = broken.encode() if isinstance(broken, str) else broken
     body = [b"", b"", b""]
     body[where] = broken
-    return b"".join((
-        f"<message to='{to}' type='chat'>{content(dice)}".encode(), body[0],
-        b"<body>", word(dice).encode(), body[1], b"</body>", body[2],
-        f"<x xmlns='urn:example:{word(dice)}'>{content(dice)}</x></message>".encode(),
-    ))
+    return b"".join(
+        (
+            f"<message to='{to}' type='chat'>{content(dice)}".encode(),
+            body[0],
+            b"<body>",
+            word(dice).encode(),
+            body[1],
+            b"</body>",
+            body[2],
+            f"<x xmlns='urn:example:{word(dice)}'>{content(dice)}</x></message>".encode(),
+        )
+    )
 
 
 def syntax(dice, victim, domain):
@@ -177,12 +189,32 @@ def namespaces(dice, victim, domain):
     stream, client = "http://etherx.jabber.org/streams", "jabber:client"
     wrong = ("invalid-namespace",)
     for kind, text, conditions in (
-        ("stream", f"<stream:stream to='{domain}' version='1.0' xmlns='{client}' xmlns:stream='urn:example:{name}'>", wrong),
-        ("content", f"<stream:stream to='{domain}' version='1.0' xmlns='jabber:{name}' xmlns:stream='{stream}'>", wrong),
-        ("root", f"<{name} to='{domain}' version='1.0' xmlns='{client}' xmlns:stream='{stream}'>", wrong + ("bad-format",)),
+        (
+            "stream",
+            f"<stream:stream to='{domain}' version='1.0' xmlns='{client}' xmlns:stream='urn:example:{name}'>",
+            wrong,
+        ),
+        (
+            "content",
+            f"<stream:stream to='{domain}' version='1.0' xmlns='jabber:{name}' xmlns:stream='{stream}'>",
+            wrong,
+        ),
+        (
+            "root",
+            f"<{name} to='{domain}' version='1.0' xmlns='{client}' xmlns:stream='{stream}'>",
+            wrong + ("bad-format",),
+        ),
         ("stanza", f"<message xmlns='{client}' to='{victim}'>", wrong + ("bad-format",)),
-        ("name", f"<stream:{name}x to='{domain}' version='1.0' xmlns='{client}' xmlns:stream='{stream}'>", ("bad-format",)),
-        ("prefix", f"<stream:stream to='{domain}' version='1.0' xmlns='{client}'>", WELL + ("bad-namespace-prefix",)),
+        (
+            "name",
+            f"<stream:{name}x to='{domain}' version='1.0' xmlns='{client}' xmlns:stream='{stream}'>",
+            ("bad-format",),
+        ),
+        (
+            "prefix",
+            f"<stream:stream to='{domain}' version='1.0' xmlns='{client}'>",
+            WELL + ("bad-namespace-prefix",),
+        ),
     ):
         yield Case(f"namespaces: header {kind}", text.encode(), "stream", conditions, "opening")
 
@@ -211,25 +243,72 @@ def shapes(dice, victim, domain):
         ("presence of unknown type", f"<presence type='{name}x' id='bad'{to}/>", bad),
         ("presence of empty type", f"<presence type='' id='bad'{to}/>", bad),
         ("priority", f"<presence id='bad'><priority>{name}</priority></presence>", bad),
-        ("priority too high", f"<presence id='bad'><priority>{dice.randint(128, 9**9)}</priority></presence>", bad),
-        ("priority too low", f"<presence id='bad'><priority>-{dice.randint(129, 9**9)}</priority></presence>", bad),
+        (
+            "priority too high",
+            f"<presence id='bad'><priority>{dice.randint(128, 9**9)}</priority></presence>",
+            bad,
+        ),
+        (
+            "priority too low",
+            f"<presence id='bad'><priority>-{dice.randint(129, 9**9)}</priority></presence>",
+            bad,
+        ),
         ("priority with fraction", "<presence id='bad'><priority>1.5</priority></presence>", bad),
         ("priority empty", "<presence id='bad'><priority/></presence>", bad),
         ("roster set without item", f"<iq type='set' id='bad'><query xmlns='{roster}'/></iq>", bad),
-        ("roster set of two", f"<iq type='set' id='bad'><query xmlns='{roster}'><item jid='{jid}'/><item jid='x{jid}'/></query></iq>", bad),
+        (
+            "roster set of two",
+            f"<iq type='set' id='bad'><query xmlns='{roster}'><item jid='{jid}'/><item jid='x{jid}'/></query></iq>",
+            bad,
+        ),
         ("roster item without jid", f"<iq type='set' id='bad'>{item(f'name={name!r}')}</iq>", bad),
-        ("roster item of bad jid", f"<iq type='set' id='bad'>{item(f'jid={name!r}@@')}</iq>".replace("'@@", "@@'"), bad_jid),
-        ("roster name too long", f"<iq type='set' id='bad'>{item(f'jid={jid!r} name={long_name!r}')}</iq>", ("not-acceptable", "bad-request")),
-        ("roster group too long", f"<iq type='set' id='bad'>{item(f'jid={jid!r}', f'<group>{long_name}</group>')}</iq>", ("not-acceptable", "bad-request")),
-        ("roster group empty", f"<iq type='set' id='bad'>{item(f'jid={jid!r}', '<group/>')}</iq>", ("not-acceptable", "bad-request")),
-        ("roster groups alike", f"<iq type='set' id='bad'>{item(f'jid={jid!r}', '<group>a</group><group>a</group>')}</iq>", bad),
-        ("unknown request", f"<iq type='get' id='bad'><{name} xmlns='urn:example:{name}'/></iq>", ("service-unavailable", "feature-not-implemented")),
-        ("unknown request to the server", f"<iq type='set' id='bad' to='{domain}'><{name} xmlns='urn:example:{name}'/></iq>", ("service-unavailable", "feature-not-implemented")),
-        ("second bind", "<iq type='set' id='bad'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", ("not-allowed", "bad-request", "service-unavailable")),
+        (
+            "roster item of bad jid",
+            f"<iq type='set' id='bad'>{item(f'jid={name!r}@@')}</iq>".replace("'@@", "@@'"),
+            bad_jid,
+        ),
+        (
+            "roster name too long",
+            f"<iq type='set' id='bad'>{item(f'jid={jid!r} name={long_name!r}')}</iq>",
+            ("not-acceptable", "bad-request"),
+        ),
+        (
+            "roster group too long",
+            f"<iq type='set' id='bad'>{item(f'jid={jid!r}', f'<group>{long_name}</group>')}</iq>",
+            ("not-acceptable", "bad-request"),
+        ),
+        (
+            "roster group empty",
+            f"<iq type='set' id='bad'>{item(f'jid={jid!r}', '<group/>')}</iq>",
+            ("not-acceptable", "bad-request"),
+        ),
+        (
+            "roster groups alike",
+            f"<iq type='set' id='bad'>{item(f'jid={jid!r}', '<group>a</group><group>a</group>')}</iq>",
+            bad,
+        ),
+        (
+            "unknown request",
+            f"<iq type='get' id='bad'><{name} xmlns='urn:example:{name}'/></iq>",
+            ("service-unavailable", "feature-not-implemented"),
+        ),
+        (
+            "unknown request to the server",
+            f"<iq type='set' id='bad' to='{domain}'><{name} xmlns='urn:example:{name}'/></iq>",
+            ("service-unavailable", "feature-not-implemented"),
+        ),
+        (
+            "second bind",
+            "<iq type='set' id='bad'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
+            ("not-allowed", "bad-request", "service-unavailable"),
+        ),
     ):
         yield Case(f"shapes: {kind}", text.encode(), "stanza", conditions)
     for kind, text in (
-        ("auth after auth", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AA==</auth>"),
+        (
+            "auth after auth",
+            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AA==</auth>",
+        ),
         ("starttls after TLS", "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
     ):
         conditions = ("unsupported-stanza-type", "not-authorized", "policy-violation")
@@ -245,7 +324,9 @@ def shapes(dice, victim, domain):
 def addresses(dice, victim, domain):
     """Addresses that RFC 7622 does not allow."""
     name = word(dice)
-    forbidden = dice.choice("\"&'/:<>").replace("&", "&amp;").replace("<", "&lt;").replace("'", "&apos;")
+    forbidden = (
+        dice.choice("\"&'/:<>").replace("&", "&amp;").replace("<", "&lt;").replace("'", "&apos;")
+    )
     for kind, to in {
         "no domain": f"{name}@",
         "no local part": f"@{name}",
@@ -291,7 +372,11 @@ def sasl(dice, victim, domain):
     encoding = ("incorrect-encoding", "malformed-request")
     for kind, data, conditions in (
         ("unknown mechanism", auth(f"X-{name.upper()}", name), ("invalid-mechanism",)),
-        ("no mechanism", f"<auth xmlns='{space}'>AAAA</auth>".encode(), ("invalid-mechanism", "malformed-request")),
+        (
+            "no mechanism",
+            f"<auth xmlns='{space}'>AAAA</auth>".encode(),
+            ("invalid-mechanism", "malformed-request"),
+        ),
         ("empty mechanism", auth("", name), ("invalid-mechanism",)),
         ("mechanism in small letters", auth("plain", f"\0{name}\0x"), ("invalid-mechanism",)),
         ("no base64", raw("PLAIN", f"{name}***"), encoding),
@@ -300,21 +385,41 @@ def sasl(dice, victim, domain):
         ("padding first", raw("PLAIN", "=AAA"), encoding),
         ("plain without NUL", auth("PLAIN", name), ("malformed-request",)),
         ("plain with one NUL", auth("PLAIN", f"\0{name}"), ("malformed-request",)),
-        ("plain with many NULs", auth("PLAIN", f"\0{name}\0x\0y"), ("malformed-request", "not-authorized")),
+        (
+            "plain with many NULs",
+            auth("PLAIN", f"\0{name}\0x\0y"),
+            ("malformed-request", "not-authorized"),
+        ),
         ("plain without name", auth("PLAIN", "\0\0secret"), MALFORMED_SASL),
         ("plain without password", auth("PLAIN", f"\0{name}\0"), MALFORMED_SASL),
         ("plain of unknown user", auth("PLAIN", f"\0{name}{name}\0secret"), ("not-authorized",)),
-        ("plain name not UTF-8", raw("PLAIN", base64.b64encode(b"\0\xff\xfe\0x").decode()), MALFORMED_SASL),
+        (
+            "plain name not UTF-8",
+            raw("PLAIN", base64.b64encode(b"\0\xff\xfe\0x").decode()),
+            MALFORMED_SASL,
+        ),
         ("plain name forbidden", auth("PLAIN", f"\0{name}@ /\0x"), MALFORMED_SASL),
         ("scram rubbish", auth("SCRAM-SHA-1", name), ("malformed-request",)),
         ("scram without nonce", auth("SCRAM-SHA-1", f"n,,n={name}"), ("malformed-request",)),
         ("scram without name", auth("SCRAM-SHA-1", f"n,,r={name}"), ("malformed-request",)),
         ("scram bad escape", auth("SCRAM-SHA-1", f"n,,n=a=2F{name},r=abc"), MALFORMED_SASL),
         ("scram bad flag", auth("SCRAM-SHA-1", f"x,,n={name},r=abc"), ("malformed-request",)),
-        ("scram mandatory extension", auth("SCRAM-SHA-1", f"n,,m=x,n={name},r=abc"), ("malformed-request",)),
-        ("scram binding without plus", auth("SCRAM-SHA-1", f"p=tls-unique,,n={name},r=abc"), ("malformed-request", "not-authorized")),
+        (
+            "scram mandatory extension",
+            auth("SCRAM-SHA-1", f"n,,m=x,n={name},r=abc"),
+            ("malformed-request",),
+        ),
+        (
+            "scram binding without plus",
+            auth("SCRAM-SHA-1", f"p=tls-unique,,n={name},r=abc"),
+            ("malformed-request", "not-authorized"),
+        ),
         ("abort", f"<abort xmlns='{space}'/>".encode(), ("aborted", "malformed-request")),
-        ("response first", f"<response xmlns='{space}'>AAAA</response>".encode(), ("malformed-request", "not-authorized", "invalid-mechanism")),
+        (
+            "response first",
+            f"<response xmlns='{space}'>AAAA</response>".encode(),
+            ("malformed-request", "not-authorized", "invalid-mechanism"),
+        ),
     ):
         yield Case(f"sasl: {kind}", data, "sasl", conditions, "secured")
 
@@ -338,7 +443,10 @@ def sizes(dice, victim, domain):
         ("depth without end", f"<message to='{victim}'>{nested * 3}"),
         ("elements", f"<message to='{victim}'>{'<a/>' * (big // 4)}</message>"),
         ("CDATA", f"<message to='{victim}'><body><![CDATA[{'x' * big}"),
-        ("references", f"<message to='{victim}'><body>{'&#x20;' * (big // 6 + 1)}</body></message>"),
+        (
+            "references",
+            f"<message to='{victim}'><body>{'&#x20;' * (big // 6 + 1)}</body></message>",
+        ),
         ("declarations", f"<message to='{victim}'>{declarations}</message>"),
         ("first tag", f"<message {' ' * big}/>"),
     ):

@@ -64,12 +64,14 @@ def test_chat_between(room, one, other):
 
 
 @pytest.mark.parametrize(
-    "one, other", named([(Slixmpp, XmppJs), (Stanza, Profanity), (XmppJs, Stanza), (Profanity, Slixmpp)])
+    "one, other",
+    named([(Slixmpp, XmppJs), (Stanza, Profanity), (XmppJs, Stanza), (Profanity, Slixmpp)]),
 )
 def test_subscription_both_ways(server, one, other):
-    with one(server, server.account("one"), "tls") as here, other(
-        server, server.account("other"), "starttls"
-    ) as there:
+    with (
+        one(server, server.account("one"), "tls") as here,
+        other(server, server.account("other"), "starttls") as there,
+    ):
         here.sign_in()
         there.sign_in()
         for asking, asked in ((here, there), (there, here)):
@@ -82,3 +84,47 @@ def test_subscription_both_ways(server, one, other):
         assert there.roster() == {here.account.jid: "both"}
         here.close()
         there.wait_presence(here.account.jid, "unavailable")
+
+
+@pytest.mark.parametrize("kind", [Slixmpp, XmppJs, Stanza], ids=lambda kind: kind.kind)
+def test_offline_messages_reach_it_in_order(server, enter, kind):
+    account, sender = server.account("client"), enter("sender")
+    texts = [f"stored {n}" for n in range(10)]
+    for text in texts:
+        sender.write(f"<message to='{account.jid}' type='chat'><body>{text}</body></message>")
+    sender.ping()
+    with kind(server, account, "starttls") as client:
+        client.sign_in()
+        client.wait_chat(sender.account.jid, texts[-1])
+        got = [e for e in client.events if e["event"] == "message"]
+        assert [e["body"] for e in got] == texts and all(e["delay"] for e in got)
+
+
+def test_xml_17_several_namespaces(server, enter):
+    # covers: xml-17
+    alice, bob = enter("alice"), enter("bob")
+    account = server.account("client")
+    with Slixmpp(server, account, "tls") as client:
+        client.sign_in()
+        for to in (bob.jid, account.jid):
+            alice.write(
+                f"<message to='{to}' id='many' type='chat'><body>x</body>"
+                "<active xmlns='http://jabber.org/protocol/chatstates'/>"
+                "<request xmlns='urn:xmpp:receipts'/>"
+                "<origin-id xmlns='urn:xmpp:sid:0' id='many'/>"
+                "<one xmlns='urn:example:one'><two xmlns='urn:example:two' a='1'/></one></message>"
+            )
+        tags = [e.tag for e in bob.wait(lambda e: e.get("id") == "many").iter()][1:]
+        assert tags[:6] == [
+            "{jabber:client}body",
+            "{http://jabber.org/protocol/chatstates}active",
+            "{urn:xmpp:receipts}request",
+            "{urn:xmpp:sid:0}origin-id",
+            "{urn:example:one}one",
+            "{urn:example:two}two",
+        ]
+        client.wait_chat(alice.account.jid, "x")
+        client.wait(lambda e: e["event"] == "state" and e["state"] == "active", "chat state")
+        receipt = alice.wait(lambda e: e.find("{urn:xmpp:receipts}received") is not None)
+        assert receipt.find("{urn:xmpp:receipts}received").get("id") == "many"
+        assert receipt.get("from").startswith(account.jid)

@@ -6,8 +6,16 @@ import pytest
 
 from harness.names import CLIENT, DELAY, IQ, MESSAGE, bodies, body, child, q, stanza_error
 from harness.raw import login
-from harness.scenes import befriend, chat, delivered, has_id, is_chat, is_push, subscribe
-from harness.scenes import undisturbed
+from harness.scenes import (
+    befriend,
+    chat,
+    delivered,
+    has_id,
+    is_chat,
+    is_push,
+    subscribe,
+    undisturbed,
+)
 
 STATES = "http://jabber.org/protocol/chatstates"
 ERROR = (
@@ -129,7 +137,7 @@ def test_off_03_cut_during_delivery(server, enter, prosody_differs):
             rest = [body(again.wait(lambda e: e.tag == MESSAGE))]
             while rest[-1] != texts[-1]:
                 rest.append(body(again.wait(lambda e: e.tag == MESSAGE)))
-        assert rest == texts[len(texts) - len(rest):], "a tail, in order and without gaps"
+        assert rest == texts[len(texts) - len(rest) :], "a tail, in order and without gaps"
         assert set(seen) | set(rest) == set(texts)
 
 
@@ -345,8 +353,11 @@ def test_off_36_deleted_account(server_with, enter, prosody_differs):
         ident = chat(alice, account.jid, "marker-3604")
         assert stanza_error(alice.wait(has_id(ident))) == ("cancel", "service-unavailable")
     server.stop()
-    left = [path for path in (server.folder / "data").rglob("*")
-            if path.is_file() and b"marker-360" in path.read_bytes()]
+    left = [
+        path
+        for path in (server.folder / "data").rglob("*")
+        if path.is_file() and b"marker-360" in path.read_bytes()
+    ]
     assert left == []
     server.start()
     server.create_account(account)
@@ -368,7 +379,7 @@ def test_msg_05_messages_keep_their_order(server, enter):
         if n % 11 == 0:
             parts.append(f"<iq type='get' id='i{n}'><ping xmlns='urn:xmpp:ping'/></iq>")
     for start in range(0, len(parts), 100):
-        alice.write("".join(parts[start:start + 100]))
+        alice.write("".join(parts[start : start + 100]))
         bob.peek()
     seen = bob.until(is_chat(texts[-1]))
     assert bodies(seen) == texts

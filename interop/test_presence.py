@@ -2,8 +2,18 @@
 
 from xml.etree.ElementTree import tostring
 
-from harness.names import CLIENT, DELAY, IQ, PRESENCE, bodies, child, is_presence, presences, q
-from harness.names import stanza_error
+from harness.names import (
+    CLIENT,
+    DELAY,
+    IQ,
+    PRESENCE,
+    bodies,
+    child,
+    is_presence,
+    presences,
+    q,
+    stanza_error,
+)
 from harness.raw import login
 from harness.scenes import befriend, chat, delivered, has_id, is_chat, subscribe
 
@@ -60,7 +70,8 @@ def test_presence_06_broadcast_to_all_contacts(server, enter):
             contact.write(f"<presence type='subscribe' to='{alice.account.jid}'/>")
         if role == "none":
             alice.request(
-                f"<query xmlns='jabber:iq:roster'><item jid='{contact.account.jid}'/></query>", "set"
+                f"<query xmlns='jabber:iq:roster'><item jid='{contact.account.jid}'/></query>",
+                "set",
             )
     second = enter(streams[0].account)
     watchers = list(zip(roles, streams)) + [("from", second)]

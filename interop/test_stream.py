@@ -5,8 +5,19 @@ import ssl
 import pytest
 
 from harness import sasl
-from harness.names import BIND, PING, SASL, STREAM, TLS, bodies, child, condition, is_presence
-from harness.names import q, stanza_error
+from harness.names import (
+    BIND,
+    PING,
+    SASL,
+    STREAM,
+    TLS,
+    bodies,
+    child,
+    condition,
+    is_presence,
+    q,
+    stanza_error,
+)
 from harness.raw import RawStream, header, lang, login
 from harness.scenes import chat, subscribe
 

@@ -10,16 +10,26 @@ STATES = ["none", "none out", "none in", "none out in", "to", "to in", "from", "
 # Appendix A, tables 2 to 5: what the user sends, where it is routed, and the new state.
 OUTBOUND = {
     "subscribe": {
-        "none": "none out", "none in": "none out in", "from": "from out",
+        "none": "none out",
+        "none in": "none out in",
+        "from": "from out",
     },
     "unsubscribe": {
-        "none out": "none", "none out in": "none in", "to": "none", "to in": "none in",
-        "from out": "from", "both": "from",
+        "none out": "none",
+        "none out in": "none in",
+        "to": "none",
+        "to in": "none in",
+        "from out": "from",
+        "both": "from",
     },
     "subscribed": {"none in": "from", "none out in": "from out", "to in": "both"},
     "unsubscribed": {
-        "none in": "none", "none out in": "none out", "to in": "to", "from": "none",
-        "from out": "none out", "both": "to",
+        "none in": "none",
+        "none out in": "none out",
+        "to in": "to",
+        "from": "none",
+        "from out": "none out",
+        "both": "to",
     },
 }
 # Tables 6 to 9: what comes from the contact; a state that is listed is one that changes, and
@@ -31,8 +41,15 @@ INBOUND = {
     "unsubscribed": OUTBOUND["unsubscribe"],
 }
 MIRROR = {
-    "none": "none", "none out": "none in", "none in": "none out", "none out in": "none out in",
-    "to": "from", "to in": "from out", "from": "to", "from out": "to in", "both": "both",
+    "none": "none",
+    "none out": "none in",
+    "none in": "none out",
+    "none out in": "none out in",
+    "to": "from",
+    "to in": "from out",
+    "from": "to",
+    "from out": "to in",
+    "both": "both",
 }
 PRE_APPROVING = ("none", "none out", "to")
 
@@ -90,8 +107,11 @@ def test_presence_12_appendix_a(server, enter):
         users.append(user)
         reach(user, contact, state)
         user.write(f"<presence type='{action}' to='{there}'/>")
-        kinds = [kind for sender, kind in presences(delivered(user, contact))
-                 if sender == account.jid and kind == action]
+        kinds = [
+            kind
+            for sender, kind in presences(delivered(user, contact))
+            if sender == account.jid and kind == action
+        ]
         arrived = expected(state, action)[2]
         if kinds != [action] * arrived:
             wrong.append((state, action, "delivered", kinds))

@@ -122,7 +122,8 @@ def test_sec_49_no_compression(server):
         stream.secure()
         stream.sign_in(account)
         assert b"<compression" not in stream.received
-        stream.write("<compress xmlns='http://jabber.org/protocol/compress'>"
-                     "<method>zlib</method></compress>")
+        stream.write(
+            "<compress xmlns='http://jabber.org/protocol/compress'><method>zlib</method></compress>"
+        )
         answer = stream.next()
         assert not answer.tag.endswith("}compressed"), answer.tag

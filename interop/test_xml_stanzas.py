@@ -1,12 +1,19 @@
 """The three stanzas and what becomes of them (RFC 6120 §8, RFC 6121)."""
 
 from harness.names import (
-    IQ, MESSAGE, PING, PRESENCE, bodies, body, is_presence, presences, push_item,
+    IQ,
+    MESSAGE,
+    PING,
+    PRESENCE,
+    bodies,
+    body,
+    is_presence,
+    presences,
+    push_item,
     stanza_error,
 )
 from harness.raw import RawStream
-from harness.scenes import befriend, chat, delivered, has_id, is_push, subscribe
-from harness.scenes import undisturbed
+from harness.scenes import befriend, chat, delivered, has_id, is_push, subscribe, undisturbed
 
 DISCO = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
 ERROR = (
@@ -159,9 +166,13 @@ def test_xml_38_subscription_handshake(server, enter):
     bob.write(f"<presence type='subscribed' to='{alice.account.jid}'/>")
     seen = alice.until(lambda e: is_presence(e, bob.jid))
     kinds = [
-        "subscribed" if is_presence(e, bob.account.jid, "subscribed")
-        else "push" if is_push(bob.account.jid, "to", ask=None)(e)
-        else "presence" if is_presence(e, bob.jid) else "other"
+        "subscribed"
+        if is_presence(e, bob.account.jid, "subscribed")
+        else "push"
+        if is_push(bob.account.jid, "to", ask=None)(e)
+        else "presence"
+        if is_presence(e, bob.jid)
+        else "other"
         for e in seen
     ]
     if server.name != "prosody":

@@ -4,7 +4,17 @@ import socket
 
 import pytest
 
-from harness.names import CLIENT, IQ, MESSAGE, PING, STREAM, body, bodies, presences, q, stanza_error
+from harness.names import (
+    CLIENT,
+    IQ,
+    PING,
+    STREAM,
+    bodies,
+    body,
+    presences,
+    q,
+    stanza_error,
+)
 from harness.raw import RawStream, header
 from harness.scenes import chat, delivered, flood, has_id, is_chat, subscribe
 
@@ -76,7 +86,10 @@ def test_xml_04_declared_namespaces(server, enter):
 def test_xml_05_wrong_namespaces(server, enter):
     # covers: xml-05
     right = header(server.domain)
-    for text in (right.replace(STREAM, "http://wrong.example/"), right.replace(CLIENT, "jabber:wrong")):
+    for text in (
+        right.replace(STREAM, "http://wrong.example/"),
+        right.replace(CLIENT, "jabber:wrong"),
+    ):
         for mode in ("plain", "tls"):
             with RawStream(server, mode) as stream:
                 stream.write(text)
@@ -85,8 +98,11 @@ def test_xml_05_wrong_namespaces(server, enter):
                 stream.expect_stream_error("invalid-namespace")
                 expect_own_header(stream, server)
     with RawStream(server, "tls") as stream:
-        stream.open(text=right.replace("stream:stream", "foobar:stream").replace(
-            "xmlns:stream", "xmlns:foobar"))
+        stream.open(
+            text=right.replace("stream:stream", "foobar:stream").replace(
+                "xmlns:stream", "xmlns:foobar"
+            )
+        )
         expect_own_header(stream, server)
         first = stream.next()
         if first.tag == q(STREAM, "error"):
@@ -109,7 +125,7 @@ def test_xml_06_attributes(server, enter, prosody_differs):
     # covers: xml-06
     alice, bob = enter("alice"), enter("bob")
     alice.write(
-        f'<message to="{bob.jid}" from=\'forged@{server.domain}/x\' id=\'a"b\' xml:lang=\'de\'>'
+        f"<message to=\"{bob.jid}\" from='forged@{server.domain}/x' id='a\"b' xml:lang='de'>"
         "<x xmlns='urn:example:a' one='&quot;&#10;&#9;&lt;&amp;' two=\"it's\" xml:lang='fr' "
         "e:three=' 3 ' xmlns:e='urn:example:e'/></message>"
     )
@@ -166,7 +182,14 @@ def test_xml_12_broken_encoding(server, enter, prosody_differs):
         stream.write(header(server.domain).replace("?>", " encoding='ISO-8859-1'?>", 1))
         stream.expect_stream_error("unsupported-encoding")
     bob = enter("bob")
-    for broken in (b"\xc0\x80", b"\x80", b"\xed\xa0\x80", b"\xff", b"\xf5\x80\x80\x80", b"\xe2\x82"):
+    for broken in (
+        b"\xc0\x80",
+        b"\x80",
+        b"\xed\xa0\x80",
+        b"\xff",
+        b"\xf5\x80\x80\x80",
+        b"\xe2\x82",
+    ):
         alice = enter("alice")
         alice.write(f"<message to='{bob.jid}'><body>".encode() + broken + b"</body></message>")
         alice.expect_stream_error("unsupported-encoding", prosody="not-well-formed")
@@ -221,9 +244,11 @@ ENTITIES = [
     "<!DOCTYPE x><message to='{to}'><body>x</body></message>",
     "<message to='{to}'><!DOCTYPE x [<!ENTITY a 'x'>]><body>x</body></message>",
 ]
-LAUGHS = "<!DOCTYPE l [<!ENTITY l0 'ha'>" + "".join(
-    f"<!ENTITY l{n + 1} '{f'&l{n};' * 10}'>" for n in range(9)
-) + "]>"
+LAUGHS = (
+    "<!DOCTYPE l [<!ENTITY l0 'ha'>"
+    + "".join(f"<!ENTITY l{n + 1} '{f'&l{n};' * 10}'>" for n in range(9))
+    + "]>"
+)
 
 
 def test_xml_19_entities(server, enter):
@@ -281,8 +306,11 @@ def test_xml_21_xml_declaration(server):
     alice = server.account("alice")
     bare = header(server.domain).partition("?>")[2]
     for declaration in (
-        "<?xml version='1.0'?>", "<?xml version='1.0' encoding='UTF-8'?>",
-        '<?xml version="1.0" encoding="utf-8" ?>', "<?xml version='1.0' encoding='Utf-8'?>\n", "",
+        "<?xml version='1.0'?>",
+        "<?xml version='1.0' encoding='UTF-8'?>",
+        '<?xml version="1.0" encoding="utf-8" ?>',
+        "<?xml version='1.0' encoding='Utf-8'?>\n",
+        "",
     ):
         with RawStream(server) as stream:
             for step in (None, lambda: stream.start_tls(), lambda: stream.sign_in(alice)):
@@ -342,5 +370,3 @@ def test_xml_24_wrong_root(server, enter):
             stream.drain(secs=2)
     log = server.log_text().lower()
     assert "panicked" not in log and "backtrace" not in log and "traceback" not in log
-
-

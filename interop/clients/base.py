@@ -31,7 +31,9 @@ class Client(ABC):
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.kind}-", dir=server.folder))
         self.mechanism = ""
         self.port = {
-            "starttls": server.port, "tls": server.tls_port, "websocket": server.web_port,
+            "starttls": server.port,
+            "tls": server.tls_port,
+            "websocket": server.web_port,
         }[mode]
 
     @abstractmethod

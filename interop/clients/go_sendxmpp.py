@@ -29,13 +29,18 @@ class GoSendXmpp(Client):
     def sign_in(self) -> None:
         self.output = bytearray()
         self.listener = subprocess.Popen(
-            self._command("--listen"), env=self._environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            self._command("--listen"),
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        until(lambda: self.listener.poll() is not None or b"<presence" in self.output,
-              "go-sendxmpp sends its presence")
+        until(
+            lambda: self.listener.poll() is not None or b"<presence" in self.output,
+            "go-sendxmpp sends its presence",
+        )
         text = self._text()
         assert self.listener.poll() is None, text
         # It prints only what it receives: PLAIN is the mechanism without a challenge.
@@ -54,7 +59,11 @@ class GoSendXmpp(Client):
 
     def _send(self, to: str, text: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            self._command(to), env=self._environment(), input=text, capture_output=True, text=True,
+            self._command(to),
+            env=self._environment(),
+            input=text,
+            capture_output=True,
+            text=True,
             timeout=60,
         )
 

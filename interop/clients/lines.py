@@ -26,18 +26,28 @@ class LineClient(Client):
 
     def _start(self) -> None:
         settings = {
-            "jid": self.account.jid, "local": self.account.local, "domain": self.account.domain,
-            "password": self.account.password, "mode": self.mode, "port": self.port,
-            "address": self.server.address, "ca": str(self.ca),
+            "jid": self.account.jid,
+            "local": self.account.local,
+            "domain": self.account.domain,
+            "password": self.account.password,
+            "mode": self.mode,
+            "port": self.port,
+            "address": self.server.address,
+            "ca": str(self.ca),
         }
         environment = os.environ | {
-            "NODE_EXTRA_CA_CERTS": str(self.ca), "INTEROP_INSTALLED": str(INSTALLED),
+            "NODE_EXTRA_CA_CERTS": str(self.ca),
+            "INTEROP_INSTALLED": str(INSTALLED),
         }
         self.errors = self.folder / "stderr"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [*self.program, json.dumps(settings)], stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=errors, env=environment, text=True,
+                [*self.program, json.dumps(settings)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                text=True,
             )
         self.events: list[dict] = []
         self.news = threading.Condition()

@@ -35,8 +35,11 @@ class Profanity(Client):
         )
         self.log = self.folder / "profanity.log"
         environment = {
-            "XDG_CONFIG_HOME": self.folder / "config", "XDG_DATA_HOME": self.folder / "data",
-            "HOME": self.folder, "LC_ALL": "C.UTF-8", "TERM": "screen",
+            "XDG_CONFIG_HOME": self.folder / "config",
+            "XDG_DATA_HOME": self.folder / "data",
+            "HOME": self.folder,
+            "LC_ALL": "C.UTF-8",
+            "TERM": "screen",
         }
         words = ["env", *(f"{name}={value}" for name, value in environment.items())]
         words += ["profanity", "-l", "DEBUG", "-f", str(self.log), "-a", self.account.jid]
@@ -88,12 +91,16 @@ class Profanity(Client):
         self.type("/win 1")
 
     def wait_presence(self, sender: str, kind: str) -> None:
-        wanted = {"available": "", "subscribe": "subscribe", "subscribed": "subscribed",
-                  "unavailable": "unavailable"}[kind]
+        wanted = {
+            "available": "",
+            "subscribe": "subscribe",
+            "subscribed": "subscribed",
+            "unavailable": "unavailable",
+        }[kind]
 
         def has_come():
             for line in self._log_text().splitlines():
-                if "RECV" not in line or f"from=\"{sender}" not in line.replace("'", '"'):
+                if "RECV" not in line or f'from="{sender}' not in line.replace("'", '"'):
                     continue
                 found = re.search(r"<presence[^>]*>", line.replace("'", '"'))
                 if found and (re.search(r' type="(\w+)"', found[0]) or [None, ""])[1] == wanted:

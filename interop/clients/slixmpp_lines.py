@@ -30,7 +30,12 @@ class Lines(slixmpp.ClientXMPP):
             self.add_event_handler(f"presence_{kind}", self.presence)
         for state in ("active", "composing"):
             self.add_event_handler(f"chatstate_{state}", self.chat_state)
-        for failure in ("connection_failed", "ssl_invalid_chain", "failed_all_auth", "stream_error"):
+        for failure in (
+            "connection_failed",
+            "ssl_invalid_chain",
+            "failed_all_auth",
+            "stream_error",
+        ):
             self.add_event_handler(failure, lambda why, name=failure: self.failed(name, why))
 
     async def started(self, _):
@@ -47,8 +52,13 @@ class Lines(slixmpp.ClientXMPP):
         delay = message["delay"]["stamp"]
         stamp = delay.isoformat() if delay else None
         if message["body"]:
-            say("message", **{"from": message["from"].full}, body=message["body"],
-                type=message["type"], delay=stamp)
+            say(
+                "message",
+                **{"from": message["from"].full},
+                body=message["body"],
+                type=message["type"],
+                delay=stamp,
+            )
 
     def presence(self, presence):
         kind = presence.xml.get("type") or "available"

@@ -19,9 +19,21 @@ class TestCa:
         if not self.pem.exists():
             _new_key(self.key, "ecdsa")
             _openssl(
-                "req", "-x509", "-new", "-key", self.key, "-days", "30", "-subj", f"/CN={name}",
-                "-addext", "basicConstraints=critical,CA:TRUE",
-                "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", self.pem,
+                "req",
+                "-x509",
+                "-new",
+                "-key",
+                self.key,
+                "-days",
+                "30",
+                "-subj",
+                f"/CN={name}",
+                "-addext",
+                "basicConstraints=critical,CA:TRUE",
+                "-addext",
+                "keyUsage=critical,keyCertSign,cRLSign",
+                "-out",
+                self.pem,
             )
 
     def server(self, domain: str, kind: str = "ecdsa") -> tuple[Path, Path]:
@@ -45,8 +57,21 @@ class TestCa:
         _new_key(key, kind)
         _openssl("req", "-new", "-key", key, "-subj", f"/CN={name}", "-out", request)
         _openssl(
-            "x509", "-req", "-in", request, "-CA", self.pem, "-CAkey", self.key,
-            "-CAcreateserial", "-days", "20", "-extfile", extensions, "-out", chain,
+            "x509",
+            "-req",
+            "-in",
+            request,
+            "-CA",
+            self.pem,
+            "-CAkey",
+            self.key,
+            "-CAcreateserial",
+            "-days",
+            "20",
+            "-extfile",
+            extensions,
+            "-out",
+            chain,
         )
         return chain, key
 

@@ -18,8 +18,14 @@ class Prosody(Server):
 
     def prepare(self) -> None:
         settings = self.settings
-        for name in ("offline_messages_max", "sessions_per_account_max", "address_failures_max",
-                     "account_failures_max", "login_delay_after", "client_certificates"):
+        for name in (
+            "offline_messages_max",
+            "sessions_per_account_max",
+            "address_failures_max",
+            "account_failures_max",
+            "login_delay_after",
+            "client_certificates",
+        ):
             if getattr(settings, name):
                 raise Unsupported(f"prosody has no {name}")
         if settings.gone_hosts:

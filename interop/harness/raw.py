@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from xml.etree.ElementTree import Element, ParseError, XMLPullParser
+from xml.etree.ElementTree import Element, ParseError, XMLPullParser, tostring
 
 from . import sasl
 from .names import BIND, CLIENT, PING, SASL, STREAM, STREAMS_ERRORS, TLS, XML, child, condition, q
@@ -138,7 +138,9 @@ class RawStream:
         seen = self.until(lambda e: e.tag == q(STREAM, "error"), secs)
         error = seen.pop()
         got = condition(error, STREAMS_ERRORS)
-        assert got in conditions, f"stream error {got}, not {' or '.join(conditions)}: {show(error)}"
+        assert got in conditions, (
+            f"stream error {got}, not {' or '.join(conditions)}: {show(error)}"
+        )
         more = self.expect_end(secs)
         assert not more, f"after the stream error: {[show(e) for e in more]}"
         return seen
@@ -146,7 +148,9 @@ class RawStream:
     def expect_end(self, secs: float | None = None) -> list[Element]:
         """Waits for </stream:stream> and the end of the connection; what came before."""
         seen = self.drain(secs)
-        assert self.is_stream_closed, f"closed without </stream:stream>: {bytes(self.received[-300:])}"
+        assert self.is_stream_closed, (
+            f"closed without </stream:stream>: {bytes(self.received[-300:])}"
+        )
         return seen
 
     def drain(self, secs: float | None = None) -> list[Element]:
@@ -192,7 +196,9 @@ class RawStream:
             self._collect()
         except ParseError as error:
             tail = bytes(self.received[-300:])
-            raise AssertionError(f"the server sent XML that expat refuses: {error}: {tail}") from None
+            raise AssertionError(
+                f"the server sent XML that expat refuses: {error}: {tail}"
+            ) from None
 
     def _collect(self) -> None:
         for event, element in self.parser.read_events():
@@ -296,8 +302,12 @@ class RawStream:
             inner += f"<priority>{priority}</priority>"
         self.write(f"<presence id='{ident}'>{inner}</presence>")
         return self.until(
-            lambda e: e.tag == q(CLIENT, "presence") and e.get("from") == self.jid
-            and e.get("type") is None and e.get("id") == ident
+            lambda e: (
+                e.tag == q(CLIENT, "presence")
+                and e.get("from") == self.jid
+                and e.get("type") is None
+                and e.get("id") == ident
+            )
         )[:-1]
 
     def roster(self) -> dict[str, Element]:
@@ -346,9 +356,10 @@ def login(
 
 
 def show(element: Element) -> str:
-    from xml.etree.ElementTree import tostring
-
-    return tostring(element, "unicode")[:500]
+    try:
+        return tostring(element, "unicode")[:500]
+    except RecursionError:
+        return f"a very deep {element.tag}"
 
 
 def lang(element: Element) -> str | None:

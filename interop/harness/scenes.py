@@ -77,5 +77,3 @@ def undisturbed(*streams: RawStream):
     yield
     for stream in streams:
         stream.ping()
-
-

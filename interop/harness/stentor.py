@@ -16,7 +16,9 @@ class Stentor(Server):
 
     def prepare(self) -> None:
         self.binary = os.environ.get("STENTOR_BIN") or str(ROOT / "target/debug/stentor")
-        assert shutil.which(self.binary), f"no server at {self.binary}: build it, or set STENTOR_BIN"
+        assert shutil.which(self.binary), (
+            f"no server at {self.binary}: build it, or set STENTOR_BIN"
+        )
         self.config = self.folder / "stentor.toml"
         self.config.write_text(self._config())
 

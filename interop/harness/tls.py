@@ -6,7 +6,7 @@ import ssl
 import struct
 import subprocess
 
-from .raw import header
+from .raw import RawStream, header
 from .server import Server
 
 ALERT, HANDSHAKE = 21, 22
@@ -65,7 +65,6 @@ def answer_to(sock: socket.socket, hello: bytes) -> tuple[int, bytes]:
 
 def names_of(server: Server, sni: str | None, direct: bool, to: str = "") -> list[str]:
     """DNS names of the certificate that the server shows."""
-    from .raw import RawStream
 
     context = ssl.create_default_context(cafile=str(server.ca))
     context.check_hostname = False
