@@ -180,6 +180,39 @@ fn pushing_down_declarations_cannot_outgrow_the_limit() {
 }
 
 #[test]
+fn prefixes_of_the_header_do_not_disturb_those_of_the_frame() {
+    let frame = "<r><x xmlns:p='urn:p'><y><stream:z/><stream:z/></y><p:w/></x></r>";
+    let expected = "<r><x xmlns:p='urn:p'><y>\
+        <stream:z xmlns:stream='http://etherx.jabber.org/streams'/>\
+        <stream:z xmlns:stream='http://etherx.jabber.org/streams'/></y><p:w/></x></r>";
+    assert_eq!(portable(OPEN, frame), expected);
+}
+
+#[test]
+fn scratch_space_keeps_nothing_of_a_broken_element() {
+    for broken in
+        ["<a b='\u{1}", "<a xmlns:p='urn:p'><b c='1' d", "<a><b><p:c", "<a>&x", "<a b=\"&x;"]
+    {
+        let mut scanner = Scanner::new(Limits::default());
+        let input = format!("{OPEN}{broken}<");
+        let mut rest = input.as_bytes();
+        while let Ok(Some(_)) = scanner.feed(&mut rest) {}
+        assert!(scanner.feed(&mut &b" "[..]).is_err(), "{broken}");
+        let frame = "<m><body>&lt;'<i/></body></m>";
+        assert_eq!(Frame::parse(frame.as_bytes()).unwrap().as_str(), frame, "after {broken}");
+    }
+}
+
+#[test]
+fn the_writer_tells_escaped_namespaces_apart() {
+    let frame = Frame::build(|writer| {
+        writer.open("a", "urn:x&y").leaf("b", "urn:x&y").leaf("c", "urn:x&amp;y");
+    });
+    let children: Vec<_> = frame.root().children().map(|child| child.ns()).collect();
+    assert_eq!((frame.root().ns(), children), ("urn:x&y", vec!["urn:x&y", "urn:x&amp;y"]));
+}
+
+#[test]
 fn a_restart_begins_a_new_stream() {
     let mut scanner = Scanner::new(Limits::default());
     for _ in 0..3 {
