@@ -157,20 +157,8 @@ impl<'a> Copy<'a, '_> {
         }
         // The start tag of a stanza does not travel with its children.
         let is_stanza = is_frame_root && is_content;
-        for attr in element.raw_attrs() {
-            match attr.declares() {
-                Some("") => {}
-                Some(_) if is_stanza => {}
-                Some(prefix) => {
-                    self.copy_attr(attr.qname, attr.quoted);
-                    self.written.push((prefix, attr.value()));
-                }
-                None => self.copy_attr(attr.qname, attr.quoted),
-            }
-        }
-        if id != XML {
-            self.declare_used(prefix);
-        }
+        self.copy_attrs(element, is_stanza);
+        self.declare_used(prefix.filter(|_| id != XML));
         for attr in element.attrs() {
             self.declare_used(attr.prefix().filter(|prefix| *prefix != "xml"));
         }
@@ -210,11 +198,20 @@ impl<'a> Copy<'a, '_> {
         }
     }
 
-    fn copy_attr(&mut self, qname: &str, quoted: &str) {
-        self.out.push(b' ');
-        self.out.extend_from_slice(qname.as_bytes());
-        self.out.push(b'=');
-        self.out.extend_from_slice(quoted.as_bytes());
+    /// Copies attributes and, except of a stanza, declarations of prefixes.
+    fn copy_attrs(&mut self, element: ElementRef<'a>, is_stanza: bool) {
+        for attr in element.raw_attrs() {
+            match attr.declares() {
+                Some("") => continue,
+                Some(_) if is_stanza => continue,
+                Some(prefix) => self.written.push((prefix, attr.value())),
+                None => {}
+            }
+            self.out.push(b' ');
+            self.out.extend_from_slice(attr.qname.as_bytes());
+            self.out.push(b'=');
+            self.out.extend_from_slice(attr.quoted.as_bytes());
+        }
     }
 }
 
