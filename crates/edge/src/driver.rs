@@ -245,7 +245,7 @@ impl Driver {
                 tokio::time::timeout(Duration::from_millis(HANDSHAKE_WAIT_MS), handshake).await
             };
             let outcome = outcome.unwrap_or_else(|_| {
-                Err(HandshakeError::Refused("the handshake took too long".into()))
+                Err(HandshakeError::Io(std::io::ErrorKind::TimedOut.into()))
             });
             Done::Secured(Box::new((conn, outcome)))
         }));

@@ -7,8 +7,10 @@
 
 mod matching;
 mod script;
+mod tcp;
 mod world;
 
 pub use matching::{difference, tree};
 pub use script::run;
+pub use tcp::{Login, TcpClient, Tls};
 pub use world::{Client, World};

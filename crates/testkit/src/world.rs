@@ -159,7 +159,7 @@ fn engine(stores: &Stores, clock: &Arc<Stopped>, settings: Settings, modules: &s
     let profile = Arc::new(profile);
     let hosts = ["capulet.example", "montague.example"]
         .map(|domain| Host { domain: domain.into(), profile: profile.clone() });
-    let credentials = Credentials::new(b"secret", 16, GuardSettings::default());
+    let credentials = Credentials::new(b"secret", 4_096, GuardSettings::default());
     Engine::new(stores.clone(), Hosts::new(hosts), clock.clone(), credentials)
 }
 
