@@ -20,6 +20,7 @@ use stentor_engine::{
     Xep, refuse,
 };
 use stentor_jid::BareJid;
+use stentor_payload::xep0077_register::{NS, NS_FEATURE};
 use stentor_payload::{Decode, Encode};
 use stentor_stanza::{Condition, ErrorType, StanzaError};
 use stentor_xml::{ElementRef, Frame, Writer};
@@ -286,7 +287,3 @@ fn refusal(error: AccountError) -> StanzaError {
 fn bad_request() -> StanzaError {
     StanzaError::new(Condition::BadRequest)
 }
-
-const NS: &str = "jabber:iq:register";
-/// The stream feature (§8).
-const NS_FEATURE: &str = "http://jabber.org/features/iq-register";

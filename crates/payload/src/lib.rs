@@ -3,6 +3,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod xep0077_register;
 pub mod xep0082_time;
 pub mod xep0199_ping;
 pub mod xep0203_delay;

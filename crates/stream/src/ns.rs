@@ -15,8 +15,8 @@ pub(crate) const ROSTER_VERSIONS: &str = "urn:xmpp:features:rosterver";
 /// The stream feature of subscription pre-approval (RFC 6121 §3.4).
 pub(crate) const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
 /// The stream feature of in-band registration (XEP-0077 §6).
-pub(crate) const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+pub(crate) const REGISTER_FEATURE: &str = stentor_payload::xep0077_register::NS_FEATURE;
 /// In-band registration itself (XEP-0077).
-pub(crate) const REGISTER: &str = "jabber:iq:register";
+pub(crate) const REGISTER: &str = stentor_payload::xep0077_register::NS;
 /// Application-specific conditions of XEP-0205.
 pub(crate) const ERRORS: &str = "urn:xmpp:errors";
