@@ -29,7 +29,10 @@ fn check_stanza(stanza: &Stanza) {
     assert!(edited.has_child("urn:example:mark", "mark"));
     edited.cut(|_| true);
     assert_eq!(edited.children().count(), 0);
-    let left = Stanza::parse(&edited.to_bytes()).expect("what is left can be read");
-    assert_eq!(left.head, stanza.head);
+    // An IQ request without its one child is none.
+    if stanza.iq_type().is_none() {
+        let left = Stanza::parse(&edited.to_bytes()).expect("what is left can be read");
+        assert_eq!(left.head, stanza.head);
+    }
     assert_eq!(stanza.to_bytes(), bytes, "edits are private to one copy");
 }
