@@ -1,6 +1,7 @@
 """Messages for who is not there (XEP-0160, RFC 6121 §8.5.2.2)."""
 
 import random
+import time
 
 import pytest
 
@@ -14,7 +15,6 @@ from harness.scenes import (
     is_chat,
     is_push,
     subscribe,
-    undisturbed,
 )
 
 STATES = "http://jabber.org/protocol/chatstates"
@@ -40,6 +40,12 @@ def offline_of(server, account, expected):
         got += stream.ping() + stream.ping()
         stream.close()
         return [e for e in got if e.tag == MESSAGE]
+
+
+def ping_secs(stream):
+    start = time.monotonic()
+    stream.ping()
+    return time.monotonic() - start
 
 
 def stamp(message):
@@ -302,12 +308,14 @@ def test_off_32_large_message(server_with, enter, prosody_differs):
     for n in range(100):
         alice.write(sized(limit - 100, str(n % 10)))
     alice.ping()
-    before = server.memory_kib()
     bob = enter(account, at=server, is_available=False)
-    bob.write("<presence/>")
-    with undisturbed(alice, carol):
+    with server.memory_bounded(32 << 10):
+        bob.write("<presence/>")
         bob.wait(lambda e: e.tag == MESSAGE)
-    assert server.memory_kib() - before < 32 << 10
+        # The rest is on its way to one who does not read. The best of several counts, since the
+        # machine may be busy with other things.
+        assert min(ping_secs(carol) for _ in range(5)) < 0.5
+        alice.ping()
     for n in range(1, 100):
         assert body(bob.wait(lambda e: e.tag == MESSAGE))[:1] == str(n % 10)
 

@@ -136,6 +136,7 @@ def test_presence_12_appendix_a(server, enter):
 
 
 def test_presence_12_approval(server, enter):
+    # covers: presence-12
     alice, bob = enter("alice"), enter("bob", "one")
     second = enter(bob.account, "two")
     bare_alice, bare_bob = alice.account.jid, bob.account.jid
@@ -168,6 +169,9 @@ def test_presence_12_approval(server, enter):
     carol.write(f"<presence type='subscribed' to='{bare_alice}'/>")
     before = sorted(alice.roster())
     assert all_from(carol, alice) == [] and sorted(alice.roster()) == before
+    alice.write(f"<presence type='subscribe' to='{carol.account.jid}'/>")
+    alice.wait(is_push(carol.account.jid, "to"))
+    assert carol.roster()[bare_alice].get("subscription") == "from"
 
 
 def all_from(sender, receiver):

@@ -7,11 +7,13 @@ import socket
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .settings import Settings
+from .settings import Settings, Unsupported
 from .waiting import until
 
 PASSWORD = "secret"
@@ -72,6 +74,22 @@ class Server(ABC):
     def suspend_account(self, account: Account, is_suspended: bool) -> None:
         """Suspends an account, or lifts that."""
 
+    def blocked_addresses(self) -> str:
+        """What the command line lists as blocked addresses."""
+        raise Unsupported(f"{self.name} lists no blocked addresses")
+
+    def unblock(self, address: str) -> None:
+        """Lifts the block of an address by the command line."""
+        raise Unsupported(f"{self.name} unblocks no addresses")
+
+    def unlock(self, account: Account) -> None:
+        """Lifts the lock of an account by the command line."""
+        raise Unsupported(f"{self.name} unlocks no accounts")
+
+    def damage_offline_record(self, marker: bytes) -> None:
+        """Damages the stored message that holds the marker, while the server is down."""
+        raise Unsupported(f"{self.name} has no records to damage")
+
     def start(self) -> "Server":
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -115,10 +133,16 @@ class Server(ABC):
             list(pool.map(self.create_account, made))
         return made
 
-    def memory_kib(self) -> int:
-        """Resident memory of the server now."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0])
+    @contextmanager
+    def memory_bounded(self, kib: int) -> Iterator[None]:
+        """The resident memory never grows by more than this while what is inside runs."""
+        process = Path(f"/proc/{self.process.pid}")
+        # Makes the peak begin anew: proc(5).
+        (process / "clear_refs").write_text("5")
+        before = _memory_kib(process, "VmRSS")
+        yield
+        grown = _memory_kib(process, "VmHWM") - before
+        assert grown <= kib, f"grew by {grown} KiB"
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")
@@ -161,6 +185,10 @@ def run_tool(*words: object, given: str | None = None) -> str:
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def _memory_kib(process: Path, name: str) -> int:
+    return int((process / "status").read_text().split(f"{name}:")[1].split()[0])
 
 
 def _accepts(address: str, port: int) -> bool:

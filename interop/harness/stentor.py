@@ -1,10 +1,12 @@
 """Stentor as the server under test. All that is known of its command line stands here."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
 
 from .server import Account, Server, run_tool
+from .settings import Unsupported
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +26,9 @@ class Stentor(Server):
 
     def _config(self) -> str:
         settings = self.settings
+        for field in dataclasses.fields(settings):
+            if field.name != "hosts" and getattr(settings, field.name) != field.default:
+                raise Unsupported(f"no key is known for {field.name}")
         lines = [f'data_dir = "{self.folder}/data"']
         for kind, port in (("c2s", self.port), ("c2s-tls", self.tls_port)):
             lines += ["[[listen]]", f'kind = "{kind}"', f'address = "{self.address}:{port}"']
