@@ -48,8 +48,9 @@ pub struct OfflineState {
     pub stored: u64,
     /// Whether some of it has not been handed to a resource yet.
     pub is_waiting: bool,
-    /// A resource is being handed stored messages now: new ones queue up behind them in the store.
-    pub is_flushing: bool,
+    /// The serial of the resource that is being handed stored messages now: new ones queue up
+    /// behind them in the store.
+    pub flushing: Option<u64>,
     /// The id up to which messages have been handed to a resource.
     pub handed_id: u64,
 }
@@ -78,11 +79,20 @@ impl Account {
         self.stale.load(Ordering::Acquire)
     }
 
-    pub(crate) fn refresh(&self, fresh: AccountState) {
-        let mut state = self.state.lock();
+    /// Takes over what the store has, and returns the roster that memory had. Sessions, and what
+    /// they were handed, go on.
+    pub(crate) fn refresh(&self, state: &mut AccountState, fresh: AccountState) -> Roster {
+        let offline = OfflineState {
+            stored: state.offline.stored,
+            flushing: state.offline.flushing,
+            handed_id: state.offline.handed_id,
+            ..fresh.offline
+        };
         let resources = std::mem::take(&mut state.resources);
-        *state = AccountState { resources, ..fresh };
+        let former = std::mem::take(&mut state.roster);
+        *state = AccountState { resources, offline, ..fresh };
         self.stale.store(false, Ordering::Release);
+        former
     }
 
     /// The sessions of this account.
@@ -93,7 +103,7 @@ impl Account {
     /// Whether the cache may forget it, as far as the account itself can tell.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();
-        state.resources.is_empty() && !state.offline.is_flushing
+        state.resources.is_empty() && state.offline.flushing.is_none()
     }
 }
 
@@ -116,6 +126,11 @@ impl AccountState {
     /// Sessions that asked for the roster.
     pub fn interested(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.resources.iter().filter(|r| r.has(Flag::Interested))
+    }
+
+    /// Whether this binding is still the account's: not ended, and not replaced by a newer one.
+    pub(crate) fn holds(&self, serial: u64) -> bool {
+        self.resources.iter().any(|r| r.serial == serial)
     }
 
     pub(crate) fn add_resource(&mut self, resource: Arc<Resource>) {

@@ -1,7 +1,7 @@
 //! Handing stored messages to a resource that has become available (XEP-0160 §2).
 //!
 //! Stored messages go first, in the order in which they were stored; what arrives meanwhile queues
-//! up behind them in the store (`deliver.rs` sees `is_flushing`). A message leaves the store only
+//! up behind them in the store (`deliver.rs` sees `flushing`). A message leaves the store only
 //! when the session has written it, so a crash in between repeats and never loses.
 
 use std::sync::Arc;
@@ -10,113 +10,162 @@ use std::time::Duration;
 use stentor_stanza::Stanza;
 use stentor_store::{OfflinePage, StoreError, Write};
 
-use crate::account::Account;
+use crate::account::{Account, AccountState};
 use crate::engine::Engine;
-use crate::limits::{OFFLINE_PAGE, OUTBOX_SOFT_BYTES, SLOW_SENDER_PAUSE_MS};
-use crate::outbox::{Fate, Pressure, Stored};
+use crate::limits::{
+    BACKLOG_RETRY_MS, BACKLOG_STALL_PAUSES, BACKLOG_TRIES_MAX, OFFLINE_PAGE, OUTBOX_SOFT_BYTES,
+    SLOW_SENDER_PAUSE_MS,
+};
+use crate::outbox::{Close, Fate, Pressure, Stored};
 use crate::resource::Resource;
 
-/// Whether messages are stored that no resource has been handed yet.
-pub(crate) fn is_waiting(account: &Account) -> bool {
-    let state = account.lock();
-    state.offline.is_waiting && !state.offline.is_flushing
+/// The right to be handed what is stored. One resource has it at a time; it ends with the value,
+/// so that work that is broken off blocks nobody.
+pub(crate) struct Flush {
+    account: Arc<Account>,
+    resource: Arc<Resource>,
 }
 
-/// Hands everything stored to this resource.
-pub(crate) async fn hand_over(engine: &Engine, account: &Account, resource: &Resource) {
-    {
-        let mut state = account.lock();
-        if state.offline.is_flushing || !state.offline.is_waiting {
-            return;
+impl Flush {
+    /// Takes the right, if something waits and nobody has it. The caller holds the account's lock
+    /// from before the resource can get messages: none overtakes those stored.
+    pub(crate) fn begin(
+        account: &Arc<Account>,
+        state: &mut AccountState,
+        resource: &Arc<Resource>,
+    ) -> Option<Self> {
+        if !state.offline.is_waiting || state.offline.flushing.is_some() {
+            return None;
         }
-        state.offline.is_flushing = true;
+        state.offline.flushing = Some(resource.serial);
+        Some(Self { account: account.clone(), resource: resource.clone() })
     }
-    if let Err(error) = hand_pages(engine, account, resource).await {
-        tracing::error!(account = %account.jid, %error, "Stored messages could not be read.");
-    }
-    account.lock().offline.is_flushing = false;
-}
 
-async fn hand_pages(
-    engine: &Engine,
-    account: &Account,
-    resource: &Resource,
-) -> Result<(), StoreError> {
-    loop {
-        let (after, stored) = {
-            let state = account.lock();
-            (state.offline.handed_id, state.offline.stored)
-        };
-        // What was staged before now must be readable.
-        engine.stores.writer.barrier().await?;
-        let page = engine.stores.offline.page(&account.jid, after, OFFLINE_PAGE).await?;
-        let is_last = page.next.is_none();
-        let Some(up_to) = hand_page(engine, account, resource, &page) else { return Ok(()) };
-        {
-            let mut state = account.lock();
-            state.offline.handed_id = up_to.max(after);
-            // Under the lock: from here on messages go to the resource, behind these.
-            if is_last && state.offline.stored == stored {
-                state.offline.is_waiting = false;
-                state.offline.is_flushing = false;
-                return Ok(());
+    /// The same for the best resource that is there.
+    pub(crate) fn begin_for_best(account: &Arc<Account>, state: &mut AccountState) -> Option<Self> {
+        let best = state
+            .resources()
+            .iter()
+            .filter(|r| r.outbox.closing().is_none())
+            .filter_map(|r| Some((r.priority().filter(|p| *p >= 0)?, r)))
+            .max_by_key(|(priority, _)| *priority)
+            .map(|(_, resource)| resource.clone())?;
+        Self::begin(account, state, &best)
+    }
+
+    /// Hands over everything stored.
+    pub(crate) async fn hand_over(self, engine: &Engine) {
+        let owner = &self.account.jid;
+        for attempt in 0..BACKLOG_TRIES_MAX {
+            let Err(error) = self.hand_pages(engine).await else { return };
+            tracing::error!(account = %owner, attempt, %error, "Stored messages could not be read.");
+            if self.resource.outbox.closing().is_some() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(BACKLOG_RETRY_MS << attempt)).await;
+        }
+    }
+
+    async fn hand_pages(&self, engine: &Engine) -> Result<(), StoreError> {
+        loop {
+            let (after, stored) = {
+                let state = self.account.lock();
+                (state.offline.handed_id, state.offline.stored)
+            };
+            // What was staged before now must be readable.
+            engine.stores.writer.barrier().await?;
+            let page = engine.stores.offline.page(&self.account.jid, after, OFFLINE_PAGE).await?;
+            {
+                let mut state = self.account.lock();
+                let Some(up_to) = self.hand_page(engine, &page) else { return Ok(()) };
+                state.offline.handed_id = page.next.unwrap_or(up_to).max(after);
+                forget(&mut state, page.damaged.len() as u64, 0);
+                // Under the lock: from here on messages go to the resource, behind these.
+                if page.next.is_none() && state.offline.stored == stored {
+                    state.offline.is_waiting = false;
+                    state.offline.flushing = None;
+                    return Ok(());
+                }
+            }
+            self.wait_for_room().await;
+        }
+    }
+
+    /// Queues the messages of a page and the mark behind them, and returns the last id. None if
+    /// the session is ending.
+    fn hand_page(&self, engine: &Engine, page: &OfflinePage) -> Option<u64> {
+        let outbox = &self.resource.outbox;
+        let mut mark = Stored { ids: Vec::with_capacity(page.messages.len()), bytes: 0 };
+        for message in &page.messages {
+            mark.ids.push(message.id);
+            mark.bytes += message.stanza.len() as u64;
+            match Stanza::parse(&message.stanza) {
+                Ok(stanza) => {
+                    if outbox.push(stanza, Fate::Forget) == Pressure::Gone {
+                        return None;
+                    }
+                    engine.metrics.offline_delivered.inc();
+                }
+                Err(error) => {
+                    let (owner, id) = (self.account.jid.clone(), message.id);
+                    tracing::error!(account = %owner, id, %error, "A stored message is damaged and was put aside.");
+                    drop(engine.stores.writer.submit(Write::PutAsideOffline { owner, id }));
+                }
             }
         }
-        while resource.outbox.bytes() > OUTBOX_SOFT_BYTES && resource.outbox.closing().is_none() {
+        let Some(last) = mark.ids.last().copied() else { return Some(0) };
+        (outbox.push_mark(mark) != Pressure::Gone).then_some(last)
+    }
+
+    /// A session that takes nothing for long is ended: nobody else gets what is stored meanwhile.
+    async fn wait_for_room(&self) {
+        let outbox = &self.resource.outbox;
+        let (mut least, mut stalled) = (usize::MAX, 0);
+        loop {
+            let bytes = outbox.bytes();
+            if bytes <= OUTBOX_SOFT_BYTES || outbox.closing().is_some() {
+                return;
+            }
+            stalled = if bytes < least { 0 } else { stalled + 1 };
+            least = least.min(bytes);
+            if stalled > BACKLOG_STALL_PAUSES {
+                outbox.close(Close::Overflow);
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(SLOW_SENDER_PAUSE_MS)).await;
         }
     }
 }
 
-/// Queues the messages of a page and the mark behind them. None if the session is ending.
-fn hand_page(
-    engine: &Engine,
-    account: &Account,
-    resource: &Resource,
-    page: &OfflinePage,
-) -> Option<u64> {
-    let mut mark = Stored { up_to: 0, count: 0, bytes: 0 };
-    for message in &page.messages {
-        mark.up_to = message.id;
-        mark.count += 1;
-        mark.bytes += message.stanza.len() as u64;
-        match Stanza::parse(&message.stanza) {
-            Ok(stanza) => {
-                if resource.outbox.push(stanza, Fate::Forget) == Pressure::Gone {
-                    return None;
-                }
-                engine.metrics.offline_delivered.inc();
-            }
-            Err(error) => {
-                let (owner, id) = (account.jid.clone(), message.id);
-                tracing::error!(account = %owner, id, %error, "A stored message is damaged and was put aside.");
-                drop(engine.stores.writer.submit(Write::PutAsideOffline { owner, id }));
-            }
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let mut state = self.account.lock();
+        if state.offline.flushing == Some(self.resource.serial) {
+            state.offline.flushing = None;
         }
     }
-    if mark.count > 0 && resource.outbox.push_mark(mark) == Pressure::Gone {
-        return None;
-    }
-    Some(mark.up_to)
 }
 
 /// The session has written these stored messages: they may leave the store.
 pub fn written(engine: &Engine, account: &Account, stored: Stored) {
-    let write = Write::DropOffline { owner: account.jid.clone(), up_to: stored.up_to };
     let mut state = account.lock();
-    state.offline.count = state.offline.count.saturating_sub(stored.count);
-    state.offline.bytes = state.offline.bytes.saturating_sub(stored.bytes);
+    forget(&mut state, stored.ids.len() as u64, stored.bytes);
+    let write = Write::DropOfflineIds { owner: account.jid.clone(), ids: stored.ids };
     // If it fails they are delivered once more: repeated, not lost.
     drop(engine.stores.writer.submit(write));
 }
 
-/// A resource left before it had written what it was handed: another one gets it, if there is one.
-pub(crate) async fn hand_to_another(engine: &Engine, account: &Arc<Account>) {
-    let next = {
-        let state = account.lock();
-        state.resources().iter().find(|r| r.priority().is_some_and(|p| p >= 0)).cloned()
-    };
-    if let Some(next) = next {
-        hand_over(engine, account, &next).await;
+/// A session ended before it had written these: they wait again.
+pub(crate) fn unwritten(state: &mut AccountState, stored: &Stored) {
+    if let Some(first) = stored.ids.first() {
+        state.offline.handed_id = state.offline.handed_id.min(first.saturating_sub(1));
+        state.offline.is_waiting = true;
     }
+}
+
+fn forget(state: &mut AccountState, count: u64, bytes: u64) {
+    let offline = &mut state.offline;
+    offline.count = offline.count.saturating_sub(count);
+    // What a damaged message took is not known; without messages nothing is taken.
+    offline.bytes = if offline.count == 0 { 0 } else { offline.bytes.saturating_sub(bytes) };
 }

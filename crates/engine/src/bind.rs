@@ -61,7 +61,8 @@ impl Engine {
         };
         if let Some(older) = replaced {
             // Its end must be seen before the newcomer's beginning.
-            presence::broadcast::leave_resource(self, &account, &older, None);
+            let left = presence::Left::take(&older);
+            presence::announce_end(self, &account, &older, left, None);
             older.outbox.close(Close::Conflict);
         }
         self.metrics.sessions.inc();

@@ -6,7 +6,7 @@ use stentor_stanza::{MessageType, Stanza};
 
 use crate::account::AccountState;
 use crate::host::Delivery;
-use crate::outbox::{Fate, Pressure};
+use crate::outbox::{Copies, Fate, Pressure};
 use crate::resource::Resource;
 
 /// What became of a message.
@@ -16,64 +16,104 @@ pub(crate) enum Delivered {
     Yes(Pressure),
     /// Nobody has it: it may be kept for later, or comes back (`O/E` in §8.5.4).
     Missed,
+    /// Older messages are being handed over: if it can be kept, it belongs behind them.
+    Queued,
     /// Nobody may have it: it comes back with `service-unavailable` (`E`).
     Bounced,
     /// It is dropped without a word (`S`).
     Ignored,
 }
 
-/// Delivers a message to an account that exists (§8.5.2, §8.5.3).
+/// Delivers a message to an account that exists (§8.5.2, §8.5.3), unless it must not overtake
+/// stored ones (RFC 6120 §10.1).
+pub(crate) fn message(state: &AccountState, stanza: &Stanza, rule: Delivery) -> Delivered {
+    if is_behind_backlog(state, stanza) { Delivered::Queued } else { at_once(state, stanza, rule) }
+}
+
+/// Delivers a message whatever is stored.
 ///
 /// Where the RFC leaves a choice: a `normal` message to a resource that is not there comes back;
 /// `headline` and `groupchat` messages to one come back as well.
-pub(crate) fn message(state: &AccountState, stanza: &Stanza, rule: Delivery) -> Delivered {
+pub(crate) fn at_once(state: &AccountState, stanza: &Stanza, rule: Delivery) -> Delivered {
     let kind = stanza.message_type().unwrap_or(MessageType::Normal);
-    if let Some(name) = stanza.head.to.as_ref().and_then(|to| to.resource()) {
-        if let Some(resource) = state.resource(name) {
-            return push(std::iter::once(resource), stanza);
-        }
-        return match kind {
-            MessageType::Chat => to_bare(state, stanza, kind, rule),
-            MessageType::Error => Delivered::Ignored,
-            MessageType::Normal | MessageType::Groupchat | MessageType::Headline => {
-                Delivered::Bounced
-            }
-        };
+    let Some(name) = resource_of(stanza) else { return to_bare(state, stanza, kind, rule) };
+    if let Some(resource) = state.resource(name)
+        && let Delivered::Yes(pressure) = push(std::iter::once(resource), stanza)
+    {
+        return Delivered::Yes(pressure);
     }
-    to_bare(state, stanza, kind, rule)
+    match kind {
+        MessageType::Chat => to_bare(state, stanza, kind, rule),
+        MessageType::Error => Delivered::Ignored,
+        MessageType::Normal | MessageType::Groupchat | MessageType::Headline => Delivered::Bounced,
+    }
+}
+
+fn is_behind_backlog(state: &AccountState, stanza: &Stanza) -> bool {
+    let Some(flushing) = state.offline.flushing else { return false };
+    match (stanza.message_type(), resource_of(stanza)) {
+        (Some(MessageType::Chat | MessageType::Normal), None) => true,
+        (Some(MessageType::Chat), Some(name)) => {
+            state.resource(name).is_none_or(|r| r.serial == flushing)
+        }
+        _ => false,
+    }
+}
+
+fn resource_of(stanza: &Stanza) -> Option<&str> {
+    stanza.head.to.as_ref().and_then(|to| to.resource())
 }
 
 fn to_bare(state: &AccountState, stanza: &Stanza, kind: MessageType, rule: Delivery) -> Delivered {
-    let top = state.resources().iter().filter_map(|r| r.priority()).max().filter(|p| *p >= 0);
-    match (kind, top) {
-        (MessageType::Error, _) | (MessageType::Headline, None) => Delivered::Ignored,
-        (MessageType::Groupchat, _) => Delivered::Bounced,
-        (MessageType::Chat | MessageType::Normal, None) => Delivered::Missed,
-        // What is stored is older: it goes first, and this queues up behind it.
-        (MessageType::Chat | MessageType::Normal, Some(_)) if state.offline.is_flushing => {
-            Delivered::Missed
+    match kind {
+        MessageType::Error => Delivered::Ignored,
+        MessageType::Groupchat => Delivered::Bounced,
+        MessageType::Headline => match push(between(state, 0, i8::MAX), stanza) {
+            Delivered::Missed => Delivered::Ignored,
+            delivered => delivered,
+        },
+        MessageType::Chat | MessageType::Normal if rule == Delivery::All => {
+            push(between(state, 0, i8::MAX), stanza)
         }
-        (MessageType::Chat | MessageType::Normal, Some(top)) => {
-            let least = if rule == Delivery::All { 0 } else { top };
-            push(at_least(state, least), stanza)
-        }
-        (MessageType::Headline, Some(_)) => push(at_least(state, 0), stanza),
+        MessageType::Chat | MessageType::Normal => to_best(state, stanza),
     }
 }
 
-fn at_least(state: &AccountState, least: i8) -> impl Iterator<Item = &Arc<Resource>> {
-    state.resources().iter().filter(move |r| r.priority().is_some_and(|p| p >= least))
+/// To those of the highest priority. One that is ending takes nothing: then the next best get it.
+fn to_best(state: &AccountState, stanza: &Stanza) -> Delivered {
+    let mut most = i8::MAX;
+    loop {
+        let best = between(state, 0, most).filter_map(|r| r.priority()).max();
+        let Some(best) = best else { return Delivered::Missed };
+        let delivered = push(between(state, best, best), stanza);
+        if delivered != Delivered::Missed || best == 0 {
+            return delivered;
+        }
+        most = best - 1;
+    }
 }
 
-fn push<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>, stanza: &Stanza) -> Delivered {
+fn between(
+    state: &AccountState,
+    least: i8,
+    most: i8,
+) -> impl Iterator<Item = &Arc<Resource>> + Clone {
+    let range = least..=most;
+    state.resources().iter().filter(move |r| r.priority().is_some_and(|p| range.contains(&p)))
+}
+
+fn push<'a>(
+    resources: impl Iterator<Item = &'a Arc<Resource>> + Clone,
+    stanza: &Stanza,
+) -> Delivered {
+    let count = resources.clone().count();
+    let fate = if count > 1 { Fate::Shared(Copies::of(count)) } else { Fate::Reroute };
     let mut taken = None;
-    let mut resources = resources.peekable();
-    while let Some(resource) = resources.next() {
-        // Only the one resource that has it may give it back.
-        let is_only = taken.is_none() && resources.peek().is_none();
-        let fate = if is_only { Fate::Reroute } else { Fate::Forget };
-        match (resource.outbox.push(stanza.clone(), fate), taken) {
-            (Pressure::Gone, _) => {}
+    for resource in resources {
+        match (resource.outbox.push(stanza.clone(), fate.clone()), taken) {
+            (Pressure::Gone, _) => {
+                fate.is_lost();
+            }
             (Pressure::High, _) => taken = Some(Pressure::High),
             (Pressure::Low, before) => taken = Some(before.unwrap_or(Pressure::Low)),
         }

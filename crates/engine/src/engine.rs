@@ -94,8 +94,8 @@ impl Engine {
         loop {
             let found = self.directory.find(jid.as_str());
             if let Some(account) = found {
-                if account.is_stale() {
-                    self.refresh(&account).await?;
+                if account.is_stale() && !self.refresh(&account).await? {
+                    return Ok(None);
                 }
                 return Ok(Some(account));
             }
@@ -127,14 +127,20 @@ impl Engine {
         }))
     }
 
-    /// Reads an account again after the store refused one of its writes.
-    async fn refresh(&self, account: &Account) -> Result<(), StoreError> {
+    /// Reads an account again after the store refused one of its writes; false if it is no more.
+    async fn refresh(&self, account: &Account) -> Result<bool, StoreError> {
         // What was staged before must be decided before it is read.
         let _ = self.stores.writer.barrier().await;
-        if let Some(fresh) = self.read_account(&account.jid).await? {
-            account.refresh(fresh);
+        let Some(fresh) = self.read_account(&account.jid).await? else { return Ok(false) };
+        let mut state = account.lock();
+        let former = account.refresh(&mut state, fresh);
+        // Clients were told of changes, and of versions, that never came to be.
+        state.roster.version = state.roster.version.max(former.version);
+        for contact in state.roster.differences(&former) {
+            state.roster.version += 1;
+            self.push_roster(&state, &contact, state.roster.version);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Waits for a commit; where it failed, the account is read again from the store.

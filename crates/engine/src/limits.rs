@@ -30,5 +30,15 @@ pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
 /// Accounts without a session whose view stays in memory.
 pub const IDLE_ACCOUNTS_MAX: usize = 8_192;
 
+/// Pauses of [`SLOW_SENDER_PAUSE_MS`] without a byte taken after which a session that is handed
+/// stored messages is ended: 30 seconds.
+pub const BACKLOG_STALL_PAUSES: u32 = 7_500;
+
+/// How often stored messages are read again after the store failed to read them.
+pub const BACKLOG_TRIES_MAX: u32 = 5;
+
+/// Milliseconds before the first of these attempts; twice as long before each next one.
+pub const BACKLOG_RETRY_MS: u64 = 500;
+
 /// Offline messages read from the store at a time.
 pub const OFFLINE_PAGE: u32 = 64;

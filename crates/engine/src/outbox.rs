@@ -1,6 +1,8 @@
 //! The byte-counted queue in front of one session: the only way in.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -31,24 +33,29 @@ pub enum Item {
 }
 
 /// Which stored messages a mark speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// The id of the last of them.
-    pub up_to: u64,
-    /// How many they are.
-    pub count: u64,
+    /// Their ids in the store, growing; no others may leave it, for another session may hold them.
+    pub ids: Vec<u64>,
     /// Their bytes in the store.
     pub bytes: u64,
 }
 
 /// What becomes of a stanza that the session could not take before it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Fate {
     /// Nobody else has it: route it again.
     Reroute,
-    /// Others have it, or the store still holds it: forget it.
+    /// Several sessions were given it: whoever loses the last copy routes it again.
+    Shared(Copies),
+    /// The store still holds it, or nobody misses it: forget it.
     Forget,
 }
+
+/// How many copies of a message have not been lost. A copy that was written is never lost, so the
+/// count ends at nothing only if nobody got it.
+#[derive(Clone, Debug)]
+pub struct Copies(Arc<AtomicUsize>);
 
 /// Why the engine asks a session to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +81,28 @@ pub enum Pressure {
     High,
     /// The session is ending; nothing was queued.
     Gone,
+}
+
+impl Fate {
+    /// Notes that a session ended with the stanza unwritten; whether it must be routed again.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            Self::Reroute => true,
+            Self::Shared(copies) => copies.lose(),
+            Self::Forget => false,
+        }
+    }
+}
+
+impl Copies {
+    pub(crate) fn of(count: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(count)))
+    }
+
+    /// Whether that was the last one.
+    fn lose(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::AcqRel) == 1
+    }
 }
 
 impl Outbox {
@@ -204,6 +233,18 @@ mod tests {
         assert!(slowed);
         assert_eq!(outbox.closing(), Some(Close::Overflow));
         assert_eq!(outbox.drain().len(), pushed);
+    }
+
+    #[test]
+    fn a_shared_message_is_lost_with_its_last_copy() {
+        let fate = Fate::Shared(Copies::of(3));
+        assert_eq!([fate.is_lost(), fate.is_lost(), fate.is_lost()], [false, false, true]);
+    }
+
+    #[test]
+    fn a_shared_message_that_somebody_wrote_is_never_lost() {
+        let fate = Fate::Shared(Copies::of(2));
+        assert!(!fate.is_lost());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_store::{Stage, Ticket};
 
-use crate::account::Account;
+use crate::account::{Account, AccountState};
 use crate::deliver::{self, Delivered};
 use crate::engine::Engine;
 use crate::host::Host;
@@ -54,32 +54,61 @@ pub(crate) fn received(
         Err(Some(error)) => return Outcome::Refused(error),
         Err(None) => return Outcome::Done { ticket: None, pressure: Pressure::Low },
     }
-    let mut state = account.lock();
+    place(&cx, &mut account.lock(), stanza)
+}
+
+/// A message that a session of the account was given and did not take finds another place. It was
+/// screened when it came. The caller holds the account's lock, so that nothing overtakes it.
+pub(crate) fn again(
+    engine: &Arc<Engine>,
+    host: &Arc<Host>,
+    account: &Arc<Account>,
+    state: &mut AccountState,
+    stanza: &Stanza,
+) -> Outcome {
+    let now_ms = engine.clock.unix_ms();
+    let cx = Cx { engine, host, account, direction: Direction::Received, now_ms };
+    place(&cx, state, stanza)
+}
+
+fn place(cx: &Cx<'_>, state: &mut AccountState, stanza: &Stanza) -> Outcome {
     if state.is_suspended {
         return Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable));
     }
-    match deliver::message(&state, stanza, host.profile.settings.delivery) {
+    let rule = cx.host.profile.settings.delivery;
+    match deliver::message(state, stanza, rule) {
         Delivered::Yes(pressure) => Outcome::Done { ticket: None, pressure },
         Delivered::Ignored => Outcome::Done { ticket: None, pressure: Pressure::Low },
         Delivered::Bounced => Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable)),
-        Delivered::Missed => {
-            let mut stage = Stage::default();
-            for module in &host.profile.phases.miss {
-                match module.miss(&cx, stanza, &mut state, &mut stage) {
-                    Taken::No => {}
-                    Taken::Refused(error) => return Outcome::Refused(error),
-                    Taken::Dropped => {
-                        return Outcome::Done { ticket: None, pressure: Pressure::Low };
-                    }
-                    Taken::Kept => {
-                        let ticket = engine.stores.writer.submit(stage);
-                        return Outcome::Done { ticket: Some(ticket), pressure: Pressure::Low };
-                    }
-                }
+        Delivered::Missed => keep(cx, state, stanza),
+        Delivered::Queued => {
+            let kept = keep(cx, state, stanza);
+            if matches!(kept, Outcome::Done { ticket: Some(_), .. }) {
+                return kept;
             }
-            Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable))
+            // What cannot be kept has nothing to wait for: somebody is there.
+            match deliver::at_once(state, stanza, rule) {
+                Delivered::Yes(pressure) => Outcome::Done { ticket: None, pressure },
+                _ => kept,
+            }
         }
     }
+}
+
+fn keep(cx: &Cx<'_>, state: &mut AccountState, stanza: &Stanza) -> Outcome {
+    let mut stage = Stage::default();
+    for module in &cx.host.profile.phases.miss {
+        match module.miss(cx, stanza, state, &mut stage) {
+            Taken::No => {}
+            Taken::Refused(error) => return Outcome::Refused(error),
+            Taken::Dropped => return Outcome::Done { ticket: None, pressure: Pressure::Low },
+            Taken::Kept => {
+                let ticket = cx.engine.stores.writer.submit(stage);
+                return Outcome::Done { ticket: Some(ticket), pressure: Pressure::Low };
+            }
+        }
+    }
+    Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable))
 }
 
 fn screen(cx: &Cx<'_>, stanza: &Stanza) -> Result<(), Option<StanzaError>> {

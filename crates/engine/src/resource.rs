@@ -29,8 +29,6 @@ pub struct Resource {
 pub enum Flag {
     /// It asked for the roster and gets pushes (RFC 6121 §2.1.6: an interested resource).
     Interested = 1,
-    /// The messages stored for the account have been handed to this or another resource.
-    Flushed = 2,
 }
 
 #[derive(Default)]

@@ -190,6 +190,18 @@ impl Roster {
         Some((item, self.version))
     }
 
+    /// Who waits for an answer.
+    pub(crate) fn requesters(&self) -> impl Iterator<Item = &BareJid> {
+        self.requests.keys()
+    }
+
+    /// The contacts that are not the same in another roster, or in one of both only.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<BareJid> {
+        let gone = other.items.keys().filter(|jid| !self.items.contains_key(*jid));
+        let changed = self.items.iter().filter(|(jid, item)| other.items.get(*jid) != Some(item));
+        gone.chain(changed.map(|(jid, _)| jid)).cloned().collect()
+    }
+
     pub(crate) fn put_request(&mut self, from: &BareJid, stanza: Arc<[u8]>) {
         self.requests.insert(from.clone(), stanza);
     }

@@ -10,7 +10,8 @@ use stentor_stanza::{
 };
 use stentor_store::Ticket;
 
-use crate::account::Account;
+use crate::account::{Account, AccountState};
+use crate::backlog::{self, Flush};
 use crate::engine::{Engine, Route};
 use crate::host::Host;
 use crate::iq::{BoxFuture, IqCx, Scope};
@@ -214,7 +215,7 @@ impl Session {
     /// RFC 6121 §8.5.3: requests reach a resource only from those who see its presence.
     fn iq_to_resource(&self, to: &Jid, jid: &BareJid, stanza: &Stanza) -> Handling {
         let is_request = stanza.iq_type().is_some_and(IqType::is_request);
-        let target = self.engine.resident(jid).and_then(|account| {
+        let target = self.engine.directory.find(jid.as_str()).and_then(|account| {
             let state = account.lock();
             let resource = state.resource(to.resource()?)?.clone();
             let sees = account.jid == self.account.jid
@@ -321,53 +322,73 @@ impl Session {
     /// again, so that nothing is lost. `unwritten` are stanzas taken from the outbox that did not
     /// reach the wire.
     pub async fn end(self: Arc<Self>, unwritten: Vec<Item>) {
-        self.settle_all().await;
-        presence::leave(&self, None);
-        let mut items = unwritten;
-        let (had_backlog, is_last) = {
+        let host = self.host();
+        let (left, flush, placed, is_last) = {
+            // One lock for all of it: no message slips in between and overtakes those here.
             let mut state = self.account.lock();
+            let left = presence::Left::take(&self.resource);
             state.remove_resource(self.resource.serial);
+            let mut items = unwritten;
             items.extend(self.resource.outbox.drain());
-            let unmarked = items.iter().any(|i| matches!(i, Item::Stored(_)));
-            if unmarked {
-                // They are still in the store, from the first that was not written.
-                state.offline.handed_id = 0;
-                state.offline.is_waiting = true;
+            for item in &items {
+                if let Item::Stored(stored) = item {
+                    backlog::unwritten(&mut state, stored);
+                }
             }
-            (unmarked, state.resources().is_empty())
+            let flush = Flush::begin_for_best(&self.account, &mut state);
+            let placed = self.place_again(host.ok().as_ref(), &mut state, items);
+            (left, flush, placed, state.resources().is_empty())
         };
-        for item in items {
-            if let Item::Stanza(stanza, Fate::Reroute) = item {
-                self.reroute(stanza).await;
-            }
+        presence::announce_end(&self.engine, &self.account, &self.resource, left, None);
+        for (stanza, outcome) in placed {
+            self.report(&stanza, outcome).await;
         }
-        if had_backlog {
-            crate::backlog::hand_to_another(&self.engine, &self.account).await;
-        }
+        self.settle_all().await;
         if is_last && self.account.is_ephemeral {
             self.engine.directory.remove(self.account.jid.as_str());
         }
         self.engine.metrics.sessions.dec();
+        if let Some(flush) = flush {
+            flush.hand_over(&self.engine).await;
+        }
     }
 
     /// What this session did not take goes where it would have gone without it.
-    async fn reroute(&self, stanza: Stanza) {
-        let error = match stanza.head.kind {
-            Kind::Message(_) => {
-                let Ok(host) = self.host() else { return };
-                match pipeline::received(&self.engine, &host, &self.account, &stanza) {
-                    Outcome::Done { ticket: None, .. } => return,
-                    Outcome::Done { ticket: Some(ticket), .. } => {
-                        match self.engine.settle(&self.account, ticket).await {
-                            Ok(()) => return,
-                            Err(error) => store_error(&error),
-                        }
-                    }
-                    Outcome::Refused(error) => error,
+    fn place_again(
+        &self,
+        host: Option<&Arc<Host>>,
+        state: &mut AccountState,
+        items: Vec<Item>,
+    ) -> Vec<(Stanza, Outcome)> {
+        let mut placed = Vec::new();
+        for item in items {
+            let Item::Stanza(stanza, fate) = item else { continue };
+            if !fate.is_lost() {
+                continue;
+            }
+            let gone = || Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable));
+            let outcome = match (stanza.head.kind, host) {
+                (Kind::Message(_), Some(host)) => {
+                    pipeline::again(&self.engine, host, &self.account, state, &stanza)
+                }
+                _ => gone(),
+            };
+            placed.push((stanza, outcome));
+        }
+        placed
+    }
+
+    /// Tells the sender of a message that found no other place.
+    async fn report(&self, stanza: &Stanza, outcome: Outcome) {
+        let error = match outcome {
+            Outcome::Done { ticket: None, .. } => return,
+            Outcome::Done { ticket: Some(ticket), .. } => {
+                match self.engine.settle(&self.account, ticket).await {
+                    Ok(()) => return,
+                    Err(error) => store_error(&error),
                 }
             }
-            Kind::Iq(kind) if kind.is_request() => StanzaError::new(Condition::ServiceUnavailable),
-            Kind::Iq(_) | Kind::Presence(_) => return,
+            Outcome::Refused(error) => error,
         };
         if let Some(reply) = stanza.reply_error(&error) {
             send_to_resource(&self.engine, reply);

@@ -139,6 +139,8 @@ impl OnAsk<Get> for Roster {
         // The answer, and the wish for pushes, under one lock: no change falls between.
         let state = account.lock();
         session.resource.set(Flag::Interested);
+        // A change made since the store was read would be missing.
+        let changes = changes.filter(|c| c.version == state.roster.version).map(|c| c.contacts);
         let is_current = ask.ver.as_ref().is_some_and(|v| *v == state.roster.version.to_string());
         if is_current || changes.is_some() {
             session.reply(cx.stanza.reply_result(|_| ()));
@@ -148,10 +150,7 @@ impl OnAsk<Get> for Roster {
             return Ok(());
         }
         let answer = cx.stanza.reply_result(|w| {
-            w.open("query", NS_ROSTER);
-            if ask.ver.is_some() {
-                w.attr("ver", &state.roster.version.to_string());
-            }
+            w.open("query", NS_ROSTER).attr("ver", &state.roster.version.to_string());
             for (jid, item) in state.roster.items() {
                 item.write(jid, w);
             }
@@ -162,26 +161,32 @@ impl OnAsk<Get> for Roster {
     }
 }
 
-/// §2.6.3: which contacts changed since the client last asked, oldest change first.
+/// What a client that asked before does not know.
+struct Changes {
+    /// Each with the version of its last change, oldest first.
+    contacts: Vec<(u64, BareJid)>,
+    /// The version of the last change.
+    version: u64,
+}
+
+/// §2.6.3: which contacts changed since the client last asked.
 async fn changed_since(
     engine: &Engine,
     owner: BareJid,
     since: u64,
-) -> Result<Option<Vec<(u64, BareJid)>>, StanzaError> {
+) -> Result<Option<Changes>, StanzaError> {
     let store_error = |e| refuse::store_error(&e);
     engine.stores.writer.barrier().await.map_err(store_error)?;
     let changes = engine.stores.roster.changes(&owner, since).await.map_err(store_error)?;
     Ok(match changes {
         RosterChanges::Unknown => None,
-        RosterChanges::Since { changes, .. } => Some(
-            changes
-                .into_iter()
-                .map(|(version, change)| match change {
-                    RosterChange::Put(row) => (version, row.contact),
-                    RosterChange::Removed(contact) => (version, contact),
-                })
-                .collect(),
-        ),
+        RosterChanges::Since { changes, version } => {
+            let contacts = changes.into_iter().map(|(version, change)| match change {
+                RosterChange::Put(row) => (version, row.contact),
+                RosterChange::Removed(contact) => (version, contact),
+            });
+            Some(Changes { contacts: contacts.collect(), version })
+        }
     })
 }
 
@@ -214,6 +219,11 @@ impl OnSet<Set> for Roster {
         if set.jid == account.jid {
             return Err(StanzaError::new(Condition::NotAllowed));
         }
+        // Read before anything changes: what follows from the change must not wait for it.
+        let other = match set.is_removal {
+            true => presence::correspondent(cx.engine, &set.jid).await?,
+            false => None,
+        };
         let (ticket, removed) = {
             let mut state = account.lock();
             let owner = account.jid.clone();
@@ -246,7 +256,7 @@ impl OnSet<Set> for Roster {
             }
         };
         if let Some(item) = removed {
-            presence::remove_contact(session, &set.jid, &item).await;
+            presence::remove_contact(session, other.as_ref(), &item);
         }
         cx.engine.settle(account, ticket).await.map_err(|e| refuse::store_error(&e))
     }

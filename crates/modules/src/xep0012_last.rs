@@ -80,7 +80,8 @@ impl OnGet<Ask> for Last {
         if !cx.sees_account() {
             return Err(StanzaError::new(Condition::Forbidden));
         }
-        if account.lock().available().next().is_some() {
+        // §3: connected is enough.
+        if !account.lock().resources().is_empty() {
             return Ok(Answer { seconds: 0, status: None });
         }
         let last = cx.engine.stores.last.load(&account.jid).await;

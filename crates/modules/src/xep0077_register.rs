@@ -176,6 +176,7 @@ impl OnGet<Get> for Register {
     type Reply = Fields;
 
     async fn get(&self, cx: &IqCx<'_>, _: Get) -> Result<Fields, StanzaError> {
+        check_scope(cx)?;
         let registered = match cx.session {
             Some(session) => session.account.jid.local().map(str::to_owned),
             None => None,
@@ -186,6 +187,7 @@ impl OnGet<Get> for Register {
 
 impl OnAsk<Set> for Register {
     async fn ask(&self, cx: &IqCx<'_>, set: Set) -> Result<(), StanzaError> {
+        check_scope(cx)?;
         match (cx.session, set) {
             (Some(session), Set::Remove) => self.remove(cx, session).await,
             (Some(session), Set::Account { username, password }) => {
@@ -250,8 +252,8 @@ impl Register {
         if !self.config.password_change || account.is_ephemeral {
             return Err(StanzaError::new(Condition::NotAllowed));
         }
-        // §3.3: the existing password stays.
-        if password.is_empty() {
+        // §3.3: without both the existing password stays.
+        if username.is_empty() || password.is_empty() {
             return Err(bad_request());
         }
         let named = BareJid::from_parts(Some(username), account.jid.domain());
@@ -271,6 +273,18 @@ impl Register {
         cx.engine.delete_account_saying(&account.jid, last_words).await.map_err(refusal)?;
         tracing::info!(account = %account.jid, "An account was deleted from a client.");
         Ok(())
+    }
+}
+
+/// A user is registered with its own account and the domain of that, and with nothing else here:
+/// what is asked of others must not change its account.
+fn check_scope(cx: &IqCx<'_>) -> Result<(), StanzaError> {
+    let Some(session) = cx.session else { return Ok(()) };
+    let is_home = cx.host.domain.as_ref() == session.account.jid.domain();
+    match cx.account {
+        Some(_) if !cx.is_own_account() => Err(StanzaError::new(Condition::Forbidden)),
+        None if !is_home => Err(StanzaError::new(Condition::NotAllowed)),
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use stentor_engine::{Factory, IqCx, Module, NoConfig, OnGet, Registrar, Scope, Spec, Status, Xep};
 use stentor_payload::xep0199_ping::{self as ping, Ping as Ask};
-use stentor_stanza::StanzaError;
+use stentor_stanza::{Condition, StanzaError};
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Ping>();
@@ -39,7 +39,11 @@ impl Module for Ping {
 impl OnGet<Ask> for Ping {
     type Reply = ();
 
-    async fn get(&self, _: &IqCx<'_>, _: Ask) -> Result<(), StanzaError> {
+    async fn get(&self, cx: &IqCx<'_>, _: Ask) -> Result<(), StanzaError> {
+        // RFC 6121 §8.1: who may not see an account does not learn that it exists.
+        if cx.account.is_some() && !cx.sees_account() {
+            return Err(StanzaError::new(Condition::ServiceUnavailable));
+        }
         Ok(())
     }
 }

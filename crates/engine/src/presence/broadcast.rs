@@ -7,7 +7,7 @@ use stentor_stanza::{Head, Kind, PresenceType, Stanza};
 use stentor_store::{LastRow, Write};
 
 use crate::account::Account;
-use crate::backlog;
+use crate::backlog::Flush;
 use crate::engine::Engine;
 use crate::outbox::Fate;
 use crate::presence::check;
@@ -17,50 +17,46 @@ use crate::session::{Handling, Session, send_to_resource};
 /// A session says that it is there, for the first time or again.
 pub(crate) fn available(session: &Arc<Session>, stanza: &Stanza) -> Handling {
     let priority = check::priority(stanza);
-    let former =
-        session.resource.set_presence(Some(Available { stanza: stanza.clone(), priority }));
+    let (former, flush) = {
+        let mut state = session.account.lock();
+        // Another session may have taken the resource over: then this one is gone for everyone.
+        if !state.holds(session.resource.serial) {
+            return Handling::Done;
+        }
+        let next = Available { stanza: stanza.clone(), priority };
+        let former = session.resource.set_presence(Some(next));
+        // §4.7.2.3 and XEP-0160 §2: what is stored waits for a priority that is not negative.
+        let flush = (priority >= 0)
+            .then(|| Flush::begin(&session.account, &mut state, &session.resource))
+            .flatten();
+        (former, flush)
+    };
     to_subscribers(&session.engine, &session.account, stanza);
     to_own_resources(&session.account, stanza);
     if former.is_none() {
         greet(session);
     }
-    // §4.7.2.3 and XEP-0160 §2: what is stored waits for a priority that is not negative.
-    if priority >= 0
-        && former.is_none_or(|f| f.priority < 0)
-        && backlog::is_waiting(&session.account)
-    {
-        let (engine, account, resource) =
-            (session.engine.clone(), session.account.clone(), session.resource.clone());
-        return Handling::Later(Box::pin(async move {
-            backlog::hand_over(&engine, &account, &resource).await;
-        }));
-    }
-    Handling::Done
+    let Some(flush) = flush else { return Handling::Done };
+    let engine = session.engine.clone();
+    Handling::Later(Box::pin(async move { flush.hand_over(&engine).await }))
 }
 
 /// What a new presence session learns: its siblings, its contacts, requests that wait (§4.2.2).
 fn greet(session: &Session) {
     let me = &session.resource;
-    let (siblings, contacts, requests): (Vec<_>, Vec<_>, Vec<_>) = {
+    let (contacts, requests): (Vec<_>, Vec<_>) = {
         let state = session.account.lock();
-        (
-            state
-                .available()
-                .filter(|r| r.serial != me.serial)
-                .filter_map(|r| r.presence())
-                .collect(),
-            state.roster.subscriptions().cloned().collect(),
-            state.roster.requests().cloned().collect(),
-        )
+        for sibling in state.available().filter(|r| r.serial != me.serial) {
+            if let Some(presence) = sibling.presence() {
+                push(me, presence, me.jid.as_jid());
+            }
+        }
+        let contacts = state.roster.subscriptions().cloned().collect();
+        (contacts, state.roster.requests().cloned().collect())
     };
-    for presence in siblings {
-        push(me, presence, me.jid.as_jid());
-    }
     // §4.3.1: the presence of local contacts is known here, no probe is sent.
     for contact in contacts {
-        for presence in visible_presences(&session.engine, &contact, &session.account.jid) {
-            push(me, presence, session.account.jid.as_jid());
-        }
+        show_contact(session, &contact);
     }
     // §3.1.3: at each new presence session until it is answered.
     for request in requests {
@@ -75,36 +71,54 @@ fn greet(session: &Session) {
     }
 }
 
-/// The presences of an account of ours that `watcher` is entitled to.
-fn visible_presences(engine: &Engine, contact: &BareJid, watcher: &BareJid) -> Vec<Stanza> {
-    let Some(account) = engine.directory.find(contact.as_str()) else { return Vec::new() };
+/// Shows the presences of an account of ours, if it lets them be seen. Under its lock, so that a
+/// later presence is not overtaken.
+fn show_contact(session: &Session, contact: &BareJid) {
+    let Some(account) = session.engine.directory.find(contact.as_str()) else { return };
     let state = account.lock();
-    if !state.roster.item(watcher).is_some_and(|i| i.from) {
-        return Vec::new();
+    if state.roster.item(&session.account.jid).is_some_and(|i| i.from) {
+        for presence in state.available().filter_map(|r| r.presence()) {
+            push(&session.resource, presence, session.account.jid.as_jid());
+        }
     }
-    state.available().filter_map(|r| r.presence()).collect()
 }
 
-/// A session says that it is not there any more, or its stream ended without a word.
-/// Does nothing for what nobody saw.
+/// A session says that it is not there any more. Does nothing for what nobody saw.
 pub fn leave(session: &Session, said: Option<&Stanza>) {
-    leave_resource(&session.engine, &session.account, &session.resource, said);
+    let left = {
+        let _state = session.account.lock();
+        Left::take(&session.resource)
+    };
+    announce_end(&session.engine, &session.account, &session.resource, left, said);
 }
 
-/// The same for a session that is not at hand.
-pub(crate) fn leave_resource(
+/// Who saw a resource that is not there any more.
+pub(crate) struct Left {
+    was_available: bool,
+    directed: Vec<Jid>,
+}
+
+impl Left {
+    /// Makes a resource unavailable. The caller holds the account's lock.
+    pub(crate) fn take(resource: &Resource) -> Self {
+        let was_available = resource.set_presence(None).is_some();
+        Self { was_available, directed: resource.take_directed() }
+    }
+}
+
+/// Tells everyone who saw a resource that it is gone, in its own words if it said any.
+pub(crate) fn announce_end(
     engine: &Engine,
     account: &Arc<Account>,
     resource: &Resource,
+    left: Left,
     said: Option<&Stanza>,
 ) {
-    let was_available = resource.set_presence(None).is_some();
-    let directed = resource.take_directed();
     let stanza = said.cloned().unwrap_or_else(|| {
         let head = Head::new(Kind::Presence(PresenceType::Unavailable));
         Stanza::empty(head.from(resource.jid.clone()))
     });
-    if was_available {
+    if left.was_available {
         to_subscribers(engine, account, &stanza);
         to_own_resources(account, &stanza);
         // §4.5.2: to the one that said so as well.
@@ -114,8 +128,8 @@ pub(crate) fn leave_resource(
         note_last(engine, account, &stanza);
     }
     // §4.6.3: entities that only got directed presence hear of the end as well.
-    for to in directed {
-        let is_subscriber = was_available && is_subscriber(account, &to.to_bare());
+    for to in left.directed {
+        let is_subscriber = left.was_available && is_subscriber(account, &to.to_bare());
         if !is_subscriber {
             to_entity(engine, &stanza, &to);
         }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use stentor_stanza::{PresenceType, Stanza};
 
 pub use broadcast::leave;
-pub use subscription::{forget_account, remove_contact};
+pub(crate) use broadcast::{Left, announce_end};
+pub use subscription::{correspondent, forget_account, remove_contact};
 
 use crate::session::{Handling, Session, bad_request};
 
@@ -20,7 +21,10 @@ use crate::session::{Handling, Session, bad_request};
 pub(crate) fn handle(session: &Arc<Session>, stanza: Stanza) -> Handling {
     session.engine.metrics.presences_in.inc();
     let Some(kind) = stanza.presence_type() else { return Handling::Done };
-    if let Err(error) = check::structure(&stanza) {
+    // §4.3: a client's probe never brings it an error.
+    if kind != PresenceType::Probe
+        && let Err(error) = check::structure(&stanza)
+    {
         session.refuse(&stanza, &error);
         return Handling::Done;
     }
@@ -42,9 +46,7 @@ pub(crate) fn handle(session: &Arc<Session>, stanza: Stanza) -> Handling {
             crate::session::send_to_resource(&session.engine, stanza);
             Handling::Done
         }
-        (PresenceType::Error, false) => Handling::Done,
-        // §4.3: a client's probe never brings it an error.
-        (PresenceType::Probe, false) => Handling::Done,
+        (PresenceType::Error | PresenceType::Probe, false) => Handling::Done,
         (kind, true) => {
             let session = session.clone();
             Handling::Later(Box::pin(async move {

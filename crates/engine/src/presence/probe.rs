@@ -23,10 +23,12 @@ pub(crate) async fn answer(session: &Session, probe: Stanza) {
     };
     let replies = match found {
         Some(account) if may_see(&account, from) => presences(engine, &account, &probe, to).await,
-        // §4.3.2 rule 1: the same for nobody as for somebody who does not share.
-        _ => vec![reply(&probe, PresenceType::Unsubscribed, contact.as_jid().clone())],
+        Some(account) => directed(&account, &probe, to),
+        None => Vec::new(),
     };
-    for mut presence in replies {
+    // §4.3.2 rule 1: the same for nobody as for somebody who does not share.
+    let nothing = || vec![reply(&probe, PresenceType::Unsubscribed, contact.as_jid().clone())];
+    for mut presence in if replies.is_empty() { nothing() } else { replies } {
         presence.head.to = Some(from.clone());
         session.resource.outbox.push(presence, Fate::Forget);
     }
@@ -34,11 +36,18 @@ pub(crate) async fn answer(session: &Session, probe: Stanza) {
 
 fn may_see(account: &Account, prober: &Jid) -> bool {
     let bare = prober.to_bare();
+    bare == account.jid || account.lock().roster.item(&bare).is_some_and(|i| i.from)
+}
+
+/// §4.6.6: whoever got directed presence may learn that its sender is still there, and no more.
+fn directed(account: &Account, probe: &Stanza, to: &Jid) -> Vec<Stanza> {
+    let Some(prober) = &probe.head.from else { return Vec::new() };
     let state = account.lock();
-    bare == account.jid
-        || state.roster.item(&bare).is_some_and(|i| i.from)
-        // §4.6.6: whoever got directed presence may ask for it.
-        || state.resources().iter().any(|r| r.has_directed(prober))
+    let senders = state.resources().iter().filter(|r| r.has_directed(prober));
+    senders
+        .filter(|r| to.resource().is_none_or(|name| name == r.jid.resource()))
+        .map(|r| reply(probe, PresenceType::Available, r.jid.as_jid().clone()))
+        .collect()
 }
 
 async fn presences(engine: &Engine, account: &Account, probe: &Stanza, to: &Jid) -> Vec<Stanza> {
@@ -59,7 +68,9 @@ async fn presences(engine: &Engine, account: &Account, probe: &Stanza, to: &Jid)
         return there;
     }
     let mut unavailable = reply(probe, PresenceType::Unavailable, to.clone());
-    if !account.is_ephemeral
+    // The time is that of the account's last resource, not of the one asked for.
+    if to.is_bare()
+        && !account.is_ephemeral
         && let Ok(Some(last)) = engine.stores.last.load(&account.jid).await
     {
         let domain = account.jid.as_jid().domain();

@@ -25,110 +25,143 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
         // One always sees one's own presence; there is nothing to ask for.
         return;
     }
-    if let Err(error) = may_send(session, &contact, event).await {
-        session.refuse(&stanza, &error);
-        return;
-    }
-    // §3.1.2: subscriptions are between bare addresses.
-    stanza.head.from = Some(account.jid.clone().into());
-    stanza.head.to = Some(contact.clone().into());
+    let other = match addressee(session, &contact, event).await {
+        Ok(other) => other,
+        Err(error) => return session.refuse(&stanza, &error),
+    };
+    // From here on nothing is awaited: both rosters change, or none.
     let change = {
         let mut state = account.lock();
         outbound(engine, &mut state, account, &contact, event, host_limits(session))
     };
     let change = match change {
         Ok(change) => change,
-        Err(error) => {
-            stanza.head.from = Some(session.resource.jid.clone().into());
-            session.refuse(&stanza, &error);
-            return;
-        }
+        Err(error) => return session.refuse(&stanza, &error),
     };
+    // §3.1.2: subscriptions are between bare addresses.
+    stanza.head.from = Some(account.jid.clone().into());
+    stanza.head.to = Some(contact.clone().into());
+    let mut commits: Commits = change.ticket.map(|t| (t, account.clone())).into_iter().collect();
     // §3.2.2: while the contact is still subscribed it learns that the resources are gone.
-    let lost = change.before.has_from() && !change.after.has_from();
-    if lost {
+    if change.before.has_from() && !change.after.has_from() {
         say_unavailable(engine, account, &contact);
     }
-    if change.is_routed {
-        route(session, stanza).await;
-    }
-    {
-        let state = account.lock();
-        if let Some(version) = change.version {
-            engine.push_roster(&state, &contact, version);
+    if let Some(other) = other.filter(|_| change.is_routed) {
+        deliver(engine, &stanza, account, &other, &mut commits);
+        // §3.1.5: then the contact gets to see who is there.
+        if event == Event::Subscribed {
+            say_available(engine, account, &contact);
         }
     }
-    // §3.1.5: then the contact gets to see who is there.
-    if change.is_routed && event == Event::Subscribed {
-        say_available(engine, account, &contact);
+    for (ticket, account) in commits {
+        session.await_commit(ticket, &account, None);
     }
-    if let Some(ticket) = change.ticket {
-        session.await_commit(ticket, account, None);
+}
+
+/// Changes on their way to the disk, with the accounts that they are of.
+type Commits = Vec<(Ticket, Arc<Account>)>;
+
+/// The account that a contact is, if it is one of ours and exists.
+///
+/// # Errors
+/// The store could not be read.
+pub async fn correspondent(
+    engine: &Engine,
+    contact: &BareJid,
+) -> Result<Option<Arc<Account>>, StanzaError> {
+    match engine.route(contact.as_jid()) {
+        Route::Account(_, jid) => engine.account(&jid).await.map_err(|e| store_error(&e)),
+        Route::Host(_) | Route::Remote => Ok(None),
     }
 }
 
 /// What a session's removal of a contact means for the contact (§2.5.2): the subscriptions end.
-pub async fn remove_contact(session: &Arc<Session>, contact: &BareJid, item: &Item) {
-    end_subscriptions(&session.engine, &session.account, contact, item, Some(session)).await;
-}
-
-/// Ends all subscriptions of an account that is being deleted (XEP-0077 §3.2).
-pub async fn forget_account(engine: &Arc<Engine>, account: &Arc<Account>) {
-    let items: Vec<(BareJid, Item)> =
-        account.lock().roster.items().map(|(jid, item)| (jid.clone(), item.clone())).collect();
-    for (contact, item) in items {
-        end_subscriptions(engine, account, &contact, &item, None).await;
+/// `other` is the [`correspondent`], asked for before the removal.
+pub fn remove_contact(session: &Session, other: Option<&Arc<Account>>, item: &Item) {
+    let Some(other) = other else { return };
+    for (ticket, account) in end_subscriptions(&session.engine, &session.account, other, item) {
+        session.await_commit(ticket, &account, None);
     }
 }
 
-async fn end_subscriptions(
-    engine: &Arc<Engine>,
+/// Ends all subscriptions of an account that is being deleted, and denies requests to it
+/// (XEP-0077 §3.2).
+pub async fn forget_account(engine: &Arc<Engine>, account: &Arc<Account>) {
+    let roster = std::mem::take(&mut account.lock().roster);
+    let contacts = roster.items().map(|(contact, item)| (contact, Some(item)));
+    for (contact, item) in contacts.chain(roster.requesters().map(|from| (from, None))) {
+        let other = match correspondent(engine, contact).await {
+            Ok(Some(other)) => other,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::error!(%contact, %error, "A contact could not be told that an account was deleted.");
+                continue;
+            }
+        };
+        let mut commits = Commits::new();
+        if let Some(item) = item {
+            commits = end_subscriptions(engine, account, &other, item);
+        } else {
+            let from = account.jid.clone();
+            let denial = bare_presence(PresenceType::Unsubscribed, from, contact.clone());
+            deliver(engine, &denial, account, &other, &mut commits);
+        }
+        for (ticket, account) in commits {
+            drop(engine.settle(&account, ticket).await);
+        }
+    }
+}
+
+fn end_subscriptions(
+    engine: &Engine,
     account: &Arc<Account>,
-    contact: &BareJid,
+    other: &Arc<Account>,
     item: &Item,
-    session: Option<&Arc<Session>>,
-) {
+) -> Commits {
     let ends =
         [(item.from, PresenceType::Unsubscribed), (item.to || item.ask, PresenceType::Unsubscribe)];
     if item.from {
-        say_unavailable(engine, account, contact);
+        say_unavailable(engine, account, &other.jid);
     }
+    let mut commits = Commits::new();
     for (_, kind) in ends.into_iter().filter(|(is_due, _)| *is_due) {
-        let stanza = bare_presence(kind, account.jid.clone(), contact.clone());
-        deliver(engine, stanza, session).await;
+        let stanza = bare_presence(kind, account.jid.clone(), other.jid.clone());
+        deliver(engine, &stanza, account, other, &mut commits);
     }
+    commits
 }
 
 fn host_limits(session: &Session) -> usize {
     session.host().map_or(0, |h| h.profile.settings.roster_items_max)
 }
 
-async fn may_send(session: &Session, contact: &BareJid, event: Event) -> Result<(), StanzaError> {
+/// The account that is to get a subscription stanza; none if it is to vanish there.
+async fn addressee(
+    session: &Session,
+    contact: &BareJid,
+    event: Event,
+) -> Result<Option<Arc<Account>>, StanzaError> {
     if session.account.is_ephemeral {
         return Err(StanzaError::new(Condition::NotAllowed));
     }
-    match session.engine.route(contact.as_jid()) {
-        Route::Remote => Err(StanzaError::new(Condition::RemoteServerNotFound)),
-        Route::Host(_) => Err(StanzaError::new(Condition::ServiceUnavailable)),
-        // §3.1.2: a request that cannot be delivered brings an error, and no entry.
-        Route::Account(host, jid) if event == Event::Subscribe => {
-            match session.engine.account(&jid).await {
-                Ok(Some(_)) => Ok(()),
-                Ok(None) if host.profile.settings.unknown_account_silent => Ok(()),
-                Ok(None) => Err(StanzaError::new(Condition::ServiceUnavailable)),
-                Err(error) => Err(store_error(&error)),
-            }
-        }
-        Route::Account(..) => Ok(()),
+    let host = match session.engine.route(contact.as_jid()) {
+        Route::Remote => return Err(StanzaError::new(Condition::RemoteServerNotFound)),
+        Route::Host(_) => return Err(StanzaError::new(Condition::ServiceUnavailable)),
+        Route::Account(host, _) => host,
+    };
+    let found = correspondent(&session.engine, contact).await?;
+    let is_silent = event != Event::Subscribe || host.profile.settings.unknown_account_silent;
+    // §3.1.2: a request that cannot be delivered brings an error, and no entry.
+    if found.is_none() && !is_silent {
+        return Err(StanzaError::new(Condition::ServiceUnavailable));
     }
+    Ok(found)
 }
 
 struct Change {
     before: State,
     after: State,
     is_routed: bool,
-    /// The new roster version, where the item changed and is pushed.
-    version: Option<u64>,
     /// Ready once the change is on disk. It is submitted under the account's lock, so that
     /// versions reach the store in their order.
     ticket: Option<Ticket>,
@@ -156,25 +189,26 @@ fn outbound(
         return Err(StanzaError::new(Condition::ResourceConstraint));
     }
     let mut stage = Stage::default();
-    let version = apply(state, account, contact, step.next, approval, &mut stage);
+    // Pushed before anything that it brings about, so that versions reach clients in their order.
+    apply(engine, state, account, contact, step.next, approval, &mut stage);
     let ticket = submit(engine, stage);
-    Ok(Change { before, after: step.next, is_routed: step.pass, version, ticket })
+    Ok(Change { before, after: step.next, is_routed: step.pass, ticket })
 }
 
 fn submit(engine: &Engine, stage: Stage) -> Option<Ticket> {
     (!stage.is_empty()).then(|| engine.stores.writer.submit(stage))
 }
 
-/// Brings the roster and the pending requests to a state. Returns the version of the item's
-/// change, if the item changed.
+/// Brings the roster and the pending requests to a state, and pushes the item if it changed.
 fn apply(
+    engine: &Engine,
     state: &mut AccountState,
     account: &Account,
     contact: &BareJid,
     next: State,
     approval: Option<bool>,
     stage: &mut Stage,
-) -> Option<u64> {
+) {
     let owner = &account.jid;
     if !next.is_pending_in() && state.roster.remove_request(contact) {
         stage.push(Write::RemoveRequest { owner: owner.clone(), from: contact.clone() });
@@ -187,65 +221,50 @@ fn apply(
     item.approved = approval.unwrap_or(item.approved) && !item.from;
     let is_known = former.is_some() || item.to || item.from || item.ask || item.approved;
     if !is_known || former == Some(&item) {
-        return None;
+        return;
     }
     let row = item.row(contact);
     let version = state.roster.put(contact, item);
     stage.push(Write::PutRoster { owner: owner.clone(), item: row, version });
-    Some(version)
+    engine.push_roster(state, contact, version);
 }
 
-/// Routes a subscription stanza, and whatever the other side's server answers at once.
-async fn route(session: &Arc<Session>, stanza: Stanza) {
-    deliver(&session.engine, stanza, Some(session)).await;
-}
-
-async fn deliver(engine: &Arc<Engine>, stanza: Stanza, session: Option<&Arc<Session>>) {
-    let mut next = Some(stanza);
-    // The table answers requests by answers and never answers an answer, so this ends.
-    while let Some(stanza) = next.take() {
-        next = inbound(engine, &stanza, session).await;
+/// Hands a stanza to its recipient's half, and what that answers at once to the sender's.
+fn deliver(
+    engine: &Engine,
+    stanza: &Stanza,
+    from: &Arc<Account>,
+    to: &Arc<Account>,
+    commits: &mut Commits,
+) {
+    let Some(event) = inbound(engine, stanza, &from.jid, to, commits) else { return };
+    let reply = bare_presence(type_of(event), to.jid.clone(), from.jid.clone());
+    // The table never answers an answer.
+    inbound(engine, &reply, &to.jid, from, commits);
+    if event == Event::Subscribed {
+        // §3.1.5: the approval goes first, then the presence.
+        say_available(engine, to, &from.jid);
     }
 }
 
 /// The recipient's half (§3.1.3, §3.1.6, §3.2.3, §3.3.3). Returns the automatic answer.
-async fn inbound(
-    engine: &Arc<Engine>,
+fn inbound(
+    engine: &Engine,
     stanza: &Stanza,
-    session: Option<&Arc<Session>>,
-) -> Option<Stanza> {
+    contact: &BareJid,
+    account: &Arc<Account>,
+    commits: &mut Commits,
+) -> Option<Event> {
     let event = event_of(stanza.presence_type()?)?;
-    let contact = stanza.head.from.as_ref()?.to_bare();
-    let owner = stanza.head.to.as_ref()?.to_bare();
-    let account = match engine.account(&owner).await {
-        Ok(account) => account?,
-        Err(error) => {
-            tracing::error!(account = %owner, %error, "A subscription stanza could not be recorded.");
-            return None;
-        }
-    };
     let (reply, change) = {
         let mut state = account.lock();
-        receive(engine, &mut state, &account, &contact, event, stanza)
+        receive(engine, &mut state, account, contact, event, stanza)
     };
-    let reply = reply.map(|event| bare_presence(type_of(event), owner, contact.clone()));
     // §3.3.3: who is no longer subscribed learns that the resources are gone.
     if change.before.has_from() && !change.after.has_from() {
-        say_unavailable(engine, &account, &contact);
+        say_unavailable(engine, account, contact);
     }
-    let gained = !change.before.has_from() && change.after.has_from();
-    if let Some(ticket) = change.ticket {
-        match session {
-            Some(session) => session.await_commit(ticket, &account, None),
-            None => drop(engine.settle(&account, ticket).await),
-        }
-    }
-    if gained && let Some(reply) = reply {
-        // §3.1.5: the approval goes first, then the presence.
-        Box::pin(inbound(engine, &reply, session)).await;
-        say_available(engine, &account, &contact);
-        return None;
-    }
+    commits.extend(change.ticket.map(|ticket| (ticket, account.clone())));
     reply
 }
 
@@ -271,9 +290,7 @@ fn receive(
     if step.next.is_pending_in() && !before.is_pending_in() {
         if state.roster.requests_len() >= REQUESTS_MAX {
             tracing::warn!(account = %account.jid, "Too many subscription requests wait; one more was dropped.");
-            let change =
-                Change { before, after: before, is_routed: false, version: None, ticket: None };
-            return (None, change);
+            return (None, Change { before, after: before, is_routed: false, ticket: None });
         }
         keep_request(state, account, contact, stanza, &mut stage);
     }
@@ -291,12 +308,9 @@ fn receive(
             }
         }
     }
-    let version = apply(state, account, contact, step.next, None, &mut stage);
-    if let Some(version) = version {
-        engine.push_roster(state, contact, version);
-    }
+    apply(engine, state, account, contact, step.next, None, &mut stage);
     let ticket = submit(engine, stage);
-    (step.reply, Change { before, after: step.next, is_routed: step.pass, version, ticket })
+    (step.reply, Change { before, after: step.next, is_routed: step.pass, ticket })
 }
 
 /// §3.1.3: the complete stanza, once per sender, until it is answered.
