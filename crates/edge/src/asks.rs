@@ -137,9 +137,11 @@ pub(crate) fn answer(
             Ok(id) => Answer::Accepted(id.to_string()),
             Err(_) => Answer::Refused(Condition::TemporaryAuthFailure),
         }),
-        Ask::Keys { username, hash } => Box::pin(async move {
-            Answered::Machine(keys(&engine, &caller, &username, hash).await)
-        }),
+        Ask::Keys { username, hash } => {
+            Box::pin(
+                async move { Answered::Machine(keys(&engine, &caller, &username, hash).await) },
+            )
+        }
         Ask::Password { username, password } => Box::pin(async move {
             Answered::Machine(password_is(&engine, &caller, username, password).await)
         }),

@@ -84,7 +84,12 @@ impl C2sListener {
         });
     }
 
-    async fn begin(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) -> Option<Driver> {
+    async fn begin(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        permit: Permit,
+    ) -> Option<Driver> {
         let conn = match (self.kind, &self.acceptor) {
             (Kind::DirectTls, Some(acceptor)) => {
                 let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
@@ -104,11 +109,7 @@ impl C2sListener {
             }
             _ => Conn::plain(tcp, peer),
         };
-        let link = Link {
-            listener: self,
-            peer,
-            permit,
-        };
+        let link = Link { listener: self, peer, permit };
         Some(Driver::new(conn, link))
     }
 }

@@ -244,9 +244,8 @@ impl Driver {
                 };
                 tokio::time::timeout(Duration::from_millis(HANDSHAKE_WAIT_MS), handshake).await
             };
-            let outcome = outcome.unwrap_or_else(|_| {
-                Err(HandshakeError::Io(std::io::ErrorKind::TimedOut.into()))
-            });
+            let outcome = outcome
+                .unwrap_or_else(|_| Err(HandshakeError::Io(std::io::ErrorKind::TimedOut.into())));
             Done::Secured(Box::new((conn, outcome)))
         }));
     }
@@ -261,8 +260,8 @@ impl Driver {
         let engine = &shared.engine;
         engine.metrics.sign_ins_failed.inc();
         let source = self.link.peer.ip();
-        let account = username
-            .and_then(|name| BareJid::from_parts(Some(name), self.machine.domain()?).ok());
+        let account =
+            username.and_then(|name| BareJid::from_parts(Some(name), self.machine.domain()?).ok());
         let now_ms = engine.clock.unix_ms();
         tracing::warn!(
             event = "sign_in_failed",
@@ -283,7 +282,11 @@ impl Driver {
             tracing::warn!(event = "source_blocked", %source, "A source is blocked for too many failed sign-ins.");
         }
         if account_locked {
-            tracing::warn!(event = "account_locked", account = account.as_ref().map(BareJid::as_str), "An account is locked for too many failed sign-ins.");
+            tracing::warn!(
+                event = "account_locked",
+                account = account.as_ref().map(BareJid::as_str),
+                "An account is locked for too many failed sign-ins."
+            );
         }
         let delay = guard.delay(source, now_ms);
         if !delay.is_zero() {

@@ -39,8 +39,7 @@ impl Server {
         let hosts = ["capulet.example".to_owned(), "montague.example".to_owned()];
         let ca = dev_ca::open(folder.path(), &hosts).unwrap();
         let (certificates, _) = Certificates::load(vec![ca.identity()]).unwrap();
-        let acceptor =
-            Arc::new(TlsAcceptor::new(Arc::new(certificates), TlsSettings::default()));
+        let acceptor = Arc::new(TlsAcceptor::new(Arc::new(certificates), TlsSettings::default()));
         let roots = Roots::from_pem(&std::fs::read(&ca.authority).unwrap()).unwrap();
         let connector = TlsConnector::new(ConnectorSettings {
             trust: Trust::Roots(roots),
@@ -184,7 +183,8 @@ async fn what_a_dead_client_did_not_take_is_kept_and_delivered_once() {
         let _ = messages;
         romeo.close().await;
     }
-    let stored = server.world.engine.stores.offline.usage(&BareJid::new("romeo@montague.example").unwrap());
+    let stored =
+        server.world.engine.stores.offline.usage(&BareJid::new("romeo@montague.example").unwrap());
     server.world.engine.stores.writer.barrier().await.unwrap();
     assert_eq!(stored.await.unwrap().count, 0);
 }

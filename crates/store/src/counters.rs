@@ -36,6 +36,22 @@ impl Counters {
         counter.load(Relaxed)
     }
 
+    /// All counters by name, for the metrics page.
+    pub fn all(&self) -> [(&'static str, u64); 9] {
+        [
+            ("batches", &self.batches),
+            ("batch_writes", &self.batch_writes),
+            ("stages_committed", &self.stages_committed),
+            ("writes_committed", &self.writes_committed),
+            ("stages_failed", &self.stages_failed),
+            ("stages_refused", &self.stages_refused),
+            ("writes_waiting", &self.writes_waiting),
+            ("bytes_waiting", &self.bytes_waiting),
+            ("rows_damaged", &self.rows_damaged),
+        ]
+        .map(|(name, counter)| (name, Self::read(counter)))
+    }
+
     pub(crate) fn sub(counter: &AtomicU64, n: u64) {
         counter.fetch_sub(n, Relaxed);
     }

@@ -61,9 +61,11 @@ fn of(element: ElementRef<'_>) -> Tree {
 fn fits(expected: &Tree, actual: &Tree) -> bool {
     expected.name == actual.name
         && expected.attributes.len() == actual.attributes.len()
-        && expected.attributes.iter().zip(&actual.attributes).all(|(e, a)| {
-            e.0 == a.0 && (e.1 == ANY || e.1 == a.1)
-        })
+        && expected
+            .attributes
+            .iter()
+            .zip(&actual.attributes)
+            .all(|(e, a)| e.0 == a.0 && (e.1 == ANY || e.1 == a.1))
         && expected.children.len() == actual.children.len()
         && expected.children.iter().zip(&actual.children).all(|(e, a)| match (e, a) {
             (Child::Element(e), Child::Element(a)) => fits(e, a),

@@ -13,9 +13,12 @@
 //! Elements are indented and end at the next line that is not. `{any}` fits any attribute or text.
 //! `X receives` looks at the next stanza that came in, `X receives later` passes over others before
 //! it, `X ignores what came` throws all away. `X is cut` breaks a connection, `the server restarts`
-//! ends them all, `N seconds pass` moves the clock. A line that begins with `#` is a comment.
+//! ends them all, `N seconds pass` moves the clock. `options:`, which comes first, is followed by
+//! module options as in the configuration file. A line that begins with `#` is a comment.
 
 use std::collections::BTreeMap;
+
+use stentor_engine::Settings;
 
 use crate::matching::{difference, tree};
 use crate::world::{Client, World};
@@ -33,7 +36,7 @@ pub async fn run(world: &mut World, script: &str) {
         let mut element = String::new();
         while let Some((_, more)) = lines.next_if(|(_, l)| l.starts_with(' ')) {
             element.push_str(more.trim());
-            element.push(' ');
+            element.push('\n');
         }
         step(world, &mut clients, line, element.trim(), &at).await;
     }
@@ -46,6 +49,11 @@ async fn step(
     element: &str,
     at: &str,
 ) {
+    if line == "options:" {
+        assert!(clients.is_empty(), "{at}\noptions come first");
+        *world = World::with(Settings::default(), element);
+        return;
+    }
     if let Some(accounts) = line.strip_prefix("accounts:") {
         for jid in accounts.split_whitespace() {
             world.add_account(jid).await;

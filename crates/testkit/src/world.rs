@@ -51,7 +51,19 @@ impl World {
     #[must_use]
     pub fn with(settings: Settings, modules: &str) -> Self {
         let store = Sqlite::in_memory_inline(&Options::default()).unwrap();
-        let stores = store.stores();
+        Self::over(store.stores(), settings, modules)
+    }
+
+    /// The same with a store whose writer has a thread of its own, as in the server.
+    #[must_use]
+    pub fn with_writer_thread() -> Self {
+        let store = Sqlite::in_memory(&Options::default()).unwrap();
+        Self::over(store.stores(), Settings::default(), "")
+    }
+
+    /// The same over stores of the test's own making.
+    #[must_use]
+    pub fn over(stores: Stores, settings: Settings, modules: &str) -> Self {
         let clock = Arc::new(Stopped(AtomicI64::new(START_MS)));
         let engine = engine(&stores, &clock, settings.clone(), modules);
         Self { engine, stores, clock, settings, modules: modules.to_owned() }
@@ -71,6 +83,12 @@ impl World {
         let bare = BareJid::new(bare).unwrap();
         let session = self.engine.bind(&bare, Some(resource)).await.unwrap();
         Client { session, received: Vec::new() }
+    }
+
+    /// What the engine reads and writes.
+    #[must_use]
+    pub fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// Moves the clock.
@@ -133,6 +151,12 @@ impl Client {
     #[must_use]
     pub fn jid(&self) -> String {
         self.session.resource.jid.to_string()
+    }
+
+    /// The session behind it.
+    #[must_use]
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     /// Ends as if the connection broke. What has not been received is given back.
