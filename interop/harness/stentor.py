@@ -1,14 +1,17 @@
 """Stentor as the server under test. All that is known of its command line stands here."""
 
-import dataclasses
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
+from . import certs
 from .server import Account, Server, run_tool
-from .settings import Unsupported
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# Limits against guessing passwords that no test reaches by chance.
+FAR = 1_000_000
 
 
 class Stentor(Server):
@@ -21,36 +24,109 @@ class Stentor(Server):
         assert shutil.which(self.binary), (
             f"no server at {self.binary}: build it, or set STENTOR_BIN"
         )
+        if self.settings.certificate or self.settings.client_certificates:
+            self.test_ca = certs.TestCa(self.folder / "certs")
         self.config = self.folder / "stentor.toml"
         self.config.write_text(self._config())
 
     def _config(self) -> str:
         settings = self.settings
-        for field in dataclasses.fields(settings):
-            if field.name != "hosts" and getattr(settings, field.name) != field.default:
-                raise Unsupported(f"no key is known for {field.name}")
         lines = [f'data_dir = "{self.folder}/data"']
         for kind, port in (("c2s", self.port), ("c2s-tls", self.tls_port)):
             lines += ["[[listen]]", f'kind = "{kind}"', f'address = "{self.address}:{port}"']
         for host in settings.hosts:
             lines += ["[[host]]", f'name = "{host}"']
+        for host in settings.anonymous_hosts:
+            lines += ["[[host]]", f'name = "{host}"', 'profile = "anonymous"']
+        for host in settings.gone_hosts:
+            lines += ["[[host]]", f'name = "{host}"', "gone = true"]
+        lines += ["[profile.anonymous]", "anonymous = true", "[profile.default]"]
+        if settings.sessions_per_account_max is not None:
+            lines.append(f"sessions_max = {settings.sessions_per_account_max}")
+        if settings.offline_messages_max is not None:
+            lines.append("[profile.default.modules.offline]")
+            lines.append(f"messages_max = {settings.offline_messages_max}")
+        lines += self._tls() + self._limits() + self._sign_in()
+        lines += ["[metrics]", 'address = ""', "[log]", 'level = "debug"']
         return "\n".join(lines) + "\n"
+
+    def _tls(self) -> list[str]:
+        settings = self.settings
+        lines = []
+        if settings.certificate:
+            for host in (*settings.hosts, *settings.anonymous_hosts):
+                chain, key = self.test_ca.server(host, settings.certificate)
+                lines += ["[[certificate]]", f'chain = "{chain}"', f'key = "{key}"']
+        if settings.client_certificates:
+            lines += ["[tls]", 'client_certificates = "optional"']
+            lines.append(f'client_authority = "{self.test_ca.pem}"')
+        return lines
+
+    def _limits(self) -> list[str]:
+        settings = self.settings
+        lines = ["[limits]"]
+        if settings.stanza_bytes_max is not None:
+            lines.append(f"stanza_bytes_max = {settings.stanza_bytes_max}")
+        if settings.negotiation_secs is not None:
+            lines.append(f"header_wait_secs = {settings.negotiation_secs}")
+            lines.append(f"sign_in_wait_secs = {settings.negotiation_secs}")
+        return lines
+
+    def _sign_in(self) -> list[str]:
+        settings = self.settings
+
+        def or_far(value: int | None) -> int:
+            return FAR if value is None else value
+
+        return [
+            "[sign_in]",
+            "iterations = 4096",
+            f"source_failures_max = {or_far(settings.address_failures_max)}",
+            f"source_block_secs = {settings.address_block_secs or 600}",
+            f"account_failures_max = {or_far(settings.account_failures_max)}",
+            f"account_lock_secs = {settings.account_lock_secs or 3600}",
+            f"delay_after = {or_far(settings.login_delay_after)}",
+        ]
 
     def command(self) -> list[str]:
         return [self.binary, "--config", str(self.config)]
 
     @property
     def ca(self) -> Path:
+        if self.settings.certificate:
+            return Path(self.test_ca.pem)
         return self.folder / "data/tls/ca.pem"
 
     def create_account(self, account: Account) -> None:
         self._account("add", account, "--password", account.password)
 
     def delete_account(self, account: Account) -> None:
-        self._account("remove", account)
+        self._account("delete", account)
 
     def suspend_account(self, account: Account, is_suspended: bool) -> None:
         self._account("suspend" if is_suspended else "resume", account)
 
+    def blocked_addresses(self) -> str:
+        return self._tool("blocked", "list")
+
+    def unblock(self, address: str) -> None:
+        self._tool("blocked", "lift", address)
+
+    def unlock(self, account: Account) -> None:
+        self._account("unlock", account)
+
+    def damage_offline_record(self, marker: bytes) -> None:
+        with sqlite3.connect(self.folder / "data/stentor.db") as database:
+            changed = database.execute(
+                "UPDATE offline SET stanza = substr(stanza, 1, length(stanza) / 2)"
+                " WHERE instr(stanza, ?) > 0",
+                (marker,),
+            ).rowcount
+        database.close()
+        assert changed == 1, changed
+
     def _account(self, verb: str, account: Account, *more: str) -> None:
-        run_tool(self.binary, "--config", self.config, "account", verb, account.jid, *more)
+        self._tool("account", verb, account.jid, *more)
+
+    def _tool(self, *words: str) -> str:
+        return run_tool(self.binary, "--config", self.config, *words)

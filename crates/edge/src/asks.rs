@@ -129,6 +129,7 @@ pub(crate) fn answer(
         Ask::Host(domain) => {
             let offer = match engine.host(&domain) {
                 Some(host) => Ok(Arc::new(host_offer(&host))),
+                None if engine.hosts.load().is_gone(&domain) => Err(Fault::HostGone),
                 None => Err(Fault::HostUnknown),
             };
             machine(Answer::Host(offer))

@@ -105,22 +105,40 @@ pub enum ResourceConflict {
 
 /// All domains of ours.
 #[derive(Default)]
-pub struct Hosts(HashMap<Box<str>, Arc<Host>>);
+pub struct Hosts {
+    served: HashMap<Box<str>, Arc<Host>>,
+    /// Domains that were served once.
+    gone: Vec<Box<str>>,
+}
 
 impl Hosts {
     /// The table of these domains.
     pub fn new(hosts: impl IntoIterator<Item = Host>) -> Self {
-        Self(hosts.into_iter().map(|h| (h.domain.clone(), Arc::new(h))).collect())
+        let served = hosts.into_iter().map(|h| (h.domain.clone(), Arc::new(h))).collect();
+        Self { served, gone: Vec::new() }
+    }
+
+    /// The same, with domains that were served once and are not any more.
+    #[must_use]
+    pub fn with_gone(mut self, gone: Vec<Box<str>>) -> Self {
+        self.gone = gone;
+        self
+    }
+
+    /// Whether the domain was served once.
+    #[must_use]
+    pub fn is_gone(&self, domain: &str) -> bool {
+        self.gone.iter().any(|g| **g == *domain)
     }
 
     /// The domain, if it is ours.
     #[must_use]
     pub fn find(&self, domain: &str) -> Option<&Arc<Host>> {
-        self.0.get(domain)
+        self.served.get(domain)
     }
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Host>> {
-        self.0.values()
+        self.served.values()
     }
 }

@@ -78,11 +78,12 @@ pub(crate) fn hosts(config: &Config) -> anyhow::Result<Hosts> {
         let profile = built.map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
         profiles.insert(name.clone(), Arc::new(profile));
     }
-    let hosts = config.hosts.iter().filter_map(|entry| {
+    let gone = config.hosts.iter().filter(|h| h.is_gone).map(|h| h.name.as_str().into()).collect();
+    let hosts = config.hosts.iter().filter(|h| !h.is_gone).filter_map(|entry| {
         let profile = profiles.get(&entry.profile)?.clone();
         Some(Host { domain: entry.name.as_str().into(), profile })
     });
-    Ok(Hosts::new(hosts))
+    Ok(Hosts::new(hosts).with_gone(gone))
 }
 
 /// Loads the configured certificates, or makes and loads those for development.

@@ -28,7 +28,7 @@ pub(crate) const ALL: &[SectionDoc] = &[
     SectionDoc {
         heading: "[[host]]",
         about: "A domain of this server. Without any there is one: `localhost`.",
-        keys: &[&HOST_NAME, &HOST_PROFILE],
+        keys: &[&HOST_NAME, &HOST_PROFILE, &HOST_GONE],
     },
     SectionDoc {
         heading: "[profile.NAME]",
@@ -96,7 +96,7 @@ pub(crate) const ALL: &[SectionDoc] = &[
 
 macro_rules! keys {
     ($($ident:ident = $name:literal, $default:literal, $help:literal;)*) => {
-        $(#[doc = $help] pub const $ident: Key = Key { name: $name, default: $default, help: $help };)*
+        $(#[doc = $help] pub(super) const $ident: Key = Key { name: $name, default: $default, help: $help };)*
     };
 }
 
@@ -108,6 +108,7 @@ keys! {
     LISTEN_ALLOW_PLAIN = "allow_plaintext_beyond_loopback", "false", "Lifts that restriction, for a port behind a TLS proxy.";
     HOST_NAME = "name", "\"localhost\"", "The domain as in addresses.";
     HOST_PROFILE = "profile", "\"default\"", "Its profile.";
+    HOST_GONE = "gone", "false", "Whether the domain was served once and is not any more: clients are told `host-gone`.";
     DELIVERY = "delivery", "\"most-available\"", "Which devices get a message to an account: `most-available` (those of the highest priority) or `all` (all of non-negative priority).";
     RESOURCE_CONFLICT = "resource_conflict", "\"rename\"", "When a client wishes a resource that is in use: `rename` (it gets another), `replace` (the older session ends) or `refuse`.";
     SESSIONS_MAX = "sessions_max", "50", "Sessions of one account at once, 1 to 10000.";

@@ -108,6 +108,8 @@ pub(crate) struct HostEntry {
     pub name: String,
     /// The profile's name.
     pub profile: String,
+    /// Whether it was served once and is not any more.
+    pub is_gone: bool,
 }
 
 /// One profile.

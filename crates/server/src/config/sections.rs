@@ -238,6 +238,7 @@ fn hosts(
         let mut s = reader.section("host", Some(table));
         let name = s.text(&keys::HOST_NAME);
         let profile = s.text(&keys::HOST_PROFILE);
+        let is_gone = s.truth(&keys::HOST_GONE, false);
         if let Some((span, profile)) = &profile
             && !profiles.contains_key(profile)
         {
@@ -256,13 +257,18 @@ fn hosts(
                 Ok(prepared) => hosts.push(HostEntry {
                     name: prepared.into_owned(),
                     profile: profile.map_or_else(|| "default".to_owned(), |(_, p)| p),
+                    is_gone,
                 }),
             },
         }
         s.finish();
     }
     if value.is_none() {
-        hosts.push(HostEntry { name: "localhost".into(), profile: "default".into() });
+        hosts.push(HostEntry {
+            name: "localhost".into(),
+            profile: "default".into(),
+            is_gone: false,
+        });
     }
     hosts
 }
