@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use stentor_jid::{BareJid, Jid};
-use stentor_stanza::{
-    Condition, ErrorType, Head, IqType, Kind, MessageType, PresenceType, Stanza, StanzaError,
-};
+use stentor_stanza::{Condition, ErrorType, Head, IqType, Kind, PresenceType, Stanza, StanzaError};
 use stentor_store::Ticket;
 
 use crate::account::{Account, AccountState};
 use crate::backlog::{self, Flush};
+use crate::deliver::{self, Delivered};
 use crate::engine::{Engine, Route};
 use crate::host::Host;
 use crate::iq::{BoxFuture, IqCx, Scope};
@@ -169,11 +168,16 @@ impl Session {
         }))
     }
 
-    /// RFC 6121 §8.5.1: a message to nobody comes back, or vanishes where the operator says so.
+    /// RFC 6121 §8.5.1: what an account without resources would return comes back; what it would
+    /// keep comes back, or vanishes where the operator says so: then nobody can tell the two apart.
     fn no_such_account(&self, host: &Host, stanza: &Stanza) {
-        let is_silent = host.profile.settings.unknown_account_silent
-            || matches!(stanza.message_type(), Some(MessageType::Headline));
-        if !is_silent {
+        let settings = &host.profile.settings;
+        let returns = match deliver::at_once(&AccountState::default(), stanza, settings.delivery) {
+            Delivered::Bounced => true,
+            Delivered::Missed => !settings.unknown_account_silent,
+            Delivered::Ignored | Delivered::Queued | Delivered::Yes(_) => false,
+        };
+        if returns {
             self.refuse(stanza, &StanzaError::new(Condition::ServiceUnavailable));
         }
     }

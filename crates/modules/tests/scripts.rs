@@ -1,0 +1,39 @@
+//! Scripts, one for each topic of a specification: `scripts/*.txt`, in the words of the testkit.
+
+use stentor_testkit::World;
+
+fn run(name: &str) {
+    let path = format!("{}/tests/scripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let script = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { stentor_testkit::run(&mut World::new(), &script).await });
+}
+
+#[test]
+fn every_script_is_run() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
+    let mut forgotten = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if !include_str!("scripts.rs").contains(&format!("run(\"{name}\")")) {
+            forgotten.push(name);
+        }
+    }
+    assert!(forgotten.is_empty(), "not run: {forgotten:?}");
+}
+
+#[test]
+fn rfc6121_roster_basic() {
+    run("rfc6121_roster_basic");
+}
+
+#[test]
+fn rfc6121_roster_errors() {
+    run("rfc6121_roster_errors");
+}
+
+#[test]
+fn rfc6121_roster_versions() {
+    run("rfc6121_roster_versions");
+}
