@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
 use stentor_engine::{
-    Clock, Close, Engine, Handling, Host, Hosts, Item, Session, Settings, backlog,
+    Clock, Close, Engine, Fate, Handling, Host, Hosts, Item, Session, Settings, backlog,
 };
 use stentor_jid::BareJid;
 use stentor_stanza::{BadStanza, Stanza};
@@ -30,6 +30,8 @@ pub struct Client {
     session: Arc<Session>,
     /// Taken from the outbox, not yet looked at.
     received: Vec<Stanza>,
+    /// Stored messages were taken, and not yet the mark behind them.
+    is_amid_stored: bool,
 }
 
 struct Stopped(AtomicI64);
@@ -82,7 +84,7 @@ impl World {
         let (bare, resource) = jid.split_once('/').unwrap();
         let bare = BareJid::new(bare).unwrap();
         let session = self.engine.bind(&bare, Some(resource)).await.unwrap();
-        Client { session, received: Vec::new() }
+        Client { session, received: Vec::new(), is_amid_stored: false }
     }
 
     /// What the engine reads and writes.
@@ -147,6 +149,13 @@ impl Client {
         std::mem::take(&mut self.received)
     }
 
+    /// The next `count` stanzas, and a few more where stored messages would be torn apart: broken
+    /// off among those, they come again.
+    pub fn receive_up_to(&mut self, count: usize) -> Vec<Stanza> {
+        while (self.received.len() < count || self.is_amid_stored) && self.take_one() {}
+        std::mem::take(&mut self.received)
+    }
+
     /// Its full address.
     #[must_use]
     pub fn jid(&self) -> String {
@@ -165,14 +174,23 @@ impl Client {
     }
 
     fn take(&mut self) {
-        while let Some(item) = self.session.resource.outbox.pop() {
-            match item {
-                Item::Stanza(stanza, _) => self.received.push(stanza),
-                Item::Stored(stored) => {
-                    backlog::written(&self.session.engine, &self.session.account, stored);
-                }
+        while self.take_one() {}
+    }
+
+    fn take_one(&mut self) -> bool {
+        let Some(item) = self.session.resource.outbox.pop() else { return false };
+        match item {
+            Item::Stanza(stanza, fate) => {
+                let is_message = stanza.message_type().is_some();
+                self.is_amid_stored |= is_message && matches!(fate, Fate::Forget);
+                self.received.push(stanza);
+            }
+            Item::Stored(stored) => {
+                self.is_amid_stored = false;
+                backlog::written(&self.session.engine, &self.session.account, stored);
             }
         }
+        true
     }
 }
 
