@@ -407,7 +407,8 @@ def sasl(dice, victim, domain):
         (
             "scram mandatory extension",
             auth("SCRAM-SHA-1", f"n,,m=x,n={name},r=abc"),
-            ("malformed-request",),
+            # RFC 5802 section 5.1: it must fail; the condition is left open.
+            ("malformed-request", "not-authorized"),
         ),
         (
             "scram binding without plus",

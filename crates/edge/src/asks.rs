@@ -169,6 +169,9 @@ pub(crate) fn answer(
 }
 
 async fn keys(engine: &Engine, caller: &Caller, username: &str, hash: Hash) -> Answer {
+    if is_hasty(engine, caller) {
+        return Answer::Refused(Condition::TemporaryAuthFailure);
+    }
     let Some(account) = account_of(caller, username) else {
         return Answer::Refused(Condition::NotAuthorized);
     };
@@ -189,6 +192,9 @@ async fn password_is(
     username: String,
     password: Zeroizing<String>,
 ) -> Answer {
+    if is_hasty(engine, caller) {
+        return Answer::Refused(Condition::TemporaryAuthFailure);
+    }
     let Some(account) = account_of(caller, &username) else {
         return Answer::Refused(Condition::NotAuthorized);
     };
@@ -203,6 +209,10 @@ async fn password_is(
             Answer::Refused(Condition::TemporaryAuthFailure)
         }
     }
+}
+
+fn is_hasty(engine: &Engine, caller: &Caller) -> bool {
+    engine.credentials.guard.is_hasty(caller.peer.ip(), engine.clock.unix_ms())
 }
 
 /// Why even the right password does not sign in. Told only to who knows the password.

@@ -22,7 +22,8 @@ pub struct GuardSettings {
     pub account_failures_max: u32,
     /// The window in which they are counted, and how long the lock lasts.
     pub account_window: Duration,
-    /// Failures of one source after which answers are delayed: 1, 2, 4, … seconds.
+    /// Failures of one source within a minute after which answers are delayed: 1, 2, 4, … seconds;
+    /// a few more, and passwords are not even checked until the minute is over.
     pub delay_after: u32,
 }
 
@@ -42,6 +43,8 @@ impl Default for GuardSettings {
 #[derive(Debug, Default)]
 pub struct Guard {
     settings: GuardSettings,
+    /// Failures of the last minute.
+    recent: Mutex<Table<IpAddr>>,
     sources: Mutex<Table<IpAddr>>,
     accounts: Mutex<Table<BareJid>>,
 }
@@ -81,11 +84,17 @@ impl Guard {
 
     /// How long the answer to this source should wait.
     pub fn delay(&self, source: IpAddr, now_ms: i64) -> Duration {
-        let count = self.sources.lock().count(&network(source), now_ms);
+        let count = self.recent.lock().count(&network(source), now_ms);
         match count.checked_sub(self.settings.delay_after) {
             None => Duration::ZERO,
             Some(over) => Duration::from_secs(1 << over.min(DELAY_DOUBLINGS_MAX)),
         }
+    }
+
+    /// Whether this source tries too often for its passwords to be checked.
+    pub fn is_hasty(&self, source: IpAddr, now_ms: i64) -> bool {
+        let max = self.settings.delay_after.saturating_add(DELAYED_ANSWERS_MAX);
+        self.recent.lock().count(&network(source), now_ms) >= max
     }
 
     /// Notes a failure. Returns whether the source, and whether the account, is locked by it.
@@ -96,6 +105,7 @@ impl Guard {
         now_ms: i64,
     ) -> (bool, bool) {
         let source_locked = source.is_some_and(|source| {
+            self.recent.lock().add(network(source), RECENT, u32::MAX, now_ms);
             let count = self.sources.lock().add(
                 network(source),
                 self.settings.source_window,
@@ -123,6 +133,7 @@ impl Guard {
 
     /// Lifts the block of a source.
     pub fn forgive_source(&self, source: IpAddr) -> bool {
+        self.recent.lock().0.remove(&network(source));
         self.sources.lock().0.remove(&network(source)).is_some()
     }
 
@@ -178,6 +189,10 @@ fn network(source: IpAddr) -> IpAddr {
     }
 }
 
+/// The window in which attempts are counted for delays.
+const RECENT: Duration = Duration::from_secs(60);
+/// Delayed answers before passwords are not checked any more.
+const DELAYED_ANSWERS_MAX: u32 = 4;
 /// Entries of each table.
 const TABLE_MAX: usize = 65_536;
 /// The longest delay is 2 to this many seconds.
@@ -241,6 +256,19 @@ mod tests {
             })
             .collect();
         assert_eq!(seconds, [0, 0, 0, 0, 1, 2, 4, 8, 16, 16, 16, 16]);
+    }
+
+    #[test]
+    fn who_tries_too_often_is_not_heard_until_the_minute_is_over() {
+        let guard = Guard::default();
+        let source = ip("192.0.2.1");
+        for _ in 0..9 {
+            assert!(!guard.is_hasty(source, 0));
+            guard.failed(Some(source), None, 0);
+        }
+        assert!(guard.is_hasty(source, 59_999));
+        assert!(!guard.is_hasty(ip("192.0.2.2"), 0));
+        assert!(!guard.is_hasty(source, 60_000));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Item {
 enum Phase {
     /// Before the stream header.
     Prolog,
+    /// The same, behind an earlier stream on the same connection.
+    Restarted,
     /// Inside the stream.
     Open,
     /// The header was an empty-element tag: the end of the stream is due.
@@ -70,8 +72,12 @@ impl Scanner {
     }
 
     /// Expects a new header, as after STARTTLS or SASL (RFC 6120 §4.3.3); offsets begin anew.
+    ///
+    /// White space that comes first still belongs to the earlier stream, whose last element may
+    /// well have had a line end behind it; an XML declaration may follow.
     pub fn restart(&mut self) {
-        *self = Self { content: self.content, ..Self::new(self.limits) };
+        let fresh = Self::new(self.limits);
+        *self = Self { content: self.content, phase: Phase::Restarted, ..fresh };
     }
 
     /// Says which namespace is the content namespace; `jabber:client` unless told.
@@ -144,8 +150,11 @@ impl Scanner {
     /// Skips white space between first-level elements and refuses what begins no markup.
     fn skip_between(&mut self, input: &mut &[u8]) -> Result<(), Malformed> {
         let spaces = input.iter().position(|&byte| !is_space(byte)).unwrap_or(input.len());
-        self.offset += spaces as u64;
         *input = &input[spaces..];
+        let is_before = self.phase == Phase::Restarted && self.offset == 0;
+        if !is_before {
+            self.offset += spaces as u64;
+        }
         let Some(&byte) = input.first() else { return Ok(()) };
         let kind = match byte {
             // The first byte of UTF-16, or a byte order mark of it.
@@ -254,7 +263,7 @@ impl Scanner {
 
     fn context(&self) -> Context<'_> {
         Context {
-            mode: if self.phase == Phase::Prolog { Mode::Header } else { Mode::Stream },
+            mode: if matches!(self.phase, Phase::Prolog | Phase::Restarted) { Mode::Header } else { Mode::Stream },
             limits: &self.limits,
             scope: &self.scope,
             content: self.content,

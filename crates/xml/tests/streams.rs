@@ -226,6 +226,21 @@ fn a_restart_begins_a_new_stream() {
 }
 
 #[test]
+fn white_space_behind_the_earlier_stream_may_precede_a_declaration() {
+    let mut scanner = Scanner::new(Limits::default());
+    let mut rest = OPEN.as_bytes();
+    scanner.feed(&mut rest).unwrap();
+    scanner.restart();
+    let again = format!("\n {OPEN}");
+    let mut rest = again.as_bytes();
+    assert!(matches!(scanner.feed(&mut rest), Ok(Some(Item::Header(_)))));
+
+    let mut first = Scanner::new(Limits::default());
+    let fault = first.feed(&mut again.as_bytes()).unwrap_err();
+    assert_eq!(fault.kind, MalformedKind::DeclarationInside);
+}
+
+#[test]
 fn an_idle_scanner_is_small() {
     assert!(size_of::<Scanner>() <= 128);
     assert_eq!(size_of::<Frame>(), 8);

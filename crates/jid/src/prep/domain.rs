@@ -73,6 +73,8 @@ fn name(text: &str) -> Result<Cow<'_, str>, JidError> {
         match label {
             "" => return Err(JidError::NotADomainName),
             label if label.is_ascii() => {}
+            // A low line is let pass in ASCII names only, where other software puts it.
+            label if label.contains('_') => return Err(JidError::NotADomainName),
             // RFC 5891 §4.2.3.1: no U-label has hyphens in third and fourth place.
             label if label.chars().skip(2).take(2).eq("--".chars()) => {
                 return Err(JidError::NotADomainName);
