@@ -172,8 +172,8 @@ impl History {
             0..25 => self.message(person, resource, other, &mut done).await,
             25..45 => self.presence(person, resource, &mut done).await,
             45..75 => self.subscription(person, resource, other, &mut done).await,
-            75..88 => self.roster_set(person, resource, other, &mut done).await,
-            88..93 => {
+            75..84 => self.roster_set(person, resource, other, &mut done).await,
+            84..93 => {
                 self.clients.get_mut(&(person, resource)).unwrap().is_slow = true;
                 done.push_str(" reads no more");
             }
@@ -220,7 +220,7 @@ impl History {
             self.clients.get_mut(&(person, resource)).unwrap().sees.clear();
             return;
         }
-        let priority = [-1, 0, 0, 1, 5][self.random.below(5)];
+        let priority = [-1, 0, 0, 0, 5][self.random.below(5)];
         let status = format!("s{}", self.random.below(1_000));
         let _ = write!(done, " says {status} with priority {priority}");
         let xml = format!(

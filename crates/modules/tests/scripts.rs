@@ -37,3 +37,73 @@ fn rfc6121_roster_errors() {
 fn rfc6121_roster_versions() {
     run("rfc6121_roster_versions");
 }
+
+#[test]
+fn rfc6121_cancel() {
+    run("rfc6121_cancel");
+}
+
+#[test]
+fn rfc6121_deny() {
+    run("rfc6121_deny");
+}
+
+#[test]
+fn rfc6121_preapproval() {
+    run("rfc6121_preapproval");
+}
+
+#[test]
+fn rfc6121_presence_directed() {
+    run("rfc6121_presence_directed");
+}
+
+#[test]
+fn rfc6121_presence_initial() {
+    run("rfc6121_presence_initial");
+}
+
+#[test]
+fn rfc6121_presence_invalid() {
+    run("rfc6121_presence_invalid");
+}
+
+#[test]
+fn rfc6121_presence_priority() {
+    run("rfc6121_presence_priority");
+}
+
+#[test]
+fn rfc6121_presence_probe() {
+    run("rfc6121_presence_probe");
+}
+
+#[test]
+fn rfc6121_presence_unavailable() {
+    run("rfc6121_presence_unavailable");
+}
+
+#[test]
+fn rfc6121_presence_update() {
+    run("rfc6121_presence_update");
+}
+
+#[test]
+fn rfc6121_remove_contact() {
+    run("rfc6121_remove_contact");
+}
+
+#[test]
+fn rfc6121_subscribe() {
+    run("rfc6121_subscribe");
+}
+
+#[test]
+fn rfc6121_subscribe_offline() {
+    run("rfc6121_subscribe_offline");
+}
+
+#[test]
+fn rfc6121_unsubscribe() {
+    run("rfc6121_unsubscribe");
+}
