@@ -86,6 +86,10 @@ impl Miss for Offline {
             return Taken::No;
         }
         match worth(stanza) {
+            // What visitors without an account write is not kept.
+            Worth::Keep if is_from_visitor(cx, stanza) => {
+                return Taken::Refused(StanzaError::new(Condition::NotAllowed));
+            }
             Worth::Keep => {}
             Worth::Drop => return Taken::Dropped,
             Worth::Return => return Taken::No,
@@ -123,6 +127,12 @@ fn full(is_full: bool) -> StanzaError {
     } else {
         StanzaError::new(Condition::ResourceConstraint)
     }
+}
+
+fn is_from_visitor(cx: &Cx<'_>, stanza: &Stanza) -> bool {
+    let domain = stanza.head.from.as_ref().map(stentor_jid::Jid::domain);
+    let host = domain.and_then(|domain| cx.engine.host(domain));
+    host.is_some_and(|host| host.profile.settings.is_anonymous)
 }
 
 enum Worth {

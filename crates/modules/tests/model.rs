@@ -173,11 +173,20 @@ impl History {
             25..45 => self.presence(person, resource, &mut done).await,
             45..75 => self.subscription(person, resource, other, &mut done).await,
             75..84 => self.roster_set(person, resource, other, &mut done).await,
-            84..93 => {
-                self.clients.get_mut(&(person, resource)).unwrap().is_slow = true;
-                done.push_str(" reads no more");
+            84..90 => {
+                // Both devices of one person: what is lost with both must not be lost.
+                for (_, c) in self.clients.iter_mut().filter(|(key, _)| key.0 == person) {
+                    c.is_slow = true;
+                }
+                done = format!("{} reads no more", bare(person));
             }
-            93..99 => self.cut(person, resource, &mut done).await,
+            90..94 => self.cut(person, resource, &mut done).await,
+            94..99 => {
+                let both = (0..RESOURCES).filter(|r| self.clients.contains_key(&(person, *r)));
+                for resource in both.collect::<Vec<_>>() {
+                    self.cut(person, resource, &mut done).await;
+                }
+            }
             _ => {
                 self.settle().await;
                 done = String::from("the server restarted");

@@ -107,3 +107,93 @@ fn rfc6121_subscribe_offline() {
 fn rfc6121_unsubscribe() {
     run("rfc6121_unsubscribe");
 }
+
+#[test]
+fn rfc6121_iq_rules() {
+    run("rfc6121_iq_rules");
+}
+
+#[test]
+fn rfc6121_message_bare() {
+    run("rfc6121_message_bare");
+}
+
+#[test]
+fn rfc6121_message_full() {
+    run("rfc6121_message_full");
+}
+
+#[test]
+fn rfc6121_message_types() {
+    run("rfc6121_message_types");
+}
+
+#[test]
+fn xep0012_last_activity() {
+    run("xep0012_last_activity");
+}
+
+#[test]
+fn xep0030_disco() {
+    run("xep0030_disco");
+}
+
+#[test]
+fn xep0049_private_storage() {
+    run("xep0049_private_storage");
+}
+
+#[test]
+fn xep0054_vcard() {
+    run("xep0054_vcard");
+}
+
+#[test]
+fn xep0077_change_and_cancel() {
+    run("xep0077_change_and_cancel");
+}
+
+#[test]
+fn xep0092_version() {
+    run("xep0092_version");
+}
+
+#[test]
+fn xep0092_version_hidden() {
+    run("xep0092_version_hidden");
+}
+
+#[test]
+fn xep0160_offline_content() {
+    run("xep0160_offline_content");
+}
+
+#[test]
+fn xep0160_offline_flow() {
+    run("xep0160_offline_flow");
+}
+
+#[test]
+fn xep0160_offline_quota() {
+    run("xep0160_offline_quota");
+}
+
+#[test]
+fn xep0160_offline_roster_changes() {
+    run("xep0160_offline_roster_changes");
+}
+
+#[test]
+fn xep0160_offline_types() {
+    run("xep0160_offline_types");
+}
+
+#[test]
+fn xep0199_ping() {
+    run("xep0199_ping");
+}
+
+#[test]
+fn xep0202_time() {
+    run("xep0202_time");
+}
