@@ -38,7 +38,7 @@ session.on("raw:outgoing", (data) => {
 session.on("auth:failed", () => say("failed", { reason: "auth:failed" }));
 session.on("session:started", async () => {
   // Only who asked for the roster is told of changes (RFC 6121 section 2.2).
-  await session.getRoster();
+  note(await session.getRoster());
   session.sendPresence();
   say("online", { jid: session.jid, mechanism });
 });
@@ -51,14 +51,23 @@ session.on("presence", ({ from, type, show }) => {
   say("presence", { from, type: type ?? "available", show: show ?? "" });
 });
 
+const contacts = new Map();
+const note = (roster) => {
+  for (const { jid, subscription } of roster?.items ?? []) {
+    if (subscription === "remove") contacts.delete(jid);
+    else contacts.set(jid, subscription);
+  }
+};
+session.on("roster:update", (iq) => note(iq.roster));
+
 const orders = {
   chat: ({ to, body }) => session.sendMessage({ to, body, type: "chat" }),
   subscribe: ({ to }) => session.subscribe(to),
   approve: ({ to }) => session.acceptSubscription(to),
   roster: async () => {
-    const roster = await session.getRoster();
-    const items = (roster.items ?? []).map((item) => [item.jid, item.subscription]);
-    say("roster", { items: Object.fromEntries(items) });
+    // The answer may be empty and the changes come as pushes (RFC 6121 section 2.6.3).
+    note(await session.getRoster());
+    say("roster", { items: Object.fromEntries(contacts) });
   },
   close: async () => {
     session.on("disconnected", () => process.exit(0));

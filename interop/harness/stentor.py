@@ -40,7 +40,9 @@ class Stentor(Server):
             lines += ["[[host]]", f'name = "{host}"', 'profile = "anonymous"']
         for host in settings.gone_hosts:
             lines += ["[[host]]", f'name = "{host}"', "gone = true"]
-        lines += ["[profile.anonymous]", "anonymous = true", "[profile.default]"]
+        lines += ["[profile.anonymous]", "anonymous = true"]
+        lines += ["[profile.anonymous.modules.anonymous]", f"allow = {list(settings.hosts)}"]
+        lines += ["[profile.default]"]
         if settings.sessions_per_account_max is not None:
             lines.append(f"sessions_max = {settings.sessions_per_account_max}")
         if settings.offline_messages_max is not None:

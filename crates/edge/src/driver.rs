@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use stentor_engine::{BoxFuture, Close, Fate, Handling, Item, Session, backlog, random_id};
+use stentor_engine::{BoxFuture, Close, Fate, Handling, Item, Session, Stored, backlog, random_id};
 use stentor_jid::BareJid;
 use stentor_sasl::{Condition, Mechanism};
+use stentor_stanza::Stanza;
 use stentor_stream::c2s::{C2s, ConnInfo};
 use stentor_stream::event::{Answer, Event};
 use stentor_stream::fault::Fault;
@@ -28,6 +29,7 @@ use crate::asks::{self, Answered, Caller};
 use crate::c2s::C2sListener;
 use crate::limits::{HANDSHAKE_WAIT_MS, LINGER_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
 use crate::monotonic;
+use crate::stored::Confirmations;
 
 /// Where a connection comes from.
 pub struct Link {
@@ -51,6 +53,8 @@ pub struct Driver {
     /// Input that the machine would not take yet.
     rest: Vec<u8>,
     out: Out,
+    /// Stored messages on their way to the client.
+    stored: Confirmations,
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     cert_addrs: Option<Arc<[String]>>,
@@ -64,8 +68,8 @@ struct Out {
     taken: usize,
     /// Bytes that left before those in `bytes`.
     left: u64,
-    /// Entries of the outbox and where each ends in the stream of bytes.
-    items: VecDeque<(u64, Item)>,
+    /// Stanzas that go elsewhere if they do not leave, and where each ends in the stream of bytes.
+    items: VecDeque<(u64, Stanza, Fate)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,6 +107,7 @@ impl Driver {
             work: None,
             rest: Vec::new(),
             out: Out::default(),
+            stored: Confirmations::default(),
             timer: None,
             phase: Phase::Open,
             cert_addrs,
@@ -116,7 +121,12 @@ impl Driver {
         moved |= self.fill(cx);
         moved |= self.write(cx);
         moved |= self.read(cx);
-        moved | self.poll_timer(cx)
+        moved |= self.poll_timer(cx);
+        // Work that waits for the client to take something would wait for ever now.
+        if let (true, Some(session)) = (self.machine.is_ended(), &self.session) {
+            session.resource.outbox.close(Close::Overflow);
+        }
+        moved
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>) -> bool {
@@ -187,6 +197,9 @@ impl Driver {
             }
             Event::Stanza(stanza) => {
                 let Some(session) = &self.session else { return };
+                if let Some(confirmed) = self.stored.hear(&stanza) {
+                    return confirm(session, confirmed);
+                }
                 if let Handling::Later(rest) = session.handle(stanza) {
                     self.work = Some(Box::pin(async move {
                         rest.await;
@@ -305,6 +318,9 @@ impl Driver {
                 Done::Handled
             }));
         }
+        if let Some(session) = &self.session {
+            confirm(session, self.stored.take_all());
+        }
         self.fill_from_outbox(usize::MAX);
         self.machine.close(None, monotonic::now());
     }
@@ -325,6 +341,7 @@ impl Driver {
         self.machine.take_output(&mut self.out.bytes);
         let last_bytes = self.out.bytes.split_off(self.out.taken);
         let unwritten = self.out.unwritten();
+        let unconfirmed: Vec<Item> = self.stored.take_unconfirmed().collect();
         let conn = self.conn.take().filter(|_| !matches!(fault, Some(Fault::Lost)));
         let session = self.session.take();
         self.work = Some(Box::pin(async move {
@@ -333,8 +350,8 @@ impl Driver {
                 None => false,
             };
             if let Some(session) = session {
-                let items = if have_left { confirm(&session, unwritten) } else { unwritten };
-                session.end(items).await;
+                let lost = if have_left { Vec::new() } else { unwritten };
+                session.end(unconfirmed.into_iter().chain(lost).collect()).await;
             }
             Done::Ended
         }));
@@ -373,12 +390,19 @@ impl Driver {
         let Some(session) = &self.session else { return };
         while self.out.waiting() < bytes_max {
             let Some(item) = session.resource.outbox.pop() else { return };
-            if let Item::Stanza(stanza, _) = &item {
-                self.machine.send(stanza, &mut self.out.bytes);
-            }
-            // Only what has a fate beyond the wire is remembered.
-            if !matches!(item, Item::Stanza(_, Fate::Forget)) {
-                self.out.items.push_back((self.out.end(), item));
+            match item {
+                Item::Stanza(stanza, fate) => {
+                    self.machine.send(&stanza, &mut self.out.bytes);
+                    // Only what has a fate beyond the wire is remembered.
+                    if !matches!(fate, Fate::Forget) {
+                        self.out.items.push_back((self.out.end(), stanza, fate));
+                    }
+                }
+                Item::Stored(stored) => {
+                    if let Some(ping) = self.stored.ask(stored, &session.resource.jid) {
+                        self.machine.send(&ping, &mut self.out.bytes);
+                    }
+                }
             }
         }
     }
@@ -404,7 +428,7 @@ impl Driver {
             }
         };
         if conn.pending_len() == 0 {
-            self.out.settle(self.session.as_deref());
+            self.out.settle();
         }
         if outcome.is_err() {
             self.lost();
@@ -504,7 +528,8 @@ impl Drop for Driver {
         if let (Some(session), Ok(runtime)) =
             (self.session.take(), tokio::runtime::Handle::try_current())
         {
-            let items = self.out.unwritten();
+            let mut items: Vec<Item> = self.stored.take_unconfirmed().collect();
+            items.extend(self.out.unwritten());
             runtime.spawn(session.end(items));
         }
     }
@@ -521,15 +546,11 @@ impl Out {
         self.left + self.bytes.len() as u64
     }
 
-    /// The socket has everything that was taken: what was due then is done.
-    fn settle(&mut self, session: Option<&Session>) {
+    /// The socket has everything that was taken: what had a fate until then is forgotten.
+    fn settle(&mut self) {
         let gone = self.left + self.taken as u64;
-        while self.items.front().is_some_and(|(end, _)| *end <= gone) {
-            if let (Some((_, Item::Stored(stored))), Some(session)) =
-                (self.items.pop_front(), session)
-            {
-                backlog::written(&session.engine, &session.account, stored);
-            }
+        while self.items.front().is_some_and(|(end, ..)| *end <= gone) {
+            self.items.pop_front();
         }
         if self.waiting() == 0 {
             self.left = gone;
@@ -542,22 +563,20 @@ impl Out {
         }
     }
 
-    /// Entries whose bytes have not left.
+    /// Stanzas whose bytes have not left, to be routed again.
     fn unwritten(&mut self) -> Vec<Item> {
         let gone = self.left + self.taken as u64;
         let items = std::mem::take(&mut self.items);
-        items.into_iter().filter(|(end, _)| *end > gone).map(|(_, item)| item).collect()
+        let unwritten = items.into_iter().filter(|(end, ..)| *end > gone);
+        unwritten.map(|(_, stanza, fate)| Item::Stanza(stanza, fate)).collect()
     }
 }
 
-/// The last bytes have left: stored messages among them may leave the store.
-fn confirm(session: &Session, written: Vec<Item>) -> Vec<Item> {
-    for item in written {
-        if let Item::Stored(stored) = item {
-            backlog::written(&session.engine, &session.account, stored);
-        }
+/// The client has these stored messages: they may leave the store.
+fn confirm(session: &Session, confirmed: Vec<Stored>) {
+    for stored in confirmed {
+        backlog::written(&session.engine, &session.account, stored);
     }
-    Vec::new()
 }
 
 /// Lets the last bytes leave, for a bounded time, and ends the connection. Whether they left.
