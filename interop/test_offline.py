@@ -347,6 +347,7 @@ def test_off_36_deleted_account(server_with, enter, prosody_differs):
     server = server_with()
     alice, bob = enter("alice", at=server), enter("bob", at=server)
     account = bob.account
+    alice.roster()
     befriend(alice, bob)
     bob.request(
         "<query xmlns='jabber:iq:roster'><item jid='x@example' name='marker-3601'/></query>", "set"
