@@ -5,7 +5,6 @@
 //! of the thread, output is kept only as long as the socket does not take it.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,7 +15,6 @@ use std::time::Duration;
 use stentor_engine::{BoxFuture, Close, Fate, Handling, Item, Session, Stored, backlog, random_id};
 use stentor_jid::BareJid;
 use stentor_sasl::{Condition, Mechanism};
-use stentor_stanza::Stanza;
 use stentor_stream::c2s::{C2s, ConnInfo};
 use stentor_stream::event::{Answer, Event};
 use stentor_stream::fault::Fault;
@@ -27,8 +25,9 @@ use tokio::time::Sleep;
 use crate::admission::Permit;
 use crate::asks::{self, Answered, Caller};
 use crate::c2s::C2sListener;
-use crate::limits::{HANDSHAKE_WAIT_MS, LINGER_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
+use crate::limits::{HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
 use crate::monotonic;
+use crate::out::{Out, linger, write_all};
 use crate::stored::Confirmations;
 
 /// Where a connection comes from.
@@ -58,18 +57,6 @@ pub struct Driver {
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     cert_addrs: Option<Arc<[String]>>,
-}
-
-/// Bytes for the socket, and what is due when they have left.
-#[derive(Default)]
-struct Out {
-    bytes: Vec<u8>,
-    /// How much of `bytes` the socket has taken.
-    taken: usize,
-    /// Bytes that left before those in `bytes`.
-    left: u64,
-    /// Stanzas that go elsewhere if they do not leave, and where each ends in the stream of bytes.
-    items: VecDeque<(u64, Stanza, Fate)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -535,66 +522,11 @@ impl Drop for Driver {
     }
 }
 
-impl Out {
-    /// Bytes that the socket has not taken.
-    fn waiting(&self) -> usize {
-        self.bytes.len() - self.taken
-    }
-
-    /// Where the last byte stands in the stream of all bytes.
-    fn end(&self) -> u64 {
-        self.left + self.bytes.len() as u64
-    }
-
-    /// The socket has everything that was taken: what had a fate until then is forgotten.
-    fn settle(&mut self) {
-        let gone = self.left + self.taken as u64;
-        while self.items.front().is_some_and(|(end, ..)| *end <= gone) {
-            self.items.pop_front();
-        }
-        if self.waiting() == 0 {
-            self.left = gone;
-            self.taken = 0;
-            // An idle connection keeps no buffer.
-            self.bytes = Vec::new();
-            if self.items.is_empty() {
-                self.items = VecDeque::new();
-            }
-        }
-    }
-
-    /// Stanzas whose bytes have not left, to be routed again.
-    fn unwritten(&mut self) -> Vec<Item> {
-        let gone = self.left + self.taken as u64;
-        let items = std::mem::take(&mut self.items);
-        let unwritten = items.into_iter().filter(|(end, ..)| *end > gone);
-        unwritten.map(|(_, stanza, fate)| Item::Stanza(stanza, fate)).collect()
-    }
-}
-
 /// The client has these stored messages: they may leave the store.
 fn confirm(session: &Session, confirmed: Vec<Stored>) {
     for stored in confirmed {
         backlog::written(&session.engine, &session.account, stored);
     }
-}
-
-/// Lets the last bytes leave, for a bounded time, and ends the connection. Whether they left.
-async fn linger(mut conn: Conn, bytes: Vec<u8>) -> bool {
-    let last = async {
-        write_all(&mut conn, &bytes).await?;
-        std::future::poll_fn(|cx| conn.poll_shutdown(cx)).await
-    };
-    let wait = Duration::from_millis(LINGER_WAIT_MS);
-    matches!(tokio::time::timeout(wait, last).await, Ok(Ok(())))
-}
-
-async fn write_all(conn: &mut Conn, mut bytes: &[u8]) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let len = std::future::poll_fn(|cx| conn.poll_write(cx, bytes)).await?;
-        bytes = &bytes[len..];
-    }
-    std::future::poll_fn(|cx| conn.poll_flush(cx)).await
 }
 
 fn fault_of(reason: Close) -> Fault {

@@ -12,6 +12,7 @@ mod driver;
 pub mod limits;
 pub mod metrics;
 mod monotonic;
+mod out;
 mod stored;
 
 pub use admission::{Admission, AdmissionSettings};
