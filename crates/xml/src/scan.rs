@@ -263,7 +263,11 @@ impl Scanner {
 
     fn context(&self) -> Context<'_> {
         Context {
-            mode: if matches!(self.phase, Phase::Prolog | Phase::Restarted) { Mode::Header } else { Mode::Stream },
+            mode: if matches!(self.phase, Phase::Prolog | Phase::Restarted) {
+                Mode::Header
+            } else {
+                Mode::Stream
+            },
             limits: &self.limits,
             scope: &self.scope,
             content: self.content,
