@@ -1,0 +1,267 @@
+//! Stored messages and what can come between: large stores, slow and failing ones, sessions that
+//! end in the middle, messages that come meanwhile (XEP-0160 §2, RFC 6120 §10.1).
+
+#[path = "support/offline.rs"]
+mod offline;
+
+use std::sync::atomic::Ordering;
+
+use offline::{Switch, switched};
+use stentor_engine::{Close, Handling, Settings};
+use stentor_jid::BareJid;
+use stentor_stanza::{MessageType, Stanza};
+use stentor_store::Write;
+use stentor_testkit::{Client, World};
+
+const JULIET: &str = "juliet@capulet.example";
+
+#[tokio::test]
+async fn two_hundred_messages_of_three_senders_come_in_the_order_in_which_they_were_taken() {
+    let world = world().await;
+    let mut senders = Vec::new();
+    for n in 0..3 {
+        world.add_account(&format!("s{n}@montague.example")).await;
+        senders.push(world.connect(&format!("s{n}@montague.example/r")).await);
+    }
+    for n in 0..200 {
+        write(&mut senders[n % 3], n, JULIET, "").await;
+    }
+    let mut juliet = log_in(&world, "r").await;
+    assert_eq!(ids(juliet.receive_all()), (0..200).collect::<Vec<_>>());
+    assert!(senders.iter_mut().all(|s| s.receive_all().is_empty()));
+    assert_eq!(stored(&world).await, 0);
+}
+
+#[tokio::test]
+async fn a_session_that_breaks_in_the_middle_leaves_the_rest_for_the_next() {
+    let world = world().await;
+    let mut romeo = romeo(&world).await;
+    for n in 0..200 {
+        write(&mut romeo, n, JULIET, "").await;
+    }
+    let mut juliet = log_in(&world, "r").await;
+    // Presence first; 70 messages go on to the end of the second page.
+    let first = ids(juliet.receive_up_to(70));
+    assert_eq!(first, (0..128).collect::<Vec<_>>());
+    juliet.cut().await;
+    let mut juliet = log_in(&world, "r").await;
+    assert_eq!(ids(juliet.receive_all()), (128..200).collect::<Vec<_>>());
+    assert_eq!(stored(&world).await, 0);
+}
+
+#[tokio::test]
+async fn what_another_session_holds_unread_does_not_leave_the_store() {
+    let world = world().await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    // The first session is handed the message, reads nothing, and wants no more.
+    let mut first = log_in(&world, "a").await;
+    first.send("<presence><priority>-1</priority></presence>").await;
+    write(&mut romeo, 2, JULIET, "").await;
+    let mut second = log_in(&world, "b").await;
+    assert_eq!(ids(second.receive_all()), [2]);
+    assert_eq!(stored(&world).await, 1);
+    first.cut().await;
+    assert_eq!(ids(second.receive_all()), [1]);
+    assert_eq!(stored(&world).await, 0);
+}
+
+#[tokio::test]
+async fn messages_that_come_meanwhile_queue_up_behind_those_stored() {
+    let (world, switch) = switched_world().await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    switch.close_gate();
+    let mut juliet = world.connect("juliet@capulet.example/r").await;
+    let mut other = world.connect("juliet@capulet.example/other").await;
+    let flush = begin(&juliet);
+    write(&mut romeo, 2, JULIET, "").await;
+    write(&mut romeo, 3, "juliet@capulet.example/r", "").await;
+    // To another resource nothing is in the way; a message that may not be stored does not wait.
+    write(&mut romeo, 4, "juliet@capulet.example/other", "").await;
+    assert_eq!(ids(other.receive_all()), [4]);
+    write(&mut romeo, 5, JULIET, "<no-store xmlns='urn:xmpp:hints'/>").await;
+    romeo.send(&format!("<message type='chat' id='6' to='{JULIET}'>{COMPOSING}</message>")).await;
+    assert_eq!(ids(juliet.receive_all()), [5, 6]);
+    switch.gate.add_permits(10);
+    flush.await;
+    write(&mut romeo, 7, JULIET, "").await;
+    assert_eq!(ids(juliet.receive_all()), [1, 2, 3, 7]);
+    assert!(romeo.receive_all().is_empty());
+}
+
+#[tokio::test]
+async fn a_full_store_does_not_keep_messages_from_whoever_is_there() {
+    let memory = World::new();
+    let (stores, switch) = switched(memory.stores());
+    let world = World::over(stores, Settings::default(), "[offline]\nmessages_max = 1");
+    world.add_account(JULIET).await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    switch.close_gate();
+    let mut juliet = world.connect("juliet@capulet.example/r").await;
+    let flush = begin(&juliet);
+    write(&mut romeo, 2, JULIET, "").await;
+    assert_eq!(ids(juliet.receive_all()), [2]);
+    switch.gate.add_permits(1);
+    flush.await;
+    assert_eq!(ids(juliet.receive_all()), [1]);
+    assert!(romeo.receive_all().is_empty());
+}
+
+#[tokio::test]
+async fn work_that_is_broken_off_leaves_the_messages_to_the_next_session() {
+    let (world, switch) = switched_world().await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    switch.close_gate();
+    let juliet = world.connect("juliet@capulet.example/r").await;
+    let mut flush = begin(&juliet);
+    assert!(futures_pending(&mut flush).await);
+    drop(flush);
+    juliet.cut().await;
+    switch.gate.add_permits(1);
+    let mut juliet = log_in(&world, "r").await;
+    assert_eq!(ids(juliet.receive_all()), [1]);
+}
+
+#[tokio::test]
+async fn whoever_is_there_takes_over_when_the_session_ends_that_was_handed_them() {
+    let (world, switch) = switched_world().await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    switch.close_gate();
+    let first = world.connect("juliet@capulet.example/a").await;
+    let mut flush = begin(&first);
+    assert!(futures_pending(&mut flush).await);
+    // The second finds the first at work, and gets nothing for now.
+    let mut second = log_in(&world, "b").await;
+    drop(flush);
+    switch.gate.add_permits(1);
+    first.cut().await;
+    assert_eq!(ids(second.receive_all()), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_is_tried_again_when_the_store_fails() {
+    let (world, switch) = switched_world().await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    switch.failures.store(3, Ordering::Release);
+    let mut juliet = log_in(&world, "r").await;
+    write(&mut romeo, 2, JULIET, "").await;
+    assert_eq!(ids(juliet.receive_all()), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_goes_on_failing_keeps_them_for_the_next_presence() {
+    let (world, switch) = switched_world().await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    switch.failures.store(1_000, Ordering::Release);
+    let mut juliet = log_in(&world, "r").await;
+    assert!(ids(juliet.receive_all()).is_empty());
+    switch.failures.store(0, Ordering::Release);
+    juliet.send("<presence><show>away</show></presence>").await;
+    assert_eq!(ids(juliet.receive_all()), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_reads_nothing_is_ended_and_holds_up_nobody() {
+    let world = world().await;
+    let mut romeo = romeo(&world).await;
+    let long = format!("<x xmlns='urn:example:x'>{}</x>", "y".repeat(20_000));
+    for n in 0..200 {
+        write(&mut romeo, n, JULIET, &long).await;
+    }
+    let juliet = log_in(&world, "r").await;
+    assert_eq!(juliet.session().resource.outbox.closing(), Some(Close::Overflow));
+    juliet.cut().await;
+    let mut juliet = world.connect("juliet@capulet.example/r").await;
+    let flush = tokio::spawn(begin(&juliet));
+    let mut got = Vec::new();
+    while got.len() < 200 {
+        got.extend(ids(juliet.receive_all()));
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    flush.await.unwrap();
+    assert_eq!(got, (0..200).collect::<Vec<_>>());
+    assert_eq!(stored(&world).await, 0);
+}
+
+#[tokio::test]
+async fn damaged_records_are_put_aside_and_the_others_delivered() {
+    let world = world().await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    for stanza in [b"<message".to_vec(), b"<presence>".to_vec(), b"<odd/>".to_vec()] {
+        let owner = BareJid::new(JULIET).unwrap();
+        let store = Write::StoreOffline { owner, received_ms: 0, stanza };
+        world.stores().writer.submit(store).await.unwrap();
+    }
+    write(&mut romeo, 2, JULIET, "").await;
+    let mut juliet = log_in(&world, "r").await;
+    assert_eq!(ids(juliet.receive_all()), [1, 2]);
+    assert_eq!(stored(&world).await, 0);
+    let account = world.engine.account(&BareJid::new(JULIET).unwrap()).await.unwrap().unwrap();
+    let offline = account.lock().offline;
+    assert_eq!((offline.count, offline.bytes), (0, 0));
+}
+
+const COMPOSING: &str = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+
+async fn world() -> World {
+    let world = World::new();
+    world.add_account(JULIET).await;
+    world
+}
+
+async fn switched_world() -> (World, std::sync::Arc<Switch>) {
+    let memory = World::new();
+    let (stores, switch) = switched(memory.stores());
+    let world = World::over(stores, Settings::default(), "");
+    world.add_account(JULIET).await;
+    (world, switch)
+}
+
+async fn romeo(world: &World) -> Client {
+    world.add_account("romeo@montague.example").await;
+    world.connect("romeo@montague.example/orchard").await
+}
+
+async fn log_in(world: &World, resource: &str) -> Client {
+    let mut client = world.connect(&format!("{JULIET}/{resource}")).await;
+    client.send("<presence/>").await;
+    client
+}
+
+/// Sends presence and returns the work that follows, not begun.
+fn begin(client: &Client) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    match client.session().handle(Stanza::parse(b"<presence/>").unwrap()) {
+        Handling::Later(work) => work,
+        Handling::Done => panic!("nothing to hand over"),
+    }
+}
+
+/// Polls once; whether there is more to do.
+async fn futures_pending(work: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut *work).poll(cx).is_pending())
+    })
+    .await
+}
+
+async fn write(client: &mut Client, n: usize, to: &str, extra: &str) {
+    let message =
+        format!("<message type='chat' id='{n}' to='{to}'><body>x</body>{extra}</message>");
+    client.send(&message).await;
+}
+
+async fn stored(world: &World) -> u64 {
+    world.stores().offline.usage(&BareJid::new(JULIET).unwrap()).await.unwrap().count
+}
+
+fn ids(stanzas: Vec<Stanza>) -> Vec<usize> {
+    let messages = stanzas.iter().filter(|s| s.message_type() == Some(MessageType::Chat));
+    messages.map(|m| m.head.id.as_deref().unwrap().parse().unwrap()).collect()
+}
