@@ -1,6 +1,9 @@
 //! Stored messages and what can come between: large stores, slow and failing ones, sessions that
 //! end in the middle, messages that come meanwhile (XEP-0160 §2, RFC 6120 §10.1).
 
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
+
 #[path = "support/offline.rs"]
 mod offline;
 

@@ -1,6 +1,9 @@
 //! Messages to an account that comes and goes, on several threads: nothing is lost, nothing comes
 //! twice, and each sender's messages stay in their order.
 
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,9 @@
 //! RFC 6121 Appendix A end to end: each of nine states, four events, two directions, driven by two
 //! sessions and looked at from both sides, before and after a restart.
 
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
+
 use stentor_engine::presence::table::{Direction, Event, State};
 use stentor_jid::BareJid;
 use stentor_stanza::{Kind, PresenceType, Stanza};

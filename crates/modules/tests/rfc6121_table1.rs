@@ -1,6 +1,9 @@
 //! RFC 6121 §8.5.4, Table 1, cell by cell: every type of message, every form of address, every kind
 //! of set of resources, both rules of delivery.
 
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
+
 use stentor_engine::Settings;
 use stentor_engine::host::Delivery;
 use stentor_jid::BareJid;

@@ -1,5 +1,8 @@
 //! Scripts, one for each topic of a specification: `scripts/*.txt`, in the words of the testkit.
 
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
+
 use stentor_testkit::World;
 
 fn run(name: &str) {
@@ -63,6 +66,7 @@ fn rfc6121_presence_initial() {
     run("rfc6121_presence_initial");
 }
 
+// covers: presence-36
 #[test]
 fn rfc6121_presence_invalid() {
     run("rfc6121_presence_invalid");
@@ -73,6 +77,7 @@ fn rfc6121_presence_priority() {
     run("rfc6121_presence_priority");
 }
 
+// covers: presence-15
 #[test]
 fn rfc6121_presence_probe() {
     run("rfc6121_presence_probe");
@@ -93,6 +98,7 @@ fn rfc6121_remove_contact() {
     run("rfc6121_remove_contact");
 }
 
+// covers: xml-38
 #[test]
 fn rfc6121_subscribe() {
     run("rfc6121_subscribe");
