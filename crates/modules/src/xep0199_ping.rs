@@ -1,6 +1,6 @@
 //! XEP-0199: XMPP Ping, version 2.0.1.
 //!
-//! Answers pings to the server and to an account.
+//! Answers pings to the server, and to an account by those who may see its presence.
 //! Implements: §4.1, §4.2 (pings to the server and to an account).
 //! Left out: §4.3 (pinging clients ourselves): dead links are found by the stream's timers.
 

@@ -1,0 +1,156 @@
+//! Sessions that replace each other or end, accounts that are suspended or deleted, and writes that
+//! the store refuses.
+
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
+
+use stentor_engine::host::ResourceConflict;
+use stentor_engine::{Close, Settings};
+use stentor_jid::BareJid;
+use stentor_stanza::Stanza;
+use stentor_store::{RosterRow, Write};
+use stentor_testkit::{Client, World};
+
+const JULIET: &str = "juliet@capulet.example";
+const ROMEO: &str = "romeo@montague.example";
+
+#[tokio::test]
+async fn a_replaced_session_is_heard_no_more_and_leaves_its_messages_to_the_newer() {
+    let settings = Settings { resource_conflict: ResourceConflict::Replace, ..Settings::default() };
+    let world = World::with(settings, "");
+    let (mut juliet, mut romeo) = pair(&world).await;
+    romeo
+        .send(&format!("<message type='chat' id='m' to='{JULIET}'><body>x</body></message>"))
+        .await;
+    let mut newer = world.connect("juliet@capulet.example/r").await;
+    assert_eq!(juliet.session().resource.outbox.closing(), Some(Close::Conflict));
+    newer.send("<presence><show>dnd</show></presence>").await;
+    juliet.send("<presence><show>away</show></presence>").await;
+    juliet.cut().await;
+    assert_eq!(
+        texts(&mut romeo),
+        [
+            format!("<presence type='unavailable' to='{ROMEO}' from='{JULIET}/r'/>"),
+            format!("<presence to='{ROMEO}' from='{JULIET}/r'><show>dnd</show></presence>"),
+        ]
+    );
+    assert!(texts(&mut newer).last().unwrap().contains("id='m'"));
+}
+
+#[tokio::test]
+async fn a_session_that_is_ending_is_passed_over_for_the_next_best() {
+    let world = World::new();
+    let (mut juliet, mut romeo) = pair(&world).await;
+    juliet.send("<presence><priority>5</priority></presence>").await;
+    let mut other = world.connect("juliet@capulet.example/other").await;
+    other.send("<presence/>").await;
+    other.receive_all();
+    juliet.session().resource.outbox.close(Close::Overflow);
+    for to in [JULIET, "juliet@capulet.example/r"] {
+        romeo.send(&format!("<message type='chat' to='{to}'><body>x</body></message>")).await;
+    }
+    assert_eq!(other.receive_all().len(), 2);
+}
+
+#[tokio::test]
+async fn a_refused_roster_change_is_an_error_and_clients_are_told_what_is_true() {
+    let world = World::new();
+    let (mut juliet, _romeo) = pair(&world).await;
+    // Something else wrote a later version: ours goes back, and is refused.
+    let owner = BareJid::new(JULIET).unwrap();
+    let item = RosterRow::new(BareJid::new("friar@church.example").unwrap());
+    let version = 1 << 50;
+    world.stores().writer.submit(Write::PutRoster { owner, item, version }).await.unwrap();
+    juliet
+        .send(&format!(
+            "<iq type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='{ROMEO}' name='R'/>\
+             </query></iq>"
+        ))
+        .await;
+    let texts = texts(&mut juliet);
+    let (error, pushes) = texts.split_last().unwrap();
+    assert!(error.contains("<internal-server-error "), "{error}");
+    // What was pushed, and what the store has: the name is gone again, the friar is there.
+    assert!(pushes[0].contains("name='R'"), "{pushes:?}");
+    let item = format!("<item jid='{ROMEO}' subscription='from'/>");
+    assert!(pushes[1..].iter().any(|p| p.contains(&item)), "{pushes:?}");
+    assert!(pushes[1..].iter().any(|p| p.contains("friar@church.example")), "{pushes:?}");
+    // From here on all is well.
+    juliet
+        .send(&format!(
+            "<iq type='set' id='t'><query xmlns='jabber:iq:roster'><item jid='{ROMEO}' name='S'/>\
+             </query></iq>"
+        ))
+        .await;
+    let last = juliet.receive_all().pop().unwrap();
+    assert_eq!(last.head.id.as_deref(), Some("t"));
+    assert!(!last.head.kind.is_error());
+}
+
+#[tokio::test]
+async fn a_suspended_account_gets_nothing_and_loses_nothing() {
+    let world = World::new();
+    let (juliet, mut romeo) = pair(&world).await;
+    juliet.cut().await;
+    let message = format!("<message type='chat' id='m' to='{JULIET}'><body>x</body></message>");
+    romeo.send(&message).await;
+    let owner = BareJid::new(JULIET).unwrap();
+    let juliet = world.connect("juliet@capulet.example/r").await;
+    world.engine.suspend_account(&owner, true).await.unwrap();
+    assert_eq!(juliet.session().resource.outbox.closing(), Some(Close::Suspended));
+    juliet.cut().await;
+    romeo.receive_all();
+    romeo.send(&message).await;
+    assert!(texts(&mut romeo)[0].contains("<error type='cancel'><service-unavailable "));
+    romeo.send(&format!("<presence type='probe' to='{JULIET}'/>")).await;
+    assert!(texts(&mut romeo)[0].starts_with("<presence type='unavailable' "));
+    assert!(world.engine.bind(&owner, None).await.is_err());
+    world.engine.suspend_account(&owner, false).await.unwrap();
+    let mut juliet = world.connect("juliet@capulet.example/r").await;
+    juliet.send("<presence/>").await;
+    assert_eq!(texts(&mut juliet).iter().filter(|t| t.contains("id='m'")).count(), 1);
+}
+
+#[tokio::test]
+async fn deletion_denies_requests_that_wait_and_shows_nobody_more_than_before() {
+    let world = World::new();
+    let (juliet, mut romeo) = pair(&world).await;
+    world.add_account("nurse@capulet.example").await;
+    let mut nurse = world.connect("nurse@capulet.example/hall").await;
+    nurse.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>").await;
+    nurse.send("<presence/>").await;
+    nurse.send(&format!("<presence type='subscribe' to='{JULIET}'/>")).await;
+    nurse.receive_all();
+    let owner = BareJid::new(JULIET).unwrap();
+    world.engine.delete_account(&owner).await.unwrap();
+    juliet.cut().await;
+    let (nurse, romeo) = (texts(&mut nurse), texts(&mut romeo));
+    assert_eq!(nurse.len(), 2, "{nurse:?}");
+    assert!(nurse[0].starts_with("<presence type='unsubscribed' "), "{nurse:?}");
+    assert!(nurse[1].contains("subscription='none'/>"), "{nurse:?}");
+    let gone = romeo.iter().filter(|t| t.starts_with("<presence type='unavailable' ")).count();
+    assert_eq!(gone, 1, "{romeo:?}");
+    assert!(world.engine.account(&owner).await.unwrap().is_none());
+}
+
+/// Juliet at `r` and Romeo, both available; he sees her presence. Nothing is unread.
+async fn pair(world: &World) -> (Client, Client) {
+    world.add_account(JULIET).await;
+    world.add_account(ROMEO).await;
+    let mut juliet = world.connect("juliet@capulet.example/r").await;
+    let mut romeo = world.connect("romeo@montague.example/orchard").await;
+    for client in [&mut juliet, &mut romeo] {
+        client.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>").await;
+        client.send("<presence/>").await;
+    }
+    romeo.send(&format!("<presence type='subscribe' to='{JULIET}'/>")).await;
+    juliet.send(&format!("<presence type='subscribed' to='{ROMEO}'/>")).await;
+    juliet.receive_all();
+    romeo.receive_all();
+    (juliet, romeo)
+}
+
+fn texts(client: &mut Client) -> Vec<String> {
+    let text = |stanza: &Stanza| String::from_utf8(stanza.to_bytes()).unwrap();
+    client.receive_all().iter().map(text).collect()
+}
