@@ -2,7 +2,6 @@
 //! end in the middle, messages that come meanwhile (XEP-0160 §2, RFC 6120 §10.1).
 
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::unwrap_used)]
 
 #[path = "support/offline.rs"]
 mod offline;
@@ -30,7 +29,7 @@ async fn two_hundred_messages_of_three_senders_come_in_the_order_in_which_they_w
         write(&mut senders[n % 3], n, JULIET, "").await;
     }
     let mut juliet = log_in(&world, "r").await;
-    assert_eq!(ids(juliet.receive_all()), (0..200).collect::<Vec<_>>());
+    assert_eq!(ids(&juliet.receive_all()), (0..200).collect::<Vec<_>>());
     assert!(senders.iter_mut().all(|s| s.receive_all().is_empty()));
     assert_eq!(stored(&world).await, 0);
 }
@@ -44,11 +43,11 @@ async fn a_session_that_breaks_in_the_middle_leaves_the_rest_for_the_next() {
     }
     let mut juliet = log_in(&world, "r").await;
     // Presence first; 70 messages go on to the end of the second page.
-    let first = ids(juliet.receive_up_to(70));
+    let first = ids(&juliet.receive_up_to(70));
     assert_eq!(first, (0..128).collect::<Vec<_>>());
     juliet.cut().await;
     let mut juliet = log_in(&world, "r").await;
-    assert_eq!(ids(juliet.receive_all()), (128..200).collect::<Vec<_>>());
+    assert_eq!(ids(&juliet.receive_all()), (128..200).collect::<Vec<_>>());
     assert_eq!(stored(&world).await, 0);
 }
 
@@ -62,10 +61,10 @@ async fn what_another_session_holds_unread_does_not_leave_the_store() {
     first.send("<presence><priority>-1</priority></presence>").await;
     write(&mut romeo, 2, JULIET, "").await;
     let mut second = log_in(&world, "b").await;
-    assert_eq!(ids(second.receive_all()), [2]);
+    assert_eq!(ids(&second.receive_all()), [2]);
     assert_eq!(stored(&world).await, 1);
     first.cut().await;
-    assert_eq!(ids(second.receive_all()), [1]);
+    assert_eq!(ids(&second.receive_all()), [1]);
     assert_eq!(stored(&world).await, 0);
 }
 
@@ -82,14 +81,14 @@ async fn messages_that_come_meanwhile_queue_up_behind_those_stored() {
     write(&mut romeo, 3, "juliet@capulet.example/r", "").await;
     // To another resource nothing is in the way; a message that may not be stored does not wait.
     write(&mut romeo, 4, "juliet@capulet.example/other", "").await;
-    assert_eq!(ids(other.receive_all()), [4]);
+    assert_eq!(ids(&other.receive_all()), [4]);
     write(&mut romeo, 5, JULIET, "<no-store xmlns='urn:xmpp:hints'/>").await;
     romeo.send(&format!("<message type='chat' id='6' to='{JULIET}'>{COMPOSING}</message>")).await;
-    assert_eq!(ids(juliet.receive_all()), [5, 6]);
+    assert_eq!(ids(&juliet.receive_all()), [5, 6]);
     switch.gate.add_permits(10);
     flush.await;
     write(&mut romeo, 7, JULIET, "").await;
-    assert_eq!(ids(juliet.receive_all()), [1, 2, 3, 7]);
+    assert_eq!(ids(&juliet.receive_all()), [1, 2, 3, 7]);
     assert!(romeo.receive_all().is_empty());
 }
 
@@ -105,10 +104,10 @@ async fn a_full_store_does_not_keep_messages_from_whoever_is_there() {
     let mut juliet = world.connect("juliet@capulet.example/r").await;
     let flush = begin(&juliet);
     write(&mut romeo, 2, JULIET, "").await;
-    assert_eq!(ids(juliet.receive_all()), [2]);
+    assert_eq!(ids(&juliet.receive_all()), [2]);
     switch.gate.add_permits(1);
     flush.await;
-    assert_eq!(ids(juliet.receive_all()), [1]);
+    assert_eq!(ids(&juliet.receive_all()), [1]);
     assert!(romeo.receive_all().is_empty());
 }
 
@@ -125,7 +124,7 @@ async fn work_that_is_broken_off_leaves_the_messages_to_the_next_session() {
     juliet.cut().await;
     switch.gate.add_permits(1);
     let mut juliet = log_in(&world, "r").await;
-    assert_eq!(ids(juliet.receive_all()), [1]);
+    assert_eq!(ids(&juliet.receive_all()), [1]);
 }
 
 #[tokio::test]
@@ -142,7 +141,7 @@ async fn whoever_is_there_takes_over_when_the_session_ends_that_was_handed_them(
     drop(flush);
     switch.gate.add_permits(1);
     first.cut().await;
-    assert_eq!(ids(second.receive_all()), [1]);
+    assert_eq!(ids(&second.receive_all()), [1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +152,7 @@ async fn reading_is_tried_again_when_the_store_fails() {
     switch.failures.store(3, Ordering::Release);
     let mut juliet = log_in(&world, "r").await;
     write(&mut romeo, 2, JULIET, "").await;
-    assert_eq!(ids(juliet.receive_all()), [1, 2]);
+    assert_eq!(ids(&juliet.receive_all()), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,10 +162,10 @@ async fn a_store_that_goes_on_failing_keeps_them_for_the_next_presence() {
     write(&mut romeo, 1, JULIET, "").await;
     switch.failures.store(1_000, Ordering::Release);
     let mut juliet = log_in(&world, "r").await;
-    assert!(ids(juliet.receive_all()).is_empty());
+    assert!(ids(&juliet.receive_all()).is_empty());
     switch.failures.store(0, Ordering::Release);
     juliet.send("<presence><show>away</show></presence>").await;
-    assert_eq!(ids(juliet.receive_all()), [1]);
+    assert_eq!(ids(&juliet.receive_all()), [1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +183,7 @@ async fn a_session_that_reads_nothing_is_ended_and_holds_up_nobody() {
     let flush = tokio::spawn(begin(&juliet));
     let mut got = Vec::new();
     while got.len() < 200 {
-        got.extend(ids(juliet.receive_all()));
+        got.extend(ids(&juliet.receive_all()));
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     flush.await.unwrap();
@@ -204,7 +203,7 @@ async fn damaged_records_are_put_aside_and_the_others_delivered() {
     }
     write(&mut romeo, 2, JULIET, "").await;
     let mut juliet = log_in(&world, "r").await;
-    assert_eq!(ids(juliet.receive_all()), [1, 2]);
+    assert_eq!(ids(&juliet.receive_all()), [1, 2]);
     assert_eq!(stored(&world).await, 0);
     let account = world.engine.account(&BareJid::new(JULIET).unwrap()).await.unwrap().unwrap();
     let offline = account.lock().offline;
@@ -264,7 +263,7 @@ async fn stored(world: &World) -> u64 {
     world.stores().offline.usage(&BareJid::new(JULIET).unwrap()).await.unwrap().count
 }
 
-fn ids(stanzas: Vec<Stanza>) -> Vec<usize> {
+fn ids(stanzas: &[Stanza]) -> Vec<usize> {
     let messages = stanzas.iter().filter(|s| s.message_type() == Some(MessageType::Chat));
     messages.map(|m| m.head.id.as_deref().unwrap().parse().unwrap()).collect()
 }

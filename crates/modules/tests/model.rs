@@ -3,7 +3,6 @@
 //! `SEED=17 cargo test -p stentor-modules --test model` runs one history and prints its steps.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
-#![allow(clippy::unwrap_used)]
 
 mod support;
 

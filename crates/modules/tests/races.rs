@@ -2,7 +2,6 @@
 //! twice, and each sender's messages stay in their order.
 
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -86,10 +85,10 @@ async fn round(seed: u64, overlaps: bool) -> Got {
     }
     // What is left waits in the store, or went there when the last session ended.
     let mut last = log_in(&world).await;
-    bob.read(last.receive_all());
+    bob.read(&last.receive_all());
     last.cut().await;
     let mut nothing = log_in(&world).await;
-    assert!(messages(nothing.receive_all()).is_empty(), "seed {seed}: something came again");
+    assert!(messages(&nothing.receive_all()).is_empty(), "seed {seed}: something came again");
     bob.got
 }
 
@@ -118,14 +117,14 @@ impl Bob {
     async fn come_and_go(&mut self, world: &World, random: &mut Random, overlaps: bool) {
         let mut client = log_in(world).await;
         for _ in 0..random.below(30) {
-            self.read(client.receive_up_to(random.below(5)));
+            self.read(&client.receive_up_to(random.below(5)));
             yield_now().await;
         }
         match random.below(3) {
             // He logs out and reads what came until then.
             0 => {
                 client.send("<presence type='unavailable'/>").await;
-                self.read(client.receive_all());
+                self.read(&client.receive_all());
                 client.cut().await;
             }
             1 if overlaps => {
@@ -142,7 +141,7 @@ impl Bob {
         }
     }
 
-    fn read(&mut self, stanzas: Vec<Stanza>) {
+    fn read(&mut self, stanzas: &[Stanza]) {
         self.got.extend(messages(stanzas));
     }
 }
@@ -153,7 +152,7 @@ async fn log_in(world: &World) -> Client {
     client
 }
 
-fn messages(stanzas: Vec<Stanza>) -> Got {
+fn messages(stanzas: &[Stanza]) -> Got {
     let messages = stanzas.iter().filter(|s| s.message_type() == Some(MessageType::Chat));
     messages
         .map(|message| {

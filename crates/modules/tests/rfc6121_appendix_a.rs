@@ -2,7 +2,6 @@
 //! sessions and looked at from both sides, before and after a restart.
 
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::unwrap_used)]
 
 use stentor_engine::presence::table::{Direction, Event, State};
 use stentor_jid::BareJid;

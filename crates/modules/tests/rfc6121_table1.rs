@@ -2,7 +2,6 @@
 //! of set of resources, both rules of delivery.
 
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::unwrap_used)]
 
 use stentor_engine::Settings;
 use stentor_engine::host::Delivery;

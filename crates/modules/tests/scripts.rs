@@ -1,7 +1,6 @@
 //! Scripts, one for each topic of a specification: `scripts/*.txt`, in the words of the testkit.
 
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::unwrap_used)]
 
 use stentor_testkit::World;
 

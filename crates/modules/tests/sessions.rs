@@ -2,7 +2,6 @@
 //! the store refuses.
 
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::unwrap_used)]
 
 use stentor_engine::host::ResourceConflict;
 use stentor_engine::{Close, Settings};
