@@ -386,7 +386,7 @@ impl History {
 }
 
 fn bare(person: usize) -> String {
-    let domain = if person % 2 == 0 { "capulet.example" } else { "montague.example" };
+    let domain = if person.is_multiple_of(2) { "capulet.example" } else { "montague.example" };
     format!("p{person}@{domain}")
 }
 
