@@ -1,37 +1,61 @@
-//! What a command is: a name, a sentence, and a function from values to a value.
+//! What a command is: a name, a sentence, and a function from an input to an output.
+//!
+//! Commands are declared once and run over the local socket, on the data folder without a server,
+//! or by whatever else reads [`ALL`].
+
+use std::fmt;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stentor_engine::BoxFuture;
 use stentor_engine::registration::AccountError;
 use stentor_store::StoreError;
 
-use crate::{Host, guard, server, users};
+use crate::{Cx, accounts, guard, server};
 
-/// What a command runs with.
-pub type Cx = Host;
-
-/// What a command answers.
-pub type Answer = Result<Value, AdminError>;
-
-/// A command, in data.
-pub struct Spec {
+/// A command of administrators.
+pub trait Command: 'static {
     /// Its name, as on the socket.
+    const NAME: &'static str;
+    /// What it does, in a sentence.
+    const SUMMARY: &'static str;
+    /// What it takes.
+    type Input: Serialize + DeserializeOwned + Send + 'static;
+    /// What it answers.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// As [`AdminError`] says; then nothing was changed.
+    fn run(
+        cx: Cx,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output, AdminError>> + Send;
+}
+
+/// A command among all of them.
+pub struct Entry {
+    /// Its name.
     pub name: &'static str,
     /// What it does, in a sentence.
     pub summary: &'static str,
-    run: fn(Cx, Value) -> BoxFuture<'static, Answer>,
+    run: fn(Cx, Value) -> BoxFuture<'static, Result<Value, AdminError>>,
 }
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// There is none of this name.
-    #[error("there is no command `{0}`")]
+    #[error("there is no command `{0}`; ask the server of the same release")]
     Unknown(String),
     /// Its input is not what it takes.
     #[error("the input is not what the command takes: {0}")]
     Input(String),
+    /// It needs a running server.
+    #[error("no server is running on this data folder; start it by `stentor run`")]
+    NotRunning,
     /// It cannot be done, and this is why.
     #[error("{0}")]
     Refused(String),
@@ -43,45 +67,86 @@ pub enum AdminError {
     Store(#[from] StoreError),
 }
 
+/// The same, as told to whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// A word for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub error: String,
+}
+
 /// All commands.
-pub const ALL: &[Spec] = &[
-    users::ADD,
-    users::LIST,
-    users::PASSWORD,
-    users::DELETE,
-    users::SUSPEND,
-    users::RESUME,
-    users::UNLOCK,
-    guard::BLOCKED,
-    guard::UNBLOCK,
-    server::STATUS,
-    server::BACKUP,
-    server::RELOAD,
-    server::STOP,
+pub const ALL: &[Entry] = &[
+    Entry::of::<accounts::Add>(),
+    Entry::of::<accounts::List>(),
+    Entry::of::<accounts::SetPassword>(),
+    Entry::of::<accounts::Delete>(),
+    Entry::of::<accounts::Suspend>(),
+    Entry::of::<accounts::Unsuspend>(),
+    Entry::of::<accounts::Unlock>(),
+    Entry::of::<guard::ListBlocked>(),
+    Entry::of::<guard::LiftBlock>(),
+    Entry::of::<server::Status>(),
+    Entry::of::<server::Backup>(),
+    Entry::of::<server::Reload>(),
+    Entry::of::<server::Stop>(),
 ];
 
 /// Runs a command by its name.
 ///
 /// # Errors
 /// As [`AdminError`] says.
-pub async fn run(cx: Cx, name: &str, input: Value) -> Answer {
-    match ALL.iter().find(|spec| spec.name == name) {
+pub async fn run(cx: Cx, name: &str, input: Value) -> Result<Value, AdminError> {
+    match ALL.iter().find(|entry| entry.name == name) {
         None => Err(AdminError::Unknown(name.to_owned())),
-        Some(spec) => (spec.run)(cx, input).await,
+        Some(entry) => (entry.run)(cx, input).await,
     }
 }
 
-impl Spec {
-    pub(crate) const fn new(
-        name: &'static str,
-        summary: &'static str,
-        run: fn(Cx, Value) -> BoxFuture<'static, Answer>,
-    ) -> Self {
-        Self { name, summary, run }
+impl Entry {
+    const fn of<C: Command>() -> Self {
+        Self {
+            name: C::NAME,
+            summary: C::SUMMARY,
+            run: |cx, input| Box::pin(erased::<C>(cx, input)),
+        }
     }
 }
 
-/// Reads the input of a command.
-pub(crate) fn input<T: DeserializeOwned>(value: Value) -> Result<T, AdminError> {
-    serde_json::from_value(value).map_err(|e| AdminError::Input(e.to_string()))
+impl AdminError {
+    /// A word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "unknown-command",
+            Self::Input(_) => "bad-input",
+            Self::NotRunning => "not-running",
+            Self::Refused(_) => "refused",
+            Self::Account(AccountError::Exists) => "account-exists",
+            Self::Account(AccountError::Missing) => "no-account",
+            Self::Account(AccountError::NotOurs) => "not-ours",
+            Self::Account(AccountError::Password(_)) => "bad-password",
+            Self::Account(AccountError::Store(_)) | Self::Store(_) => "store",
+        }
+    }
+}
+
+impl From<AdminError> for Refusal {
+    fn from(error: AdminError) -> Self {
+        Self { code: error.code().to_owned(), error: error.to_string() }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+async fn erased<C: Command>(cx: Cx, input: Value) -> Result<Value, AdminError> {
+    let input = serde_json::from_value(input).map_err(|e| AdminError::Input(e.to_string()))?;
+    let output = C::run(cx, input).await?;
+    // Every output is a plain structure of texts and numbers.
+    serde_json::to_value(output).map_err(|e| AdminError::Refused(e.to_string()))
 }

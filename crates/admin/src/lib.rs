@@ -3,38 +3,64 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod accounts;
 pub mod command;
-mod guard;
+pub mod facts;
+pub mod guard;
 pub mod limits;
 pub mod metrics;
-mod server;
+pub mod server;
 pub mod socket;
-mod users;
+#[cfg(test)]
+mod testing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use stentor_engine::{BoxFuture, Engine};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-pub use command::{ALL, AdminError, Answer, Cx, Spec, run};
+pub use command::{ALL, AdminError, Command, Entry, run};
+use server::Reloaded;
+
+/// What commands run with; lent by the server, or made over a data folder without one.
+#[derive(Clone)]
+pub struct Cx {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Copies the database to a new file. An error is a sentence for the operator.
+    pub back_up: Arc<dyn Fn(PathBuf) -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    /// Where wishes go; none where there is no running server.
+    pub wishes: Option<mpsc::Sender<Wish>>,
+}
 
 /// What commands ask of the process around them.
 #[derive(Debug)]
 pub enum Wish {
-    /// Read the configuration again; the answer goes back in words.
-    Reload(tokio::sync::oneshot::Sender<Result<String, String>>),
+    /// Read the configuration again; the answer goes back.
+    Reload(oneshot::Sender<Result<Reloaded, String>>),
     /// Stop in good order.
     Stop,
 }
 
-/// What the server lends to commands.
-#[derive(Clone)]
-pub struct Host {
-    /// The engine.
-    pub engine: Arc<Engine>,
-    /// Copies the database to a path.
-    pub back_up: Arc<dyn Fn(PathBuf) -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
-    /// Where wishes go; none where there is no running server.
-    pub wishes: Option<mpsc::Sender<Wish>>,
+/// No input, or no output: `{}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+impl Cx {
+    /// Where wishes go, if there is a running server.
+    ///
+    /// # Errors
+    /// There is none.
+    fn running(&self) -> Result<&mpsc::Sender<Wish>, AdminError> {
+        self.wishes.as_ref().ok_or(AdminError::NotRunning)
+    }
+}
+
+impl std::fmt::Debug for Cx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cx").field("is_running", &self.wishes.is_some()).finish_non_exhaustive()
+    }
 }

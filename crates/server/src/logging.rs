@@ -1,7 +1,5 @@
 //! Structured logs to standard error. Bodies and passwords are never among the fields.
 
-use std::io::Write as _;
-
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -30,9 +28,4 @@ pub(crate) fn start(config: &Config) -> Level {
 /// The filter of a level or of a list of targets; checked when the configuration was read.
 pub(crate) fn filter(level: &str) -> EnvFilter {
     EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"))
-}
-
-/// Everything written so far is out.
-pub(crate) fn flush() {
-    let _ = std::io::stderr().flush();
 }

@@ -4,9 +4,12 @@
 
 mod cli;
 mod config;
+mod greeting;
 mod logging;
-mod prompt;
+mod panics;
+mod reload;
 mod run;
+mod signals;
 mod wire;
 
 use std::process::ExitCode;

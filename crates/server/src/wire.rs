@@ -2,24 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use serde_json::Value;
-use stentor_admin::{Host as AdminHost, Wish};
+use stentor_admin::{Cx, Wish};
 use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
 use stentor_engine::credentials::Credentials;
 use stentor_engine::{Clock, Engine, Host, Hosts};
-use stentor_store_sqlite::{Options, Sqlite};
+use stentor_store::StoreError;
+use stentor_store_sqlite::{OpenError, Options, Sqlite};
 use stentor_transport::{
-    Certificates, ClientCerts, IdentityFiles, Roots, TlsAcceptor, TlsSettings, dev_ca,
+    Certificates, ClientCerts, IdentityFiles, Listener, TlsAcceptor, TlsSettings, dev_ca,
 };
 use tokio::sync::mpsc;
 
+use crate::config::files::client_roots;
 use crate::config::{Asked, Config, Listen, TlsUse};
 
 /// The open data folder and the engine over it.
@@ -53,12 +55,10 @@ impl Clock for SystemClock {
 /// In words for the operator.
 pub(crate) fn core(config: &Config) -> anyhow::Result<Core> {
     let dir = &config.data_dir;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("the data folder `{}` cannot be made", dir.display()))?;
-    let store = Arc::new(Sqlite::open(dir, &Options::default())?);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| {
+        format!("the data folder `{}` cannot be made; name another by `--data`", dir.display())
+    })?;
+    let store = Arc::new(Sqlite::open(dir, &Options::default()).map_err(with_remedy)?);
     let secret = secret(&dir.join("secret"))?;
     let credentials = Credentials::new(&secret, config.iterations, config.guard.clone());
     let hosts = hosts(config)?;
@@ -105,9 +105,9 @@ pub(crate) fn trust(config: &Config) -> anyhow::Result<Trust> {
 /// Those for development cannot be made.
 pub(crate) fn identities(config: &Config) -> anyhow::Result<(Vec<IdentityFiles>, Option<PathBuf>)> {
     if !config.certificates.is_empty() {
-        return Ok((config.certificates.clone(), None));
+        return Ok((config.certificates.iter().map(|c| c.files.clone()).collect(), None));
     }
-    let names: Vec<String> = config.hosts.iter().map(|h| h.name.clone()).collect();
+    let names: Vec<String> = config.hosts.iter().map(|h| h.ascii_name()).collect();
     let ca = dev_ca::open(&config.data_dir.join("tls"), &names)?;
     Ok((vec![ca.identity()], Some(ca.authority)))
 }
@@ -129,12 +129,27 @@ pub(crate) fn shared(config: &Config, engine: &Arc<Engine>) -> anyhow::Result<Ar
     }))
 }
 
-fn client_roots(config: &Config) -> anyhow::Result<Option<Roots>> {
-    let Some(path) = &config.client_authority else { return Ok(None) };
-    let pem = fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
-    let roots =
-        Roots::from_pem(&pem).map_err(|error| anyhow::anyhow!("`{}`: {error}", path.display()))?;
-    Ok(Some(roots))
+/// Listens on an address.
+///
+/// # Errors
+/// It cannot be had; with the remedy.
+pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
+    match Listener::bind(address) {
+        // The default takes IPv6 and IPv4; a machine without IPv6 still has the other.
+        Err(error) if is_any_v6(address) && has_no_v6(&error.source) => {
+            Ok(Listener::bind((Ipv4Addr::UNSPECIFIED, address.port()).into())?)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+fn is_any_v6(address: SocketAddr) -> bool {
+    address.is_ipv6() && address.ip().is_unspecified()
+}
+
+fn has_no_v6(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+        || error.kind() == ErrorKind::AddrNotAvailable
 }
 
 /// The adapter of one port.
@@ -180,44 +195,25 @@ pub(crate) fn c2s(
 
 /// What administrators' commands run with.
 #[must_use]
-pub(crate) fn admin(core: &Core, wishes: Option<mpsc::Sender<Wish>>) -> AdminHost {
+pub(crate) fn admin(core: &Core, wishes: Option<mpsc::Sender<Wish>>) -> Cx {
     let store = core.store.clone();
-    AdminHost {
+    Cx {
         engine: core.engine.clone(),
         back_up: Arc::new(move |path| {
-            let copying = store.back_up(path);
-            Box::pin(async move { copying.await.map_err(|error| error.to_string()) })
+            let copying = store.back_up(path.clone());
+            Box::pin(async move { copying.await.map_err(|error| no_copy(&path, &error)) })
         }),
         wishes,
     }
 }
 
-/// Does a command without a running server.
-///
-/// # Errors
-/// The data folder cannot be opened.
-pub(crate) async fn offline(
-    config: &Config,
-    command: &str,
-    input: Value,
-) -> anyhow::Result<Result<Value, String>> {
-    let core = core(config)?;
-    let outcome = stentor_admin::run(admin(&core, None), command, input).await;
-    core.store.stop().await?;
-    Ok(outcome.map_err(|error| error.to_string()))
-}
-
-/// Checks what the configuration names: certificates and their keys. Returns warnings.
-///
-/// # Errors
-/// A file cannot be used; the message names it with the remedy.
-pub(crate) fn check_files(config: &Config) -> anyhow::Result<Vec<String>> {
-    let _ = client_roots(config)?;
-    if config.certificates.is_empty() {
-        return Ok(Vec::new());
+fn no_copy(path: &Path, error: &StoreError) -> String {
+    let path = path.display();
+    match error {
+        StoreError::Conflict => format!("`{path}` exists already; name a file that does not"),
+        StoreError::Full => format!("no room for a copy at `{path}`; name a file elsewhere"),
+        error => format!("the database could not be copied to `{path}`: {error}"),
     }
-    let (_, warnings) = Certificates::load(config.certificates.clone())?;
-    Ok(warnings.iter().map(|w| format!("{}: {}", w.file.display(), w.text)).collect())
 }
 
 /// Where the local socket is.
@@ -228,29 +224,50 @@ pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
 
 /// 32 random bytes that outlive restarts; made at the first start.
 fn secret(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut secret = Vec::new();
-    match fs::File::open(path) {
-        Ok(mut file) => {
-            file.read_to_end(&mut secret)?;
-            anyhow::ensure!(
-                secret.len() == SECRET_BYTES,
-                "`{}` is damaged: delete it, and one is made",
-                path.display()
-            );
+    match fs::read(path) {
+        Ok(secret) if secret.len() == SECRET_BYTES => Ok(secret),
+        Ok(_) => anyhow::bail!("`{}` is damaged; delete it, and one is made", path.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_secret(path).with_context(|| format!("`{}` cannot be made", path.display()))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            secret.resize(SECRET_BYTES, 0);
-            getrandom::fill(&mut secret).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
-            let mut file =
-                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(&secret)?;
-            file.sync_all()?;
-        }
-        Err(error) => {
-            return Err(error).with_context(|| format!("`{}` cannot be read", path.display()));
-        }
+        Err(error) => Err(error).with_context(|| {
+            format!("`{}` cannot be read; run as the user that owns it", path.display())
+        }),
     }
+}
+
+fn make_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut secret = vec![0; SECRET_BYTES];
+    getrandom::fill(&mut secret).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
+    // Whole or not at all, whenever the power fails. The store's lock keeps others away.
+    let part = path.with_extension("partial");
+    let _ = fs::remove_file(&part);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    file.write_all(&secret)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
     Ok(secret)
+}
+
+/// What is wrong with the store in one sentence, with what to do about it.
+fn with_remedy(error: OpenError) -> anyhow::Error {
+    match error {
+        OpenError::Path { path, source } => {
+            let remedy = match source.kind() {
+                ErrorKind::PermissionDenied => "run as the user that owns it",
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",
+                _ => "name another data folder by `--data`",
+            };
+            anyhow::anyhow!("cannot use `{}`: {source}; {remedy}", path.display())
+        }
+        OpenError::Sqlite { file, source } => anyhow::anyhow!(
+            "cannot open `{}`: {source}; see that its disk has room and is writable, or put a \
+             backup in its place",
+            file.display()
+        ),
+        // The command line asks for these, and their sentences are whole.
+        error => error.into(),
+    }
 }
 
 const SECRET_BYTES: usize = 32;

@@ -1,6 +1,14 @@
 //! Every key of the configuration file, with its default and its meaning.
 
-use super::reader::Key;
+use stentor_edge::Kind as ListenKind;
+use stentor_engine::host::{Delivery, ResourceConflict};
+use stentor_transport::{UnknownName as UnknownServerName, VersionMin};
+
+use super::key::Change::{Reload, Restart};
+use super::key::Key;
+use super::key::Kind::{Address, Number, Path, Tables, Text, Texts, Truth, Word};
+use super::words::words;
+use super::{Asked, LogFormat as Format, TlsUse};
 
 /// A section of the file: its heading, a sentence about it, its keys.
 pub(crate) struct SectionDoc {
@@ -22,7 +30,7 @@ pub(crate) const ALL: &[SectionDoc] = &[
     SectionDoc {
         heading: "[[listen]]",
         about: "A port. Without any there are two: `c2s` on `[::]:5222`, `c2s-tls` on `[::]:5223`. \
-                A change needs a restart.",
+               ",
         keys: &[&LISTEN_KIND, &LISTEN_ADDRESS, &LISTEN_TLS, &LISTEN_ALLOW_PLAIN],
     },
     SectionDoc {
@@ -52,14 +60,15 @@ pub(crate) const ALL: &[SectionDoc] = &[
     },
     SectionDoc {
         heading: "[tls]",
-        about: "TLS on all ports. A change needs a restart.",
+        about: "TLS on all ports.",
         keys: &[&CLIENT_CERTIFICATES, &CLIENT_AUTHORITY, &VERSION_MIN, &UNKNOWN_NAME],
     },
     SectionDoc {
         heading: "[limits]",
-        about: "Sizes, numbers and waits. A change needs a restart.",
+        about: "Sizes, numbers and waits.",
         keys: &[
             &STANZA_BYTES_MAX,
+            &STANZA_BYTES_BEFORE_SIGN_IN_MAX,
             &CONNECTIONS_MAX,
             &CONNECTIONS_PER_SOURCE_MAX,
             &HEADER_WAIT_SECS,
@@ -71,10 +80,11 @@ pub(crate) const ALL: &[SectionDoc] = &[
     },
     SectionDoc {
         heading: "[sign_in]",
-        about: "Passwords and attempts to guess them. A change needs a restart.",
+        about: "Passwords and attempts to guess them.",
         keys: &[
             &MECHANISMS,
             &ITERATIONS,
+            &RETRIES_MAX,
             &SOURCE_FAILURES_MAX,
             &SOURCE_BLOCK_SECS,
             &ACCOUNT_FAILURES_MAX,
@@ -89,56 +99,119 @@ pub(crate) const ALL: &[SectionDoc] = &[
     },
     SectionDoc {
         heading: "[metrics]",
-        about: "The page for Prometheus, at `/metrics`. A change needs a restart.",
-        keys: &[&METRICS_ADDRESS],
+        about: "The page for Prometheus, at `/metrics`.",
+        keys: &[&METRICS_ADDRESS, &METRICS_ALLOW],
     },
 ];
 
 macro_rules! keys {
-    ($($ident:ident = $name:literal, $default:literal, $help:literal;)*) => {
-        $(#[doc = $help] pub(super) const $ident: Key = Key { name: $name, default: $default, help: $help };)*
+    ($($ident:ident = $name:literal, $kind:expr, $default:literal, $change:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub(super) const $ident: Key =
+                Key { name: $name, kind: $kind, default: $default, change: $change, help: $help };
+        )*
     };
 }
 
+const UP_TO_AN_HOUR: super::key::Kind = Number(1, 3_600, "seconds");
+const UP_TO_A_DAY: super::key::Kind = Number(0, 86_400, "seconds");
+const UP_TO_A_WEEK: super::key::Kind = Number(1, 604_800, "seconds");
+
 keys! {
-    DATA_DIR = "data_dir", "\"…/stentor\"", "The folder of the database, the certificates and the local socket. By default `$STENTOR_DATA`, else `/var/lib/stentor` for root, else `stentor` in the user's data folder. A change needs a restart.";
-    LISTEN_KIND = "kind", "\"c2s\"", "`c2s`: clients, in clear until STARTTLS. `c2s-tls`: clients, TLS from the first byte (XEP-0368).";
-    LISTEN_ADDRESS = "address", "\"[::]:5222\"", "Address and port; `[::]` takes IPv4 as well. For `c2s-tls` the default port is 5223.";
-    LISTEN_TLS = "tls", "\"required\"", "`required`, `optional` or `off`, for `c2s`. Anything but `required` only on the loopback interface.";
-    LISTEN_ALLOW_PLAIN = "allow_plaintext_beyond_loopback", "false", "Lifts that restriction, for a port behind a TLS proxy.";
-    HOST_NAME = "name", "\"localhost\"", "The domain as in addresses.";
-    HOST_PROFILE = "profile", "\"default\"", "Its profile.";
-    HOST_GONE = "gone", "false", "Whether the domain was served once and is not any more: clients are told `host-gone`.";
-    DELIVERY = "delivery", "\"most-available\"", "Which devices get a message to an account: `most-available` (those of the highest priority) or `all` (all of non-negative priority).";
-    RESOURCE_CONFLICT = "resource_conflict", "\"rename\"", "When a client wishes a resource that is in use: `rename` (it gets another), `replace` (the older session ends) or `refuse`.";
-    SESSIONS_MAX = "sessions_max", "50", "Sessions of one account at once, 1 to 10000.";
-    UNKNOWN_ACCOUNT_SILENT = "unknown_account_silent", "false", "Whether messages to accounts that do not exist vanish instead of coming back.";
-    ANONYMOUS = "anonymous", "false", "Whether visitors sign in without an account (SASL ANONYMOUS), and nobody else does.";
-    ROSTER_ITEMS_MAX = "roster_items_max", "5000", "Contacts in one roster, 0 to 100000.";
-    MODULES = "modules", "{}", "Options of modules, each in a table of its own.";
-    CHAIN = "chain", "\"…\"", "PEM file with the certificate and its intermediates, leaf first.";
-    KEY = "key", "\"…\"", "PEM file with the private key.";
-    NAMES = "names", "[]", "Further names for which this certificate is shown.";
-    CLIENT_CERTIFICATES = "client_certificates", "\"off\"", "`off`, `optional` or `required`: whether clients are asked for a certificate.";
-    CLIENT_AUTHORITY = "client_authority", "\"…\"", "PEM file with the authorities whose certificates sign clients in by EXTERNAL.";
-    VERSION_MIN = "version_min", "\"1.2\"", "The oldest TLS version: `1.2` or `1.3`.";
-    UNKNOWN_NAME = "unknown_name", "\"default\"", "For a server name without a certificate: `default` shows the first certificate, `refuse` sends the alert unrecognized_name.";
-    STANZA_BYTES_MAX = "stanza_bytes_max", "262144", "Bytes of one stanza after sign-in, 10000 to 16777216.";
-    CONNECTIONS_MAX = "connections_max", "1000000", "Connections in all, 1 to 10000000.";
-    CONNECTIONS_PER_SOURCE_MAX = "connections_per_source_max", "10000", "Connections from one address (IPv6: one /64), 1 to 1000000.";
-    HEADER_WAIT_SECS = "header_wait_secs", "30", "Seconds until a connection must have opened a stream, 1 to 3600.";
-    SIGN_IN_WAIT_SECS = "sign_in_wait_secs", "60", "Seconds until a connection must have a session, 1 to 3600.";
-    IDLE_SECS = "idle_secs", "300", "Seconds of a client's silence after which it is pinged, 0 (never) to 86400.";
-    ANSWER_WAIT_SECS = "answer_wait_secs", "30", "Seconds that it then has for any sign of life, 1 to 3600.";
-    KEEPALIVE_SECS = "keepalive_secs", "0", "Seconds of our own silence after which a space is sent, 0 (never) to 86400.";
-    MECHANISMS = "mechanisms", "[\"…\"]", "The SASL mechanisms offered, most wanted first. By default EXTERNAL, SCRAM with SHA-512, SHA-256 and SHA-1, each with and without channel binding, and PLAIN.";
-    ITERATIONS = "iterations", "10000", "Iterations of newly derived keys, 4096 to 1000000.";
-    SOURCE_FAILURES_MAX = "source_failures_max", "10", "Failed sign-ins of one address before it is blocked, 1 to 1000000.";
-    SOURCE_BLOCK_SECS = "source_block_secs", "600", "Seconds in which they are counted, and seconds of the block, 1 to 604800.";
-    ACCOUNT_FAILURES_MAX = "account_failures_max", "20", "Failed sign-ins to one account before passwords are refused, 1 to 1000000.";
-    ACCOUNT_LOCK_SECS = "account_lock_secs", "3600", "Seconds in which they are counted, and seconds of the lock, 1 to 604800.";
-    DELAY_AFTER = "delay_after", "5", "Failed sign-ins of one address after which answers are delayed by 1, 2, 4, … seconds, 1 to 1000000.";
-    LOG_LEVEL = "level", "\"info\"", "`error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,stentor_edge=debug`.";
-    LOG_FORMAT = "format", "\"text\"", "`text` or `json`. A change needs a restart.";
-    METRICS_ADDRESS = "address", "\"127.0.0.1:5280\"", "Address and port; empty for none.";
+    DATA_DIR = "data_dir", Path, "\"…/stentor\"", Restart,
+        "The folder of the database, the certificates and the local socket. By default `$STENTOR_DATA`, else `/var/lib/stentor` for root where that is a folder, else `stentor` in the user's data folder.";
+
+    LISTEN_KIND = "kind", Word(words::<ListenKind>), "\"c2s\"", Restart,
+        "`c2s`: clients, in clear until STARTTLS. `c2s-tls`: clients, TLS from the first byte (XEP-0368).";
+    LISTEN_ADDRESS = "address", Address, "\"[::]:5222\"", Restart,
+        "Where; `[::]` takes IPv4 as well. For `c2s-tls` the default port is 5223.";
+    LISTEN_TLS = "tls", Word(words::<TlsUse>), "\"required\"", Restart,
+        "Whether a port of kind `c2s` insists on STARTTLS. Anything but `required` only on the loopback interface.";
+    LISTEN_ALLOW_PLAIN = "allow_plaintext_beyond_loopback", Truth, "false", Restart,
+        "Lifts that restriction, for a port behind a TLS proxy.";
+
+    HOST_NAME = "name", Text, "\"localhost\"", Reload,
+        "The domain as in addresses.";
+    HOST_PROFILE = "profile", Text, "\"default\"", Reload,
+        "Its profile.";
+    HOST_GONE = "gone", Truth, "false", Reload,
+        "Whether the domain was served once and is not any more: clients are told `host-gone`.";
+
+    DELIVERY = "delivery", Word(words::<Delivery>), "\"most-available\"", Reload,
+        "Which devices get a message to an account: those of the highest priority, or all of non-negative priority.";
+    RESOURCE_CONFLICT = "resource_conflict", Word(words::<ResourceConflict>), "\"rename\"", Reload,
+        "When a client wishes a resource that is in use: it gets another, the older session ends, or it is refused.";
+    SESSIONS_MAX = "sessions_max", Number(1, 10_000, "sessions"), "50", Reload,
+        "Sessions of one account at once.";
+    UNKNOWN_ACCOUNT_SILENT = "unknown_account_silent", Truth, "false", Reload,
+        "Whether messages to accounts that do not exist vanish instead of coming back.";
+    ANONYMOUS = "anonymous", Truth, "false", Reload,
+        "Whether visitors sign in without an account (SASL ANONYMOUS), and nobody else does.";
+    ROSTER_ITEMS_MAX = "roster_items_max", Number(0, 100_000, "contacts"), "5000", Reload,
+        "Contacts in one roster.";
+    MODULES = "modules", Tables, "{}", Reload,
+        "Options of modules, each in a table of its own.";
+
+    CHAIN = "chain", Path, "none", Reload,
+        "PEM file with the certificate and its intermediates, leaf first.";
+    KEY = "key", Path, "none", Reload,
+        "PEM file with the private key; may be the same file.";
+    NAMES = "names", Texts, "[]", Reload,
+        "Further server names for which this certificate is shown.";
+
+    CLIENT_CERTIFICATES = "client_certificates", Word(words::<Asked>), "\"off\"", Restart,
+        "Whether clients are asked for a certificate.";
+    CLIENT_AUTHORITY = "client_authority", Path, "none", Restart,
+        "PEM file with the authorities whose certificates sign clients in by EXTERNAL.";
+    VERSION_MIN = "version_min", Word(words::<VersionMin>), "\"1.2\"", Restart,
+        "The oldest TLS version.";
+    UNKNOWN_NAME = "unknown_name", Word(words::<UnknownServerName>), "\"default\"", Restart,
+        "For a server name without a certificate: `default` shows the first certificate, `refuse` sends the alert unrecognized_name.";
+
+    STANZA_BYTES_MAX = "stanza_bytes_max", Number(10_000, 16_777_216, "bytes"), "262144", Restart,
+        "One stanza after sign-in.";
+    STANZA_BYTES_BEFORE_SIGN_IN_MAX = "stanza_bytes_before_sign_in_max", Number(10_000, 1_048_576, "bytes"), "16384", Restart,
+        "One element before sign-in.";
+    CONNECTIONS_MAX = "connections_max", Number(1, 10_000_000, "connections"), "1000000", Restart,
+        "Connections in all.";
+    CONNECTIONS_PER_SOURCE_MAX = "connections_per_source_max", Number(1, 1_000_000, "connections"), "10000", Restart,
+        "Connections from one address (IPv6: one /64).";
+    HEADER_WAIT_SECS = "header_wait_secs", UP_TO_AN_HOUR, "30", Restart,
+        "Until a connection must have opened a stream.";
+    SIGN_IN_WAIT_SECS = "sign_in_wait_secs", UP_TO_AN_HOUR, "60", Restart,
+        "Until a connection must have a session.";
+    IDLE_SECS = "idle_secs", UP_TO_A_DAY, "300", Restart,
+        "Silence of a client after which it is pinged; 0 never pings.";
+    ANSWER_WAIT_SECS = "answer_wait_secs", UP_TO_AN_HOUR, "30", Restart,
+        "What it then has for any sign of life.";
+    KEEPALIVE_SECS = "keepalive_secs", UP_TO_A_DAY, "0", Restart,
+        "Silence of ours after which a space is sent; 0 never sends one.";
+
+    MECHANISMS = "mechanisms", Texts, "all", Restart,
+        "The SASL mechanisms offered, most wanted first. By default EXTERNAL, SCRAM with SHA-512, SHA-256 and SHA-1, each with and without channel binding, and PLAIN.";
+    ITERATIONS = "iterations", Number(4_096, 1_000_000, "iterations"), "10000", Restart,
+        "Of newly derived keys.";
+    RETRIES_MAX = "retries_max", Number(2, 5, "attempts"), "3", Restart,
+        "Further attempts on one stream after a failed sign-in, before it is closed (RFC 6120 §6.4.5).";
+    SOURCE_FAILURES_MAX = "source_failures_max", Number(1, 1_000_000, "failures"), "10", Restart,
+        "Failed sign-ins of one address before it is blocked.";
+    SOURCE_BLOCK_SECS = "source_block_secs", UP_TO_A_WEEK, "600", Restart,
+        "In which they are counted, and how long the block lasts.";
+    ACCOUNT_FAILURES_MAX = "account_failures_max", Number(1, 1_000_000, "failures"), "20", Restart,
+        "Failed sign-ins to one account before passwords are refused.";
+    ACCOUNT_LOCK_SECS = "account_lock_secs", UP_TO_A_WEEK, "3600", Restart,
+        "In which they are counted, and how long the lock lasts.";
+    DELAY_AFTER = "delay_after", Number(1, 1_000_000, "failures"), "5", Restart,
+        "Failed sign-ins of one address within a minute after which answers are delayed by 1, 2, 4, … seconds.";
+
+    LOG_LEVEL = "level", Text, "\"info\"", Reload,
+        "`error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,stentor_edge=debug`.";
+    LOG_FORMAT = "format", Word(words::<Format>), "\"text\"", Restart,
+        "For people, or one JSON object a line.";
+
+    METRICS_ADDRESS = "address", Address, "\"127.0.0.1:5280\"", Restart,
+        "Where; empty for nowhere. Only on the loopback interface.";
+    METRICS_ALLOW = "allow_beyond_loopback", Truth, "false", Restart,
+        "Lifts that restriction, for an address that only the monitoring reaches: the page has no password.";
 }

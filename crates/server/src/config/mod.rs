@@ -1,9 +1,19 @@
 //! The configuration: one TOML file, every key optional, checked whole.
 
 mod document;
-pub(crate) mod keys;
-pub(crate) mod reader;
+mod environment;
+pub(crate) mod files;
+mod hosts;
+mod key;
+mod keys;
+mod listeners;
+mod place;
+mod profiles;
+mod reader;
 mod sections;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,9 +26,12 @@ use stentor_sasl::Mechanism;
 use stentor_stream::c2s::Settings as StreamSettings;
 use stentor_transport::{IdentityFiles, UnknownName, VersionMin};
 
-pub(crate) use document::reference;
-use reader::{Mistake, Reader};
 use toml::de::DeTable;
+
+pub(crate) use document::reference;
+pub(crate) use environment::Variable;
+pub(crate) use place::{Mistake, Mistakes, Place};
+use reader::Reader;
 
 /// What the file says, or the defaults.
 #[derive(Debug)]
@@ -32,11 +45,11 @@ pub(crate) struct Config {
     /// The profiles by name; `default` is always there.
     pub profiles: BTreeMap<String, ProfileEntry>,
     /// Certificates; none means that the server makes its own.
-    pub certificates: Vec<IdentityFiles>,
+    pub certificates: Vec<CertificateEntry>,
     /// Whether clients are asked for certificates.
     pub client_certificates: Asked,
     /// Whose certificates sign clients in.
-    pub client_authority: Option<PathBuf>,
+    pub client_authority: Option<(Place, PathBuf)>,
     /// The oldest TLS version.
     pub version_min: VersionMin,
     /// What is done about unknown server names.
@@ -57,6 +70,19 @@ pub(crate) struct Config {
     pub log_format: LogFormat,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
+    /// What was set of keys that a reload leaves alone, by their paths.
+    pub fixed: BTreeMap<String, String>,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// The file; none takes the defaults.
+    pub file: Option<PathBuf>,
+    /// A data folder that wins over the file's.
+    pub data_dir: Option<PathBuf>,
+    /// Variables that win over keys of the file.
+    pub variables: Vec<Variable>,
 }
 
 /// One port.
@@ -112,6 +138,17 @@ pub(crate) struct HostEntry {
     pub is_gone: bool,
 }
 
+/// One certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct CertificateEntry {
+    /// Its files.
+    pub files: IdentityFiles,
+    /// Where `chain` stands.
+    pub chain: Place,
+    /// Where `key` stands.
+    pub key: Place,
+}
+
 /// One profile.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProfileEntry {
@@ -121,38 +158,103 @@ pub(crate) struct ProfileEntry {
     pub modules: BTreeMap<String, toml::Value>,
 }
 
+impl HostEntry {
+    /// The domain as in certificates and DNS.
+    pub(crate) fn ascii_name(&self) -> String {
+        idna::domain_to_ascii(&self.name).unwrap_or_else(|_| self.name.clone())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
 impl Config {
-    /// Reads a file, or takes the defaults if there is none.
+    /// Reads the file and the variables, or takes the defaults.
     ///
     /// # Errors
-    /// Every mistake in it.
-    pub(crate) fn load(path: Option<&Path>) -> Result<Self, Vec<Mistake>> {
-        let text = match path {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                let path = path.display();
-                let text = format!("`{path}` cannot be read: {error}; name another by `--config`");
-                vec![Mistake { line: None, text }]
-            })?,
-        };
-        Self::parse(&text)
+    /// Every mistake in them.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, Mistakes> {
+        Self::load_with(sources, |_| Vec::new())
     }
 
-    /// Reads a text.
+    /// The same, and checks the files that it names. Returns warnings besides.
     ///
     /// # Errors
-    /// Every mistake in it.
-    pub(crate) fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
-        let mut reader = Reader::new(text);
+    /// Every mistake in them.
+    pub(crate) fn load_checked(sources: &Sources) -> Result<(Self, Vec<String>), Mistakes> {
+        let mut warnings = Vec::new();
+        let config = Self::load_with(sources, |config| {
+            let (mistakes, told) = files::check(config);
+            warnings = told;
+            mistakes
+        })?;
+        Ok((config, warnings))
+    }
+
+    fn load_with(
+        sources: &Sources,
+        check: impl FnOnce(&Self) -> Vec<Mistake>,
+    ) -> Result<Self, Mistakes> {
+        let text = match &sources.file {
+            None => String::new(),
+            Some(file) => std::fs::read_to_string(file).map_err(|error| {
+                let file = file.display();
+                let text = format!("`{file}` cannot be read: {error}; name another by `--config`");
+                Mistakes::new(None, vec![Mistake { place: Place::Whole, text }])
+            })?,
+        };
+        let folder = sources.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let (mut config, mut mistakes) = Self::parse(&text, &sources.variables, folder)
+            .map_err(|mistakes| Mistakes::new(sources.file.clone(), mistakes))?;
+        if let Some(data_dir) = &sources.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        mistakes.extend(check(&config));
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(Mistakes::new(sources.file.clone(), mistakes))
+        }
+    }
+
+    /// Reads a text and variables. What is wrong has its default in the configuration.
+    ///
+    /// # Errors
+    /// The text is no TOML.
+    fn parse(
+        text: &str,
+        variables: &[Variable],
+        folder: &Path,
+    ) -> Result<(Self, Vec<Mistake>), Vec<Mistake>> {
+        let mut reader = Reader::new(text, variables, folder);
         let (table, syntax) = DeTable::parse_recoverable(text);
         for error in syntax {
-            reader.wrong(error.span().unwrap_or(0..0), error.message().to_owned());
+            reader.wrong(&error.span().unwrap_or(0..0), error.message().to_owned());
         }
         if !reader.mistakes.is_empty() {
             return Err(reader.mistakes);
         }
-        let config = sections::read(&mut reader, table.get_ref());
-        reader.mistakes.extend(sections::check_modules(&config));
-        if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes) }
+        let mut root = table.into_inner();
+        for index in environment::overlay(&mut root, variables, reader.variables_begin()) {
+            let begin = reader.variables_begin() + index;
+            reader.wrong(
+                &(begin..begin + 1),
+                "no key can be set by this name; lists of tables are set in the file",
+            );
+        }
+        let config = sections::read(&mut reader, &root);
+        Ok((config, reader.mistakes))
+    }
+
+    /// Whether a key that a reload leaves alone was set.
+    pub(crate) fn is_set(&self, path: &str) -> bool {
+        self.fixed.contains_key(path)
+    }
+
+    /// The keys whose values differ and that a reload leaves alone.
+    pub(crate) fn fixed_changes(&self, new: &Self) -> Vec<String> {
+        let all: std::collections::BTreeSet<_> =
+            self.fixed.keys().chain(new.fixed.keys()).collect();
+        let changed = all.into_iter().filter(|key| self.fixed.get(*key) != new.fixed.get(*key));
+        changed.map(|key| key.trim_start_matches("top.").to_owned()).collect()
     }
 }

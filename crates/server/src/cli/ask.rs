@@ -1,0 +1,130 @@
+//! Having a command done: by the running server, or here on the data folder.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use stentor_admin::accounts::{List, Which};
+use stentor_admin::command::Refusal;
+use stentor_admin::socket::{self, AskError};
+use stentor_admin::{Command, Cx};
+use stentor_store_sqlite::OpenError;
+use tokio::runtime::Runtime;
+
+use super::{complain, say, words};
+use crate::config::{Config, Sources};
+use crate::wire;
+
+/// Where commands are taken to.
+pub(super) struct Office {
+    config: Config,
+    as_json: bool,
+    runtime: Runtime,
+}
+
+type Answer<C> = anyhow::Result<Result<<C as Command>::Output, Refusal>>;
+
+impl Office {
+    /// Of the server with this configuration.
+    pub(super) fn open(sources: &Sources, as_json: bool) -> anyhow::Result<Self> {
+        let config = Config::load(sources)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { config, as_json, runtime })
+    }
+
+    /// Has something changed, and says so.
+    pub(super) fn change<C: Command>(
+        &self,
+        input: C::Input,
+        words: impl FnOnce(&C::Output) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        let (outcome, was_here) = self.runtime.block_on(self.ask::<C>(input))?;
+        if was_here && outcome.is_ok() && !self.as_json {
+            let dir = self.config.data_dir.display();
+            complain(&format!("no server runs on `{dir}`, so the folder itself was changed"));
+        }
+        Ok(self.tell(&outcome, words))
+    }
+
+    /// Has something told or done that changes no account.
+    pub(super) fn look<C: Command>(
+        &self,
+        input: C::Input,
+        words: impl FnOnce(&C::Output) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        let (outcome, _) = self.runtime.block_on(self.ask::<C>(input))?;
+        Ok(self.tell(&outcome, words))
+    }
+
+    /// Lists accounts, page after page.
+    pub(super) fn list_accounts(&self, domain: Option<&str>) -> anyhow::Result<ExitCode> {
+        let mut after = None;
+        let mut is_first = true;
+        loop {
+            let input = Which { domain: domain.map(str::to_owned), after };
+            let page = match self.runtime.block_on(self.ask::<List>(input))?.0 {
+                Ok(page) => page,
+                refusal => return Ok(self.tell(&refusal, |_| String::new())),
+            };
+            match self.as_json {
+                true => page.accounts.iter().for_each(|row| say(&format!("{}\n", json!(row)))),
+                false if is_first && page.accounts.is_empty() => say("There are none.\n"),
+                false => page.accounts.iter().for_each(|row| say(&words::row(row))),
+            }
+            let Some(next) = page.next else { return Ok(ExitCode::SUCCESS) };
+            (after, is_first) = (Some(next), false);
+        }
+    }
+
+    fn tell<T: serde::Serialize>(
+        &self,
+        outcome: &Result<T, Refusal>,
+        words: impl FnOnce(&T) -> String,
+    ) -> ExitCode {
+        match outcome {
+            Ok(output) if self.as_json => say(&format!("{}\n", json!(output))),
+            Ok(output) => say(&words(output)),
+            Err(refusal) if self.as_json => say(&format!("{}\n", json!(refusal))),
+            Err(refusal) => complain(&refusal.error),
+        }
+        if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Asks the running server, or does it here. Tells whether it was here.
+    async fn ask<C: Command>(
+        &self,
+        input: C::Input,
+    ) -> anyhow::Result<(Result<C::Output, Refusal>, bool)> {
+        let path = wire::socket_path(&self.config.data_dir);
+        match socket::ask::<C>(&path, &input).await {
+            Ok(answer) => Ok((answer, false)),
+            Err(AskError::Absent) => Ok((self.here::<C>(input).await?, true)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn here<C: Command>(&self, input: C::Input) -> Answer<C> {
+        let dir = &self.config.data_dir;
+        // Only a new account is a reason to make a folder.
+        anyhow::ensure!(
+            C::NAME == "account-add" || dir.is_dir(),
+            "there is no data folder `{}`; name that of the server by `--data` or `--config`",
+            dir.display()
+        );
+        let core = wire::core(&self.config).map_err(|error| self.explain(error))?;
+        let cx: Cx = wire::admin(&core, None);
+        let outcome = C::run(cx, input).await;
+        core.store.stop().await?;
+        Ok(outcome.map_err(Refusal::from))
+    }
+
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast_ref::<OpenError>() {
+            Some(OpenError::Locked { .. }) => anyhow::anyhow!(
+                "a server has the data folder `{}` and does not answer: it is starting or \
+                 stopping; try again in a moment",
+                self.config.data_dir.display()
+            ),
+            _ => error,
+        }
+    }
+}

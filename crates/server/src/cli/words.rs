@@ -1,0 +1,175 @@
+//! Answers in words, and what can be told without asking anybody.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use stentor_admin::accounts::{Account, Row, Unlocked};
+use stentor_admin::guard::{Blocked, Lifted};
+use stentor_admin::server::{Reloaded, State};
+use stentor_engine::Spec;
+use stentor_modules::registry;
+
+use crate::config::Config;
+
+/// An account was made: what next.
+pub(super) fn added(account: &Account) -> String {
+    let jid = &account.jid;
+    format!("Made {jid}. Sign in with any XMPP client as {jid}.\n")
+}
+
+/// Failures were forgotten.
+pub(super) fn unlocked(unlocked: &Unlocked) -> String {
+    let jid = &unlocked.jid;
+    match unlocked.had_failures {
+        true => format!("Forgot the failed sign-ins to {jid}.\n"),
+        false => format!("There were no failed sign-ins to {jid}.\n"),
+    }
+}
+
+/// One account of a list.
+pub(super) fn row(row: &Row) -> String {
+    let suspended = if row.suspended { "  suspended" } else { "" };
+    format!("{}  sessions: {}{suspended}\n", row.jid, row.sessions)
+}
+
+/// Blocked addresses.
+pub(super) fn blocked(list: &Blocked) -> String {
+    let mut text = String::new();
+    for row in &list.blocked {
+        let _ = writeln!(text, "{}  for {} seconds", row.address, row.left_secs);
+    }
+    if list.blocked.is_empty() {
+        text.push_str("There are none.\n");
+    }
+    if list.left_out > 0 {
+        let _ = writeln!(text, "and {} more", list.left_out);
+    }
+    text
+}
+
+/// A block was lifted.
+pub(super) fn lifted(lifted: &Lifted) -> String {
+    match lifted.had_failures {
+        true => format!("{} may try again.\n", lifted.address),
+        false => format!("Nothing was held against {}.\n", lifted.address),
+    }
+}
+
+/// The configuration was read again.
+pub(super) fn reloaded(reloaded: &Reloaded) -> String {
+    let mut text = format!("Read the configuration; serving {}.\n", reloaded.domains.join(", "));
+    if !reloaded.need_restart.is_empty() {
+        let _ = writeln!(text, "Only a restart changes: {}.", reloaded.need_restart.join(", "));
+    }
+    for warning in &reloaded.warnings {
+        let _ = writeln!(text, "Warning: {warning}.");
+    }
+    text
+}
+
+/// How the server is.
+pub(super) fn status(state: &State) -> String {
+    let mut text = match state.running {
+        true => {
+            let up = duration(state.uptime_secs);
+            format!("Stentor {} has been running for {up}.\n", state.version)
+        }
+        false => "No server is running on this data folder.\n".to_owned(),
+    };
+    let more = state.domains_count - state.domains.len().min(state.domains_count);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let _ = writeln!(text, "{:24} {}{more}", "domains", state.domains.join(", "));
+    let _ = writeln!(text, "{:24} {}", "accounts", state.accounts);
+    if state.running {
+        let _ = writeln!(text, "{:24} {}", "sessions", state.sessions);
+        for (name, count) in &state.counted {
+            let _ = writeln!(text, "{name:24} {count}");
+        }
+        for (name, count) in &state.store {
+            let _ = writeln!(text, "{:24} {count}", format!("store_{name}"));
+        }
+    }
+    text
+}
+
+/// The configuration has no mistakes.
+pub(super) fn sound(config: &Config) -> String {
+    let count = |n: usize, one: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    };
+    format!(
+        "The configuration is sound: {}, {}, {}.\n",
+        count(config.hosts.len(), "domain"),
+        count(config.listeners.len(), "port"),
+        count(config.certificates.len(), "certificate"),
+    )
+}
+
+/// The modules, for people.
+pub(super) fn modules() -> String {
+    let mut text = String::new();
+    for spec in registry::ALL.iter().map(|f| f.spec) {
+        let xeps = xeps(spec);
+        let xeps = if xeps.is_empty() { String::new() } else { format!(" ({})", xeps.join(", ")) };
+        let _ = writeln!(text, "{}{xeps}", spec.name);
+        for option in spec.options {
+            let _ = writeln!(text, "    {} = {}", option.key, option.default);
+            let _ = writeln!(text, "        {}", option.help);
+        }
+    }
+    text
+}
+
+/// The modules, for programs.
+pub(super) fn modules_json() -> String {
+    let modules = registry::ALL.iter().map(|f| f.spec).map(|spec| {
+        let options = spec.options.iter().map(
+            |option| json!({ "key": option.key, "default": option.default, "help": option.help }),
+        );
+        let options: Vec<Value> = options.collect();
+        let requires = spec.requires;
+        json!({ "name": spec.name, "xeps": xeps(spec), "requires": requires, "options": options })
+    });
+    format!("{}\n", Value::Array(modules.collect()))
+}
+
+/// The release, for people.
+pub(super) fn version() -> String {
+    let schema = stentor_store_sqlite::SCHEMA_VERSION;
+    format!("stentor {}, database schema {schema}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The release, for programs.
+pub(super) fn version_json() -> String {
+    let (version, schema) = (env!("CARGO_PKG_VERSION"), stentor_store_sqlite::SCHEMA_VERSION);
+    format!("{}\n", json!({ "version": version, "schema": schema }))
+}
+
+fn xeps(spec: &Spec) -> Vec<String> {
+    spec.xeps.iter().map(|xep| format!("XEP-{:04}", xep.number)).collect()
+}
+
+fn duration(secs: i64) -> String {
+    let (days, hours, minutes) = (secs / 86_400, secs / 3_600 % 24, secs / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{secs} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", secs % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_show_their_two_largest_units() {
+        for (secs, expected) in
+            [(0, "0 s"), (61, "1 min 1 s"), (3_660, "1 h 1 min"), (90_000, "1 d 1 h")]
+        {
+            assert_eq!(duration(secs), expected);
+        }
+    }
+}

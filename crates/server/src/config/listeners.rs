@@ -1,0 +1,93 @@
+//! The ports.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use stentor_edge::Kind;
+
+use super::reader::{Reader, Value};
+use super::{Listen, TlsUse, keys};
+
+/// Reads `[[listen]]`. `metrics` is where the page for Prometheus is served.
+pub(super) fn read<'t>(
+    reader: &mut Reader<'_>,
+    value: Option<&'t Value<'t>>,
+    metrics: Option<SocketAddr>,
+) -> Vec<Listen> {
+    let mut listeners: Vec<Listen> = Vec::new();
+    for (index, table) in reader.items("listen", value).into_iter().enumerate() {
+        let mut s = reader.item("listen", index, table);
+        let kind = s.word(&keys::LISTEN_KIND);
+        let port = if kind == Kind::StartTls { 5222 } else { 5223 };
+        let (span, address) =
+            s.address(&keys::LISTEN_ADDRESS).unwrap_or_else(|| (table.span(), any(port)));
+        let tls = s.word(&keys::LISTEN_TLS);
+        let is_plain_allowed = s.truth(&keys::LISTEN_ALLOW_PLAIN);
+        if tls != TlsUse::Required && kind == Kind::DirectTls {
+            s.wrong(
+                &table.span(),
+                "a port of kind `c2s-tls` cannot do without TLS: leave out `tls`",
+            );
+        } else if tls != TlsUse::Required && !address.ip().is_loopback() && !is_plain_allowed {
+            s.wrong(
+                &span,
+                format!(
+                    "`{address}` is not on the loopback interface, and passwords and messages \
+                     would cross the network in clear: leave out `tls`, or set \
+                     `allow_plaintext_beyond_loopback = true` if a proxy does TLS"
+                ),
+            );
+        }
+        if let Some(other) = listeners.iter().find(|l| overlap(l.address, address)) {
+            let other = other.address;
+            s.wrong(
+                &span,
+                format!("`{address}` is taken by the port on `{other}`: choose another port"),
+            );
+        } else if let Some(metrics) = metrics.filter(|m| overlap(*m, address)) {
+            s.wrong(
+                &span,
+                format!("`{address}` is taken by the metrics on `{metrics}`: choose another port"),
+            );
+        }
+        s.finish();
+        listeners.push(Listen { kind, address, tls });
+    }
+    if value.is_none() {
+        let listen = |kind, port| Listen { kind, address: any(port), tls: TlsUse::Required };
+        listeners = vec![listen(Kind::StartTls, 5222), listen(Kind::DirectTls, 5223)];
+    }
+    listeners
+}
+
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
+}
+
+/// Whether the system gives only one of them. `[::]` takes IPv4 as well; port 0 is any free port.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let takes = |a: IpAddr, b: IpAddr| a.is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    let (a, b) = (one.ip(), other.ip());
+    one.port() != 0 && one.port() == other.port() && (a == b || takes(a, b) || takes(b, a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_overlap_as_the_system_says() {
+        for (one, other, expected) in [
+            ("127.0.0.1:5222", "127.0.0.1:5222", true),
+            ("127.0.0.1:5222", "127.0.0.1:5223", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("[::]:5222", "127.0.0.1:5222", true),
+            ("127.0.0.1:5222", "[::]:5222", true),
+            ("0.0.0.0:5222", "127.0.0.1:5222", true),
+            ("0.0.0.0:5222", "[::1]:5222", false),
+            ("127.0.0.1:5222", "127.0.0.2:5222", false),
+        ] {
+            let overlaps = overlap(one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(overlaps, expected, "{one} {other}");
+        }
+    }
+}

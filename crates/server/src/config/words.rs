@@ -1,0 +1,64 @@
+//! The words that stand for choices.
+
+use stentor_edge::Kind;
+use stentor_engine::host::{Delivery, ResourceConflict};
+use stentor_transport::{UnknownName, VersionMin};
+
+use super::{Asked, LogFormat, TlsUse};
+
+/// The words of a choice, in the order of the reference page.
+pub(crate) type Words = fn() -> Vec<&'static str>;
+
+/// Something that is chosen by a word.
+pub(crate) trait Word: Copy + 'static {
+    /// Each with its word.
+    const ALL: &'static [(&'static str, Self)];
+
+    /// The choice of this word.
+    fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
+    }
+}
+
+/// The words of a choice.
+pub(super) fn words<T: Word>() -> Vec<&'static str> {
+    T::ALL.iter().map(|(word, _)| *word).collect()
+}
+
+impl Word for Kind {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("c2s", Self::StartTls), ("c2s-tls", Self::DirectTls)];
+}
+
+impl Word for TlsUse {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("required", Self::Required), ("optional", Self::Optional), ("off", Self::Off)];
+}
+
+impl Word for Asked {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+impl Word for Delivery {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("most-available", Self::MostAvailable), ("all", Self::All)];
+}
+
+impl Word for ResourceConflict {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("rename", Self::Rename), ("replace", Self::Replace), ("refuse", Self::Refuse)];
+}
+
+impl Word for VersionMin {
+    const ALL: &'static [(&'static str, Self)] = &[("1.2", Self::Tls12), ("1.3", Self::Tls13)];
+}
+
+impl Word for UnknownName {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("default", Self::Default), ("refuse", Self::Refuse)];
+}
+
+impl Word for LogFormat {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
