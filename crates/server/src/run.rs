@@ -156,12 +156,14 @@ impl Server {
     }
 }
 
-/// Ends every session, also those that begin meanwhile.
+/// Ends every session, also those that begin meanwhile. Connections without one get a short while
+/// for what they have to say.
 async fn drain(core: &Core, shared: &Shared) {
-    loop {
+    let mut looks_left = LINGER_LOOKS;
+    while shared.admission.open() > 0 && looks_left > 0 {
         core.engine.close_all(Close::Shutdown);
-        if core.engine.metrics.sessions.get() == 0 && shared.admission.open() == 0 {
-            return;
+        if core.engine.metrics.sessions.get() == 0 {
+            looks_left -= 1;
         }
         tokio::time::sleep(DRAIN_LOOK).await;
     }
@@ -237,6 +239,9 @@ const DRAIN_WAIT: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether they have.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// How often it is looked for connections without a session before they are cut: 2 seconds.
+const LINGER_LOOKS: u32 = 100;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

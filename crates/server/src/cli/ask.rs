@@ -1,5 +1,6 @@
 //! Having a command done: by the running server, or here on the data folder.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -11,12 +12,14 @@ use stentor_store_sqlite::OpenError;
 use tokio::runtime::Runtime;
 
 use super::{complain, say, words};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Mistakes, Sources};
 use crate::wire;
 
 /// Where commands are taken to.
 pub(super) struct Office {
-    config: Config,
+    data_dir: PathBuf,
+    /// What a running server does not need: who can be asked need not be started.
+    config: Result<Config, Mistakes>,
     as_json: bool,
     runtime: Runtime,
 }
@@ -26,9 +29,12 @@ type Answer<C> = anyhow::Result<Result<<C as Command>::Output, Refusal>>;
 impl Office {
     /// Of the server with this configuration.
     pub(super) fn open(sources: &Sources, as_json: bool) -> anyhow::Result<Self> {
-        let config = Config::load(sources)?;
+        let config = Config::load(sources);
+        let Some(data_dir) = Config::data_dir(sources) else {
+            return Err(config.err().map_or_else(|| anyhow::anyhow!("no data folder"), Into::into));
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { config, as_json, runtime })
+        Ok(Self { data_dir, config, as_json, runtime })
     }
 
     /// Has something changed, and says so.
@@ -39,7 +45,7 @@ impl Office {
     ) -> anyhow::Result<ExitCode> {
         let (outcome, was_here) = self.runtime.block_on(self.ask::<C>(input))?;
         if was_here && outcome.is_ok() && !self.as_json {
-            let dir = self.config.data_dir.display();
+            let dir = self.data_dir.display();
             complain(&format!("no server runs on `{dir}`, so the folder itself was changed"));
         }
         Ok(self.tell(&outcome, words))
@@ -94,7 +100,7 @@ impl Office {
         &self,
         input: C::Input,
     ) -> anyhow::Result<(Result<C::Output, Refusal>, bool)> {
-        let path = wire::socket_path(&self.config.data_dir);
+        let path = wire::socket_path(&self.data_dir);
         match socket::ask::<C>(&path, &input).await {
             Ok(answer) => Ok((answer, false)),
             Err(AskError::Absent) => Ok((self.here::<C>(input).await?, true)),
@@ -103,14 +109,15 @@ impl Office {
     }
 
     async fn here<C: Command>(&self, input: C::Input) -> Answer<C> {
-        let dir = &self.config.data_dir;
+        let config = self.config.as_ref().map_err(Clone::clone)?;
+        let dir = &self.data_dir;
         // Only a new account is a reason to make a folder.
         anyhow::ensure!(
             C::NAME == "account-add" || dir.is_dir(),
             "there is no data folder `{}`; name that of the server by `--data` or `--config`",
             dir.display()
         );
-        let core = wire::core(&self.config).map_err(|error| self.explain(error))?;
+        let core = wire::core(config).map_err(|error| self.explain(error))?;
         let cx: Cx = wire::admin(&core, None);
         let outcome = C::run(cx, input).await;
         core.store.stop().await?;
@@ -122,7 +129,7 @@ impl Office {
             Some(OpenError::Locked { .. }) => anyhow::anyhow!(
                 "a server has the data folder `{}` and does not answer: it is starting or \
                  stopping; try again in a moment",
-                self.config.data_dir.display()
+                self.data_dir.display()
             ),
             _ => error,
         }

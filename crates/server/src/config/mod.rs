@@ -176,7 +176,19 @@ impl Config {
         Self::load_with(sources, |_| Vec::new())
     }
 
-    /// The same, and checks the files that it names. Returns warnings besides.
+    /// The data folder, whatever else is wrong; none if that is not known.
+    pub(crate) fn data_dir(sources: &Sources) -> Option<PathBuf> {
+        if sources.data_dir.is_some() {
+            return sources.data_dir.clone();
+        }
+        let text = sources.file.as_ref().map_or(Ok(String::new()), std::fs::read_to_string);
+        let folder = sources.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let (config, mistakes) = Self::parse(&text.ok()?, &sources.variables, folder).ok()?;
+        let is_known = !mistakes.iter().any(|m| m.text.contains("`data_dir`"));
+        is_known.then_some(config.data_dir)
+    }
+
+    /// The same as [`Config::load`], and checks the files that it names. Returns warnings besides.
     ///
     /// # Errors
     /// Every mistake in them.

@@ -30,7 +30,7 @@ pub(crate) struct Mistake {
 }
 
 /// All that is wrong, in the order of the file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mistakes {
     /// The file; none if there is none.
     pub file: Option<PathBuf>,
