@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -193,6 +194,66 @@ fn the_fail2ban_filter_finds_failed_sign_ins_and_their_source() {
     assert!(rule.contains(&format!(r"\s*WARN \S+: {sentence}<ADDR> .*condition=")), "{line}");
     assert!(rest.ends_with(" condition=\"not-authorized\""), "{line}");
     assert!(filter.contains("_guess = (?:not-authorized|"), "{filter}");
+}
+
+#[test]
+fn the_service_manager_is_told_and_the_watchdog_fed() {
+    let place = Place::new();
+    let path = place.path().join("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let told = || {
+        let mut bytes = [0; 256];
+        let len = manager.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..len]).trim_end().to_owned()
+    };
+    let until = |sign: &str| {
+        while !told().starts_with(sign) {}
+    };
+    let notify = ("NOTIFY_SOCKET", path.to_str().unwrap());
+    let server = place.start_with(&[notify, ("WATCHDOG_USEC", "20000")]);
+    assert_eq!(told(), "READY=1");
+    until("WATCHDOG=1");
+    until("WATCHDOG=1");
+    server.signal(Signal::HUP);
+    until("RELOADING=1\nMONOTONIC_USEC=");
+    until("READY=1");
+    server.signal(Signal::TERM);
+    until("STOPPING=1");
+    assert_eq!(server.ended().0.code(), Some(0));
+}
+
+#[test]
+fn a_log_for_machines_has_nothing_else_in_it() {
+    let place = Place::new();
+    place.configure("[log]\nformat = 'json'");
+    let server = place.start();
+    server.signal(Signal::TERM);
+    let log = server.log.clone() + &server.ended().1;
+    let mut events = Vec::new();
+    for line in log.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        events.push(value["event"].as_str().unwrap_or_default().to_owned());
+    }
+    assert_eq!(events, ["listening", "listening", "started", "stopping", "stopped"]);
+}
+
+#[test]
+fn a_reload_refuses_a_broken_certificate_and_takes_a_sound_one() {
+    let place = Place::new();
+    let server = place.start();
+    let made = |name: &str| std::fs::read(place.data().join("tls").join(name)).unwrap();
+    let (chain, key) = (made("server.pem"), made("server-key.pem"));
+    std::fs::write(place.path().join("c.pem"), &chain).unwrap();
+    std::fs::write(place.path().join("k.pem"), "no key").unwrap();
+    place.configure("[[certificate]]\nchain = 'c.pem'\nkey = 'k.pem'");
+    let said = place.run("reload");
+    let wrong = "stentor: DIR/stentor.toml:4:7: DIR/k.pem: holds no unencrypted PEM private key; ";
+    assert_eq!((said.code, said.err.starts_with(wrong)), (1, true), "{}", said.err);
+    std::fs::write(place.path().join("k.pem"), &key).unwrap();
+    let said = place.run("reload");
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.starts_with("Read the configuration; serving localhost.\n"), "{}", said.out);
+    drop(server);
 }
 
 /// Signs in by SCRAM-SHA-256 with a wrong proof.

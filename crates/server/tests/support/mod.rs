@@ -97,10 +97,18 @@ impl Place {
 
     /// Starts the server and waits until it says that it has.
     pub fn start(&self) -> Server {
-        let mut child = self.command().arg("run").stderr(Stdio::piped()).spawn().unwrap();
+        self.start_with(&[])
+    }
+
+    /// The same, with variables of the environment.
+    pub fn start_with(&self, variables: &[(&str, &str)]) -> Server {
+        let mut command = self.command();
+        command.arg("run").envs(variables.iter().copied()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let err = BufReader::new(child.stderr.take().unwrap());
         let mut server = Server { child, err, log: String::new(), ports: Vec::new() };
-        server.log = server.log_until("event=\"started\"");
+        // In text `event="started"`, in JSON `"event":"started"`.
+        server.log = server.log_until("\"started\"");
         let listening = server.log.lines().filter(|line| line.contains("event=\"listening\""));
         let address = |line: &str| line.split("address=").nth(1).unwrap().trim().parse().unwrap();
         server.ports = listening.map(address).collect();
