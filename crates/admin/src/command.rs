@@ -150,3 +150,45 @@ async fn erased<C: Command>(cx: Cx, input: Value) -> Result<Value, AdminError> {
     // Every output is a plain structure of texts and numbers.
     serde_json::to_value(output).map_err(|e| AdminError::Refused(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use stentor_testkit::World;
+
+    use super::*;
+    use crate::testing::cx;
+
+    #[test]
+    fn names_are_unique_and_summaries_are_sentences() {
+        let mut names: Vec<_> = ALL.iter().map(|entry| entry.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        assert!(ALL.iter().all(|entry| entry.summary.ends_with('.')), "{ALL:?}");
+    }
+
+    #[tokio::test]
+    async fn every_command_refuses_an_input_that_it_does_not_know() {
+        let world = World::new();
+        for entry in ALL {
+            let outcome = run(cx(&world), entry.name, json!({ "weather": "fine" })).await;
+            assert!(matches!(outcome, Err(AdminError::Input(_))), "{}: {outcome:?}", entry.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_alone_knows_is_refused_without_one() {
+        let world = World::new();
+        for (name, input) in [
+            ("account-unlock", json!({ "jid": "a@capulet.example" })),
+            ("blocked-list", json!({})),
+            ("blocked-lift", json!({ "address": "192.0.2.1" })),
+            ("reload", json!({})),
+            ("stop", json!({})),
+        ] {
+            let offline = Cx { wishes: None, ..cx(&world) };
+            let outcome = run(offline, name, input).await;
+            assert!(matches!(outcome, Err(AdminError::NotRunning)), "{name}: {outcome:?}");
+        }
+    }
+}

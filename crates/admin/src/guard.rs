@@ -85,3 +85,33 @@ impl Command for LiftBlock {
         Ok(Lifted { address: input.address, had_failures })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stentor_testkit::World;
+
+    use super::*;
+    use crate::testing::cx;
+
+    #[tokio::test]
+    async fn blocked_addresses_are_listed_until_the_block_is_lifted() {
+        let world = World::new();
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let fail = || {
+            let now_ms = world.engine.clock.unix_ms();
+            world.engine.credentials.guard.failed(Some(address), None, now_ms)
+        };
+        let list = async || ListBlocked::run(cx(&world), Nothing {}).await.unwrap();
+        fail();
+        assert_eq!(list().await, Blocked { blocked: Vec::new(), left_out: 0 });
+        while !fail().0 {}
+        let blocked = list().await.blocked;
+        assert_eq!(blocked.iter().map(|row| row.address).collect::<Vec<_>>(), [address]);
+        assert!(blocked[0].left_secs > 0);
+        world.advance(1);
+        assert_eq!(list().await.blocked[0].left_secs, blocked[0].left_secs - 1);
+        let lifted = LiftBlock::run(cx(&world), Address { address }).await.unwrap();
+        assert_eq!(lifted, Lifted { address, had_failures: true });
+        assert_eq!(list().await.blocked, []);
+    }
+}

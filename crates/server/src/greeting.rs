@@ -39,8 +39,9 @@ pub(crate) fn greet(
         open_files,
         "The server has started."
     );
-    // Lines for people would spoil a log for machines.
-    if config.log_format == LogFormat::Text {
+    // For people: not in a log for machines, and not in the journal of a server that was set up.
+    let is_watched = rustix::termios::isatty(std::io::stderr()) || sources.file.is_none();
+    if config.log_format == LogFormat::Text && is_watched {
         let text = text(config, sources, ports, metrics, trust);
         let _ = std::io::stderr().write_all(text.as_bytes());
     }

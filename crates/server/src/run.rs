@@ -90,7 +90,11 @@ impl Server {
         }
         let path = wire::socket_path(&config.data_dir);
         let socket = socket::bind(&path).with_context(|| {
-            format!("the socket `{}` cannot be made; name a shorter data folder", path.display())
+            let remedy = match path.as_os_str().len() {
+                0..=SOCKET_PATH_BYTES_MAX => "see that the server's user may write there",
+                _ => "its path is too long: name a shorter data folder",
+            };
+            format!("the socket `{}` cannot be made; {remedy}", path.display())
         })?;
         tasks.spawn(socket::serve(socket, wire::admin(&core, Some(wish))));
         let metrics = serve_metrics(&config, &core, &shared, &trust, &mut tasks).await?;
@@ -233,6 +237,9 @@ fn notify_reloading() {
 
 /// Wishes of commands that wait to be looked at.
 const WISHES_MAX: usize = 4;
+
+/// Bytes of the path of a socket that Linux takes.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// How long streams may take to close when the server stops.
 const DRAIN_WAIT: Duration = Duration::from_secs(10);

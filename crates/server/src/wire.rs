@@ -271,3 +271,39 @@ fn with_remedy(error: OpenError) -> anyhow::Error {
 }
 
 const SECRET_BYTES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn only_a_machine_without_ipv6_falls_back_to_ipv4() {
+        for (error, expected) in [
+            (io::Error::from_raw_os_error(rustix::io::Errno::AFNOSUPPORT.raw_os_error()), true),
+            (io::Error::from_raw_os_error(rustix::io::Errno::ADDRNOTAVAIL.raw_os_error()), true),
+            (io::Error::from_raw_os_error(rustix::io::Errno::ADDRINUSE.raw_os_error()), false),
+        ] {
+            assert_eq!(has_no_v6(&error), expected, "{error}");
+        }
+        for (address, expected) in
+            [("[::]:5222", true), ("[::1]:5222", false), ("0.0.0.0:5222", false)]
+        {
+            assert_eq!(is_any_v6(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_made_once_and_damage_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        // What a cut-off attempt left.
+        fs::write(path.with_extension("partial"), "x").unwrap();
+        let made = secret(&path).unwrap();
+        assert_eq!(made.len(), SECRET_BYTES);
+        assert_eq!(secret(&path).unwrap(), made);
+        fs::write(&path, &made[1..]).unwrap();
+        assert!(secret(&path).unwrap_err().to_string().contains("is damaged"));
+    }
+}

@@ -29,8 +29,7 @@ pub(crate) const ALL: &[SectionDoc] = &[
     },
     SectionDoc {
         heading: "[[listen]]",
-        about: "A port. Without any there are two: `c2s` on `[::]:5222`, `c2s-tls` on `[::]:5223`. \
-               ",
+        about: "A port. Without any there are two: `c2s` on `[::]:5222`, `c2s-tls` on `[::]:5223`.",
         keys: &[&LISTEN_KIND, &LISTEN_ADDRESS, &LISTEN_TLS, &LISTEN_ALLOW_PLAIN],
     },
     SectionDoc {
@@ -131,8 +130,8 @@ keys! {
     LISTEN_ALLOW_PLAIN = "allow_plaintext_beyond_loopback", Truth, "false", Restart,
         "Lifts that restriction, for a port behind a TLS proxy.";
 
-    HOST_NAME = "name", Text, "\"localhost\"", Reload,
-        "The domain as in addresses.";
+    HOST_NAME = "name", Text, "none", Reload,
+        "The domain as in addresses; must be there.";
     HOST_PROFILE = "profile", Text, "\"default\"", Reload,
         "Its profile.";
     HOST_GONE = "gone", Truth, "false", Reload,
@@ -154,9 +153,9 @@ keys! {
         "Options of modules, each in a table of its own.";
 
     CHAIN = "chain", Path, "none", Reload,
-        "PEM file with the certificate and its intermediates, leaf first.";
+        "PEM file with the certificate and its intermediates, leaf first; must be there.";
     KEY = "key", Path, "none", Reload,
-        "PEM file with the private key; may be the same file.";
+        "PEM file with the private key; must be there, may be the same file.";
     NAMES = "names", Texts, "[]", Reload,
         "Further server names for which this certificate is shown.";
 

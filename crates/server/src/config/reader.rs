@@ -97,6 +97,10 @@ impl<'a> Reader<'a> {
     ) -> Vec<&'t Value<'t>> {
         match value.map(|v| (v.span(), v.get_ref())) {
             None => Vec::new(),
+            Some((span, DeValue::Array(items))) if items.is_empty() => {
+                self.wrong(&span, format!("`{name}` is an empty list: leave it out"));
+                Vec::new()
+            }
             Some((_, DeValue::Array(items))) => items.iter().collect(),
             Some((span, _)) => {
                 self.wrong(&span, format!("`{name}` is a list of tables: write `[[{name}]]`"));

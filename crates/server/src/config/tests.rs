@@ -73,6 +73,7 @@ fn every_mistake_names_its_place_reason_and_remedy() {
         ("data_dir = 3", "f:1:12: `data_dir` must be a text in quotes"),
         ("log = 3", "f:1:7: `log` must be a table: write `[log]`"),
         ("[listen]", "f:1:1: `listen` is a list of tables: write `[[listen]]`"),
+        ("host = []", "f:1:8: `host` is an empty list: leave it out"),
         ("listen = [3]", "f:1:11: `listen` must be a table: write `[[listen]]`"),
         ("weather = 'fine'", "f:1:1: there is no key `weather` in the file"),
         (
@@ -332,9 +333,11 @@ fn every_documented_default_can_stand_in_the_file() {
         for key in written {
             text.push_str(&format!("{} = {}\n", key.name, key.default));
         }
-        // These two have no default and must be there.
-        if section.heading == "[[certificate]]" {
-            text.push_str("chain = 'c.pem'\nkey = 'k.pem'\n");
+        // These have no default and must be there.
+        match section.heading {
+            "[[certificate]]" => text.push_str("chain = 'c.pem'\nkey = 'k.pem'\n"),
+            "[[host]]" => text.push_str("name = 'capulet.example'\n"),
+            _ => {}
         }
         assert_eq!(told(&text), [""; 0], "{text}");
     }
