@@ -5,7 +5,7 @@ use stentor_jid::BareJid;
 use stentor_store::{Domain, KeyRow, StoreError, Write};
 
 use crate::error::store_error;
-use crate::{hosts, last, offline, private, roster, vcard};
+use crate::{data, hosts, last, offline, private, roster, vcard};
 
 /// Applies one write inside the transaction of its batch.
 pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
@@ -43,6 +43,9 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::PutPrivate { owner, ns, name, xml } => private::put(db, of(owner)?, ns, name, xml),
         Write::PutVcard { owner, xml } => vcard::put(db, of(owner)?, xml),
         Write::PutLast { owner, last } => last::put(db, of(owner)?, last),
+        Write::PutData { owner, kind, key, value } => data::put(db, of(owner)?, kind, key, value),
+        Write::RemoveData { owner, kind, key } => data::remove(db, of(owner)?, kind, key),
+        Write::ClearData { owner, kind } => data::clear(db, of(owner)?, kind),
         Write::Forget { owner, domain } => forget(db, of(owner)?, *domain),
         Write::PutHost(host) => hosts::put(db, host),
         Write::RemoveHost { name } => run(db, "DELETE FROM hosts WHERE name = ?1", params![name]),
@@ -122,6 +125,7 @@ fn forget(db: &Connection, account: i64, domain: Domain) -> Result<(), StoreErro
         Domain::Private => &["DELETE FROM private WHERE account = ?1"],
         Domain::Vcard => &["DELETE FROM vcards WHERE account = ?1"],
         Domain::Last => &["DELETE FROM last_logouts WHERE account = ?1"],
+        Domain::Data => &["DELETE FROM data WHERE account = ?1"],
     };
     statements.iter().try_for_each(|sql| run(db, sql, params![account]))
 }

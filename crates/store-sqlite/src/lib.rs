@@ -13,6 +13,7 @@ mod checkpoint;
 mod checksum;
 mod commit;
 mod connection;
+mod data;
 mod error;
 mod files;
 mod hosts;

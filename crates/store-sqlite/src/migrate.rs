@@ -8,7 +8,7 @@ use crate::OpenError;
 use crate::error::open_error;
 
 /// The schema version that this release writes.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// Checks that the database is ours and not newer than we are.
 pub(crate) fn check(connection: &Connection, file: &Path) -> Result<(), OpenError> {
@@ -56,6 +56,7 @@ const MIGRATIONS: [(u32, &str); SCHEMA_VERSION as usize] = [
     (2, include_str!("migrations/0002_rosters.sql")),
     (3, include_str!("migrations/0003_offline.sql")),
     (4, include_str!("migrations/0004_documents.sql")),
+    (5, include_str!("migrations/0005_data.sql")),
 ];
 
 #[cfg(test)]
@@ -104,7 +105,7 @@ mod tests {
         let newer = at_version(SCHEMA_VERSION);
         newer.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
         let refused = check(&newer, Path::new("stentor.db")).unwrap_err();
-        assert!(matches!(refused, OpenError::Newer { found: 5, known: 4, .. }), "{refused}");
+        assert!(matches!(refused, OpenError::Newer { found: 6, known: 5, .. }), "{refused}");
         let foreign = Connection::open_in_memory().unwrap();
         foreign.execute_batch("CREATE TABLE songs (title TEXT)").unwrap();
         let refused = check(&foreign, Path::new("stentor.db")).unwrap_err();

@@ -13,6 +13,7 @@ use crate::backup::back_up;
 use crate::checkpoint::Checkpointer;
 use crate::commit::Committer;
 use crate::connection::{open_checkpointer, open_memory, open_reader, open_writer};
+use crate::data::DataDb;
 use crate::error::open_error;
 use crate::files::Folder;
 use crate::hosts::HostsDb;
@@ -114,6 +115,7 @@ impl Sqlite {
         let inner = || Arc::clone(&self.inner);
         Stores {
             accounts: Arc::new(AccountsDb(inner())),
+            data: Arc::new(DataDb(inner())),
             hosts: Arc::new(HostsDb(inner())),
             last: Arc::new(LastDb(inner())),
             offline: Arc::new(OfflineDb(inner())),

@@ -17,6 +17,7 @@ mod accounts;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod counters;
+mod data;
 mod error;
 mod hosts;
 mod last;
@@ -36,6 +37,7 @@ mod writer_tests;
 
 pub use accounts::{AccountRow, Accounts, KeyHash, KeyRow};
 pub use counters::Counters;
+pub use data::{Data, DataRow};
 pub use error::StoreError;
 pub use hosts::{HostRow, Hosts};
 pub use last::{Last, LastRow};

@@ -1,5 +1,7 @@
 //! Typed writes, and the stage that collects those of one pass.
 
+use std::borrow::Cow;
+
 use stentor_jid::BareJid;
 
 use crate::{HostRow, KeyRow, LastRow, RosterRow};
@@ -200,6 +202,33 @@ pub enum Write {
         /// When and with what status.
         last: LastRow,
     },
+    /// Adds or replaces a row of a feature's small data.
+    PutData {
+        /// Whose.
+        owner: BareJid,
+        /// Of which feature.
+        kind: Cow<'static, str>,
+        /// Its name within the kind.
+        key: String,
+        /// What the feature reads back.
+        value: Vec<u8>,
+    },
+    /// Removes a row of a feature's small data, if it is there.
+    RemoveData {
+        /// Whose.
+        owner: BareJid,
+        /// Of which feature.
+        kind: Cow<'static, str>,
+        /// Its name within the kind.
+        key: String,
+    },
+    /// Removes all that a feature keeps for an account.
+    ClearData {
+        /// Whose.
+        owner: BareJid,
+        /// Of which feature.
+        kind: Cow<'static, str>,
+    },
     /// Removes all of an account from one domain; the account stays.
     Forget {
         /// Whose.
@@ -236,6 +265,9 @@ impl Write {
             | Self::PutPrivate { owner, .. }
             | Self::PutVcard { owner, .. }
             | Self::PutLast { owner, .. }
+            | Self::PutData { owner, .. }
+            | Self::RemoveData { owner, .. }
+            | Self::ClearData { owner, .. }
             | Self::Forget { owner, .. } => Some(owner),
             Self::PutHost(_) | Self::RemoveHost { .. } => None,
         }
@@ -255,6 +287,8 @@ impl Write {
             Self::DropOfflineIds { ids, .. } => ids.len() * 8,
             Self::PutPrivate { ns, name, xml, .. } => ns.len() + name.len() + xml.len(),
             Self::PutVcard { xml, .. } => xml.len(),
+            Self::PutData { kind, key, value, .. } => kind.len() + key.len() + value.len(),
+            Self::RemoveData { key, .. } => key.len(),
             Self::PutLast { last, .. } => last.status.as_ref().map_or(0, String::len),
             Self::PutHost(host) => host.name.len() + host.profile.len(),
             Self::RemoveHost { name } => name.len(),
@@ -263,6 +297,7 @@ impl Write {
             | Self::RemoveRoster { .. }
             | Self::ForgetRosterBefore { .. }
             | Self::RemoveRequest { .. }
+            | Self::ClearData { .. }
             | Self::DropOffline { .. }
             | Self::PutAsideOffline { .. }
             | Self::Forget { .. } => 0,
@@ -284,6 +319,8 @@ pub enum Domain {
     Vcard,
     /// The last logout.
     Last,
+    /// Small data that features keep.
+    Data,
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::{Accounts, Hosts, Last, Offline, Owned, Private, Roster, Vcard, Writer};
+use crate::{Accounts, Data, Hosts, Last, Offline, Owned, Private, Roster, Vcard, Writer};
 
 /// What the engine and the modules get: one reader for each domain, and the writer of them all.
 #[derive(Clone)]
 pub struct Stores {
     /// Accounts.
     pub accounts: Arc<dyn Accounts>,
+    /// Small data that features keep.
+    pub data: Arc<dyn Data>,
     /// Hosts.
     pub hosts: Arc<dyn Hosts>,
     /// Last logouts.
@@ -27,7 +29,7 @@ pub struct Stores {
 
 impl Stores {
     /// Every domain that belongs to accounts, in the order in which an import must replay them.
-    pub fn owned(&self) -> [(&'static str, Arc<dyn Owned>); 6] {
+    pub fn owned(&self) -> [(&'static str, Arc<dyn Owned>); 7] {
         [
             ("accounts", self.accounts.clone()),
             ("roster", self.roster.clone()),
@@ -35,6 +37,7 @@ impl Stores {
             ("private", self.private.clone()),
             ("vcard", self.vcard.clone()),
             ("last", self.last.clone()),
+            ("data", self.data.clone()),
         ]
     }
 }

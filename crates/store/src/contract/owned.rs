@@ -45,7 +45,10 @@ pub fn full_account(owner: &BareJid) -> Vec<Write> {
         writes.push(Write::PutPrivate { owner: owner(), ns, name: name.into(), xml });
     }
     writes.push(Write::PutVcard { owner: owner(), xml: b"<vCard/>".to_vec() });
+    let value = kept.clone();
     writes.push(Write::PutLast { owner: owner(), last: LastRow { at_ms: 9, status } });
+    let (kind, key) = ("blocklist".into(), String::from("tybalt@capulet.example"));
+    writes.push(Write::PutData { owner: owner(), kind, key, value });
     writes
 }
 
@@ -83,12 +86,13 @@ async fn an_export_rebuilds_the_account(stores: &Stores) {
 async fn forgetting_a_domain_leaves_the_others(stores: &Stores) {
     let owner = jid("forget@owned.example");
     put(stores, full_account(&owner).into_iter().collect::<Stage>()).await.unwrap();
-    let domains: [(&dyn Owned, usize); 5] = [
+    let domains: [(&dyn Owned, usize); 6] = [
         (&*stores.roster, 3),
         (&*stores.offline, 4),
         (&*stores.private, 4),
         (&*stores.vcard, 1),
         (&*stores.last, 1),
+        (&*stores.data, 1),
     ];
     let mut left = export(stores, &owner).await.len();
     for (domain, rows) in domains {
@@ -117,5 +121,6 @@ async fn deleting_leaves_nothing_for_a_namesake(stores: &Stores) {
     assert_eq!(stores.private.usage(&owner).await, Ok(Usage::default()));
     assert_eq!(stores.vcard.load(&owner).await, Ok(None));
     assert_eq!(stores.last.load(&owner).await, Ok(None));
+    assert_eq!(stores.data.usage(&owner, "blocklist").await, Ok(Usage::default()));
     assert!(!stores.accounts.load(&owner).await.unwrap().unwrap().is_suspended);
 }
