@@ -1,12 +1,59 @@
-//! Payloads: reading times never panics, and what is written can be read.
+//! Payloads: reading them never panics, and what is written is read as the same.
 
 #![cfg_attr(fuzzing, no_main)]
 
-use stentor_payload::xep0082_time;
+use stentor_payload::{
+    Decode, Encode, xep0004_forms, xep0059_rsm, xep0082_time, xep0297_forward, xep0334_hints,
+    xep0359_sid,
+};
+use stentor_stanza::Stanza;
+use stentor_xml::{ElementRef, Frame};
 
 stentor_fuzz::target!(check);
 
 fn check(data: &[u8]) {
+    times(data);
+    if let Ok(frame) = Frame::parse(data) {
+        elements(frame.root());
+        if let Ok(stanza) = Stanza::from_frame(frame) {
+            stanzas(&stanza);
+        }
+    }
+}
+
+fn elements(element: ElementRef<'_>) {
+    same::<xep0004_forms::Form>(element);
+    same::<xep0059_rsm::Ask>(element);
+    same::<xep0059_rsm::Page>(element);
+    if let Ok(form) = xep0004_forms::Form::decode(element) {
+        let expected = [
+            xep0004_forms::Expected::optional(xep0004_forms::FieldKind::JidSingle, "with"),
+            xep0004_forms::Expected::required(xep0004_forms::FieldKind::Boolean, "b"),
+        ];
+        let _ = form.check("urn:xmpp:mam:2", &expected);
+    }
+}
+
+/// Whatever is written is read as what was written.
+fn same<P: Decode + Encode + PartialEq + std::fmt::Debug>(element: ElementRef<'_>) {
+    if let Ok(read) = P::decode(element) {
+        let written = Frame::build(|w| read.encode(w));
+        assert_eq!(P::decode(written.root()), Ok(read));
+    }
+}
+
+fn stanzas(stanza: &Stanza) {
+    let _ = xep0334_hints::Hints::of(stanza);
+    let _ = xep0359_sid::origin_id(stanza);
+    let stamp = xep0297_forward::Stamp { from: None, unix_ms: 0 };
+    let frame = Frame::build(|w| xep0297_forward::write(w, Some(stamp), stanza));
+    let inner = xep0297_forward::inner(frame.root()).expect("what was forwarded is inside");
+    assert_eq!(inner.name(), stanza.head.kind.name());
+    let (children, kept) = (stanza.children().count(), inner.children().count());
+    assert_eq!(children, kept);
+}
+
+fn times(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Some(ms) = xep0082_time::read(text)
     {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use stentor_engine::registrar::DiscoForm;
 use stentor_engine::{Factory, IqCx, Module, NoConfig, OnGet, Registrar, Scope, Spec, Status, Xep};
+use stentor_payload::xep0004_forms::NS as NS_FORM;
 use stentor_payload::{Decode, Encode};
 use stentor_stanza::{Condition, StanzaError};
 use stentor_xml::{ElementRef, Writer};
@@ -189,5 +190,3 @@ const ACCOUNT: Identity = Identity { category: "account", kind: "registered", na
 const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// The namespace of questions for items.
 const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";
-/// The namespace of forms (XEP-0004).
-const NS_FORM: &str = "jabber:x:data";

@@ -12,6 +12,7 @@ use stentor_engine::{
     AccountState, Cx, Factory, Miss, Module, OptionDoc, Registrar, Scope, Spec, Status, Taken, Xep,
 };
 use stentor_payload::xep0203_delay;
+use stentor_payload::xep0334_hints::NS as NS_HINTS;
 use stentor_stanza::{Condition, MessageType, Stanza, StanzaError};
 use stentor_store::{Stage, Write};
 
@@ -167,8 +168,6 @@ fn worth(stanza: &Stanza) -> Worth {
 const MSGOFFLINE: &str = "msgoffline";
 /// Chat states (XEP-0085).
 const NS_CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
-/// Hints (XEP-0334).
-const NS_HINTS: &str = "urn:xmpp:hints";
 
 #[cfg(test)]
 mod tests {

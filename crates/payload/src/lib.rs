@@ -3,10 +3,16 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod limits;
+pub mod xep0004_forms;
+pub mod xep0059_rsm;
 pub mod xep0077_register;
 pub mod xep0082_time;
 pub mod xep0199_ping;
 pub mod xep0203_delay;
+pub mod xep0297_forward;
+pub mod xep0334_hints;
+pub mod xep0359_sid;
 
 use stentor_stanza::StanzaError;
 use stentor_xml::{ElementRef, Writer};

@@ -10,7 +10,12 @@ use crate::xep0082_time;
 
 /// Appends a stamp: `from` kept the stanza since `unix_ms`.
 pub fn write(w: &mut Writer, from: &str, unix_ms: i64) {
-    w.open("delay", NS).attr("from", from).attr("stamp", &xep0082_time::write(unix_ms));
+    write_opt(w, Some(from), unix_ms);
+}
+
+/// Appends a stamp that may leave out who kept the stanza.
+pub fn write_opt(w: &mut Writer, from: Option<&str>, unix_ms: i64) {
+    w.open("delay", NS).attr_opt("from", from).attr("stamp", &xep0082_time::write(unix_ms));
     w.close();
 }
 
