@@ -8,11 +8,12 @@ use stentor_jid::BareJid;
 
 use crate::resource::{Flag, Resource};
 use crate::roster::Roster;
+use crate::slots::Slots;
 
 /// An account. Resident while it has sessions, then in a bounded cache.
 ///
 /// Its lock is short and never held across an await; whoever holds it may take the presence of its
-/// resources and then outboxes, and no other account's lock.
+/// resources and then outboxes, and no other account's lock (`locks.rs` alone takes two, in order).
 pub struct Account {
     /// The bare address.
     pub jid: BareJid,
@@ -34,6 +35,8 @@ pub struct AccountState {
     pub is_suspended: bool,
     /// Messages waiting in the store for the next available resource.
     pub offline: OfflineState,
+    /// What features keep with the account.
+    pub slots: Slots,
     pub(crate) resources: Vec<Arc<Resource>>,
 }
 

@@ -7,13 +7,14 @@ use stentor_stanza::{MessageType, Stanza};
 use crate::account::AccountState;
 use crate::host::Delivery;
 use crate::outbox::{Copies, Fate, Pressure};
+use crate::phase::Serials;
 use crate::resource::Resource;
 
 /// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Delivered {
-    /// At least one session has it.
-    Yes(Pressure),
+    /// These sessions have it.
+    Yes(Serials, Pressure),
     /// Nobody has it: it may be kept for later, or comes back (`O/E` in §8.5.4).
     Missed,
     /// Older messages are being handed over: if it can be kept, it belongs behind them.
@@ -38,9 +39,9 @@ pub(crate) fn at_once(state: &AccountState, stanza: &Stanza, rule: Delivery) -> 
     let kind = stanza.message_type().unwrap_or(MessageType::Normal);
     let Some(name) = resource_of(stanza) else { return to_bare(state, stanza, kind, rule) };
     if let Some(resource) = state.resource(name)
-        && let Delivered::Yes(pressure) = push(std::iter::once(resource), stanza)
+        && let taken @ Delivered::Yes(..) = push(std::iter::once(resource), stanza)
     {
-        return Delivered::Yes(pressure);
+        return taken;
     }
     match kind {
         MessageType::Chat => to_bare(state, stanza, kind, rule),
@@ -108,15 +109,17 @@ fn push<'a>(
 ) -> Delivered {
     let count = resources.clone().count();
     let fate = if count > 1 { Fate::Shared(Copies::of(count)) } else { Fate::Reroute };
-    let mut taken = None;
+    let (mut took, mut most) = (Serials::new(), Pressure::Low);
     for resource in resources {
-        match (resource.outbox.push(stanza.clone(), fate.clone()), taken) {
-            (Pressure::Gone, _) => {
+        match resource.outbox.push(stanza.clone(), fate.clone()) {
+            Pressure::Gone => {
                 fate.is_lost();
+                continue;
             }
-            (Pressure::High, _) => taken = Some(Pressure::High),
-            (Pressure::Low, before) => taken = Some(before.unwrap_or(Pressure::Low)),
+            Pressure::High => most = Pressure::High,
+            Pressure::Low => {}
         }
+        took.push(resource.serial);
     }
-    taken.map_or(Delivered::Missed, Delivered::Yes)
+    if took.is_empty() { Delivered::Missed } else { Delivered::Yes(took, most) }
 }

@@ -1,7 +1,7 @@
 //! Which accounts are in memory: a sharded map that hands out `Arc`s, never guards.
 //!
-//! Permitted lock order, for the whole engine: a shard of this map, or an account's state; then a
-//! resource's presence; then an outbox. A shard and an account's state are held together only
+//! Permitted lock order, for the whole engine: a shard of this map, or an account's state (two
+//! only in `locks.rs`); then a resource's presence; then an outbox. A shard and an account's state are held together only
 //! while the shard forgets idle accounts, shard first. No lock is held across an await.
 
 use std::hash::BuildHasher;
@@ -83,6 +83,13 @@ impl Directory {
         let mut shard = self.shard(jid).lock();
         shard.forgotten += 1;
         shard.accounts.remove(jid)
+    }
+
+    /// Shows every account in memory. One shard is locked meanwhile: be short.
+    pub(crate) fn for_each(&self, mut show: impl FnMut(&Account)) {
+        for shard in &self.shards {
+            shard.lock().accounts.values().for_each(|account| show(account));
+        }
     }
 
     /// All accounts that have a session.

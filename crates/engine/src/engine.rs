@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, IqType, Kind, Stanza};
-use stentor_store::{StoreError, Stores, Ticket};
+use stentor_store::{Stage, StoreError, Stores, Ticket};
 
 use crate::account::{Account, AccountState, OfflineState};
 use crate::clock::Clock;
@@ -16,6 +16,7 @@ use crate::host::{Host, Hosts};
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Fate};
 use crate::roster::{NS_ROSTER, Roster};
+use crate::slots;
 
 /// Everything shared between sessions. One per process.
 pub struct Engine {
@@ -34,6 +35,7 @@ pub struct Engine {
     /// Milliseconds since the Unix epoch at which the server started.
     pub started_ms: i64,
     next_serial: AtomicU64,
+    last_id: AtomicU64,
 }
 
 /// Whose an address is.
@@ -64,7 +66,20 @@ impl Engine {
             credentials,
             metrics: Metrics::default(),
             next_serial: AtomicU64::new(1),
+            last_id: AtomicU64::new(0),
         })
+    }
+
+    /// Replaces the domains. Accounts in memory are read again before they are next used: other
+    /// features may keep other data with them.
+    pub fn replace_hosts(&self, hosts: Hosts) {
+        self.hosts.store(Arc::new(hosts));
+        self.directory.for_each(|account| {
+            // What is never stored cannot be read again.
+            if !account.is_ephemeral {
+                account.mark_stale();
+            }
+        });
     }
 
     /// The domain, if it is ours.
@@ -117,6 +132,7 @@ impl Engine {
         Ok(Some(AccountState {
             roster: Roster::from_store(roster),
             is_suspended: row.is_suspended,
+            slots: slots::load(self, jid).await?,
             offline: OfflineState {
                 count: offline.count,
                 bytes: offline.bytes,
@@ -177,6 +193,25 @@ impl Engine {
             });
             resource.outbox.push(push, Fate::Forget);
         }
+    }
+
+    /// An id for something that is kept: microseconds since 1970, growing with every call whatever
+    /// the clock does.
+    pub fn next_id(&self, now_ms: i64) -> u64 {
+        let now = u64::try_from(now_ms).unwrap_or(0).saturating_mul(1_000);
+        let next = |last: u64| now.max(last + 1);
+        let update = |last| Some(next(last));
+        self.last_id.fetch_update(Ordering::AcqRel, Ordering::Acquire, update).map_or(now, next)
+    }
+
+    /// Makes every later id larger than one that is already in the store.
+    pub fn skip_ids(&self, up_to: u64) {
+        self.last_id.fetch_max(up_to, Ordering::AcqRel);
+    }
+
+    /// Submits what a pass staged, if it staged anything.
+    pub(crate) fn submit(&self, stage: Stage) -> Option<Ticket> {
+        (!stage.is_empty()).then(|| self.stores.writer.submit(stage))
     }
 
     /// A number that no other caller gets.

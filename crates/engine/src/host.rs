@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use crate::iq::IqTable;
 use crate::module::Spec;
 use crate::registrar::{Disco, Phases, Registrar, StreamFeature};
+use crate::slots::Resident;
 
 /// A domain of ours.
 pub struct Host {
@@ -26,6 +27,7 @@ pub struct Profile {
     pub modules: Vec<&'static Spec>,
     /// Elements among the stream features.
     pub stream_features: Vec<StreamFeature>,
+    pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) phases: Phases,
     pub(crate) iqs: IqTable,
 }
@@ -44,6 +46,7 @@ impl Profile {
             disco,
             modules: registrar.specs,
             stream_features: registrar.stream_features,
+            residents: registrar.residents,
             phases: registrar.phases,
             iqs: registrar.iqs,
         }

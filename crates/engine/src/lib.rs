@@ -19,6 +19,7 @@ pub mod guard;
 pub mod host;
 pub mod iq;
 pub mod limits;
+mod locks;
 pub mod metrics;
 pub mod module;
 pub mod outbox;
@@ -31,6 +32,8 @@ pub mod registration;
 pub mod resource;
 pub mod roster;
 pub mod session;
+pub mod slots;
+mod xep0359_sid;
 
 pub use account::{Account, AccountState};
 pub use bind::random_id;
@@ -40,7 +43,11 @@ pub use host::{Host, Hosts, Profile, Settings};
 pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Scope};
 pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
 pub use outbox::{Close, Fate, Item, Outbox, Pressure, Stored};
-pub use phase::{Cx, Direction, Miss, Screen, Taken, Verdict};
+pub use phase::{
+    Annotate, Copy, Cx, Direction, Mirror, Miss, Observe, Observed, Record, Recorded, Screen,
+    Serials, SharedBytes, Taken, Verdict,
+};
 pub use registrar::Registrar;
 pub use resource::{Available, Flag, Resource};
 pub use session::{Handling, Session};
+pub use slots::{Resident, Slot, Slots};

@@ -1,13 +1,17 @@
 //! The phases of a pass (see `pipeline.rs` for their order) and what each may do.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use stentor_stanza::{Stanza, StanzaError};
 use stentor_store::Stage;
 
 use crate::account::{Account, AccountState};
 use crate::engine::Engine;
 use crate::host::Host;
+use crate::resource::Resource;
+use crate::session::Session;
 
 /// Where a pass runs: for whose account and in which direction.
 pub struct Cx<'a> {
@@ -19,8 +23,14 @@ pub struct Cx<'a> {
     pub account: &'a Arc<Account>,
     /// Whether the account sent the stanza or is to receive it.
     pub direction: Direction,
+    /// The session that sent the stanza; none if it is not one of ours.
+    pub session: Option<&'a Arc<Session>>,
+    /// Whether the account is the sender and the recipient: both passes run on it.
+    pub is_to_self: bool,
     /// Milliseconds since the Unix epoch at which the pass began.
     pub now_ms: i64,
+    /// The stanza's bytes, serialised once for both passes.
+    pub bytes: &'a SharedBytes,
 }
 
 /// Which of the two passes.
@@ -32,10 +42,21 @@ pub enum Direction {
     Received,
 }
 
-/// May this stanza pass?
+/// The bytes of a stanza as it travels, for everyone who keeps it.
+#[derive(Debug, Default)]
+pub struct SharedBytes(OnceCell<Arc<[u8]>>);
+
+impl SharedBytes {
+    /// The bytes. Both archives of a message share them, in memory and in the store.
+    pub fn of(&self, stanza: &Stanza) -> Arc<[u8]> {
+        self.0.get_or_init(|| stanza.to_bytes().into()).clone()
+    }
+}
+
+/// May this stanza pass? Asked about stanzas of every kind.
 pub trait Screen: Send + Sync + 'static {
-    /// Decides about one stanza.
-    fn screen(&self, cx: &Cx<'_>, stanza: &Stanza) -> Verdict;
+    /// Decides about one stanza. `state` is that of the pass's account.
+    fn screen(&self, cx: &Cx<'_>, stanza: &Stanza, state: &AccountState) -> Verdict;
 }
 
 /// The answer of [`Screen`].
@@ -49,13 +70,70 @@ pub enum Verdict {
     Refuse(StanzaError),
 }
 
+/// What must travel with a message, and what must not?
+pub trait Annotate: Send + Sync + 'static {
+    /// Edits the message for everyone who sees it from here on.
+    fn annotate(&self, cx: &Cx<'_>, stanza: &mut Stanza, state: &AccountState);
+}
+
+/// What of a message must be kept for this account?
+pub trait Record: Send + Sync + 'static {
+    /// Stages what is kept. Changes nothing else: if nobody takes the message and it comes back,
+    /// the stage is thrown away.
+    fn record(
+        &self,
+        cx: &Cx<'_>,
+        stanza: &Stanza,
+        state: &AccountState,
+        stage: &mut Stage,
+    ) -> Recorded;
+}
+
+/// The answer of [`Record`].
+#[derive(Debug)]
+pub enum Recorded {
+    /// Nothing is kept.
+    No,
+    /// It is kept under this id, which is shown in this account's own view and nowhere else
+    /// (XEP-0313 §3.5).
+    As(u64),
+    /// The sender gets this error.
+    Refused(StanzaError),
+}
+
+/// Who else of this account sees a message?
+pub trait Mirror: Send + Sync + 'static {
+    /// Adds copies. `stanza` is the account's own view; `took` says which of its sessions were
+    /// given the message itself.
+    fn mirror(
+        &self,
+        cx: &Cx<'_>,
+        stanza: &Stanza,
+        state: &AccountState,
+        took: &Serials,
+        copies: &mut Vec<Copy>,
+    );
+}
+
+/// The serials of sessions.
+pub type Serials = SmallVec<[u64; 4]>;
+
+/// A copy of a message for one more session of the account.
+pub struct Copy {
+    /// Which session.
+    pub resource: Arc<Resource>,
+    /// What it gets.
+    pub stanza: Stanza,
+}
+
 /// Nobody took the message: what now?
 pub trait Miss: Send + Sync + 'static {
-    /// Keeps the message or not; runs under the account's lock and only stages writes.
+    /// Keeps the message or not; only stages writes. `kept` is its id if it was recorded.
     fn miss(
         &self,
         cx: &Cx<'_>,
         stanza: &Stanza,
+        kept: Option<u64>,
         state: &mut AccountState,
         stage: &mut Stage,
     ) -> Taken;
@@ -72,4 +150,29 @@ pub enum Taken {
     Dropped,
     /// The sender gets this error.
     Refused(StanzaError),
+}
+
+/// What happened?
+pub trait Observe: Send + Sync + 'static {
+    /// Looks at a message that was not refused, once all about it has been decided; may count,
+    /// stage what follows from it, and notify, and changes nothing about its delivery.
+    fn observe(
+        &self,
+        cx: &Cx<'_>,
+        stanza: &Stanza,
+        seen: &Observed<'_>,
+        state: &mut AccountState,
+        stage: &mut Stage,
+    );
+}
+
+/// What became of a message for one account.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// The sessions that were given it; empty in the Sent pass.
+    pub took: &'a Serials,
+    /// Its id if it was recorded for this account.
+    pub kept: Option<u64>,
+    /// Whether it waits in the offline store.
+    pub is_waiting: bool,
 }

@@ -1,8 +1,10 @@
 //! The life of a message, top to bottom.
 //!
-//! Two passes through the same phases: once for the sender's account if it is ours, once for the
-//! recipient's. Order between phases is these functions; order inside a phase is the registry.
-//! Everything here is synchronous; what must be read first is read by the caller.
+//! Two passes through the same phases: one for the sender's account if it is ours, one for the
+//! recipient's. They run phase by phase, the sender's first, under the locks of both accounts, and
+//! all they write is one stage: what an archive holds is in the order of delivery, and a message is
+//! in the store wholly or not at all. Order between phases is [`decide`]; order inside a phase is
+//! the registry. Everything here is synchronous; what must be read first is read by the caller.
 
 use std::sync::Arc;
 
@@ -13,52 +15,95 @@ use crate::account::{Account, AccountState};
 use crate::deliver::{self, Delivered};
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::outbox::Pressure;
-use crate::phase::{Cx, Direction, Taken, Verdict};
+use crate::locks::Locks;
+use crate::outbox::{Fate, Pressure};
+use crate::phase::{Cx, Direction, Observed, Recorded, Serials, SharedBytes, Taken, Verdict};
+use crate::session::Session;
+use crate::xep0359_sid;
 
-/// What a pass came to.
+/// A message on its way, and whom of ours it concerns.
+pub(crate) struct Passage<'a> {
+    pub(crate) engine: &'a Arc<Engine>,
+    /// The sender, if it is ours.
+    pub(crate) sender: Option<Party<'a>>,
+    /// The recipient, if it is ours; the account exists and is in memory.
+    pub(crate) recipient: Option<Party<'a>>,
+    /// The session that sent it, if it is one of ours.
+    pub(crate) session: Option<&'a Arc<Session>>,
+}
+
+/// One of the two accounts.
+#[derive(Clone, Copy)]
+pub(crate) struct Party<'a> {
+    pub(crate) host: &'a Arc<Host>,
+    pub(crate) account: &'a Arc<Account>,
+}
+
+/// What a message came to.
 pub(crate) enum Outcome {
-    /// The message has been delivered, kept or dropped on purpose. A ticket says that
-    /// acknowledging it must wait; pressure, that the sender should.
+    /// It has been delivered, kept or dropped on purpose. A ticket says that acknowledging it must
+    /// wait; pressure, that the sender should.
     Done { ticket: Option<Ticket>, pressure: Pressure },
     /// Its sender gets this error.
     Refused(StanzaError),
 }
 
-/// The first pass: may the account's own session send this?
-///
-/// # Errors
-/// `Some` error for the sender, or none where the message is to vanish.
-pub(crate) fn sent(
-    engine: &Arc<Engine>,
-    host: &Arc<Host>,
-    account: &Arc<Account>,
-    stanza: &Stanza,
-) -> Result<(), Option<StanzaError>> {
-    let now_ms = engine.clock.unix_ms();
-    let cx = Cx { engine, host, account, direction: Direction::Sent, now_ms };
-    screen(&cx, stanza)
-}
+/// Decides about one message.
+pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
+    let bytes = SharedBytes::default();
+    let sent = passage.cx(Direction::Sent, &bytes);
+    let received = passage.cx(Direction::Received, &bytes);
+    let mut locks =
+        Locks::take(passage.sender.map(|p| &**p.account), passage.recipient.map(|p| &**p.account));
+    let mut stage = Stage::default();
 
-/// The second pass: the recipient's account exists and is in memory.
-pub(crate) fn received(
-    engine: &Arc<Engine>,
-    host: &Arc<Host>,
-    account: &Arc<Account>,
-    stanza: &Stanza,
-) -> Outcome {
-    let now_ms = engine.clock.unix_ms();
-    let cx = Cx { engine, host, account, direction: Direction::Received, now_ms };
-    match screen(&cx, stanza) {
-        Ok(()) => {}
-        Err(Some(error)) => return Outcome::Refused(error),
-        Err(None) => return Outcome::Done { ticket: None, pressure: Pressure::Low },
+    if let Err(outcome) = screen_both(sent.as_ref(), received.as_ref(), &mut locks, stanza) {
+        return outcome;
     }
-    place(&cx, &mut account.lock(), stanza)
+    annotate(sent.as_ref(), locks.sender(), stanza);
+    annotate(received.as_ref(), locks.recipient(), stanza);
+    let mut ids = (None, None);
+    // A message to oneself is kept once, as received.
+    if let (Some(cx), Some(state)) = (sent.as_ref().filter(|cx| !cx.is_to_self), locks.sender()) {
+        match record(cx, state, stanza, &mut stage) {
+            Ok(id) => ids.0 = id,
+            Err(error) => return Outcome::Refused(error),
+        }
+    }
+    if let (Some(cx), Some(state)) = (&received, locks.recipient()) {
+        match record(cx, state, stanza, &mut stage) {
+            Ok(id) => ids.1 = id,
+            Err(error) => return Outcome::Refused(error),
+        }
+    }
+    let mut pressure = Pressure::Low;
+    if let (Some(cx), Some(state)) = (&received, locks.recipient()) {
+        let view = xep0359_sid::view(cx, stanza, ids.1);
+        let Placed { took, is_waiting, .. } = match place(cx, state, &view, ids.1, &mut stage) {
+            Ok(placed) => {
+                pressure = placed.pressure;
+                placed
+            }
+            Err(error) => return Outcome::Refused(error),
+        };
+        mirror(cx, state, &view, &took);
+        let seen = Observed { took: &took, kept: ids.1, is_waiting };
+        observe(cx, state, &view, &seen, &mut stage);
+    }
+    if let (Some(cx), Some(state)) = (&sent, locks.sender()) {
+        let view = xep0359_sid::view(cx, stanza, ids.0);
+        let took = Serials::new();
+        mirror(cx, state, &view, &took);
+        let seen = Observed { took: &took, kept: ids.0, is_waiting: false };
+        observe(cx, state, &view, &seen, &mut stage);
+    }
+    // Under the locks: the order of the stages is the order of the decisions.
+    Outcome::Done { ticket: passage.engine.submit(stage), pressure }
 }
 
 /// A message that a session of the account was given and did not take finds another place. It was
-/// screened when it came. The caller holds the account's lock, so that nothing overtakes it.
+/// screened and recorded when it came. The caller holds the account's lock, so that nothing
+/// overtakes it.
 pub(crate) fn again(
     engine: &Arc<Engine>,
     host: &Arc<Host>,
@@ -66,58 +111,227 @@ pub(crate) fn again(
     state: &mut AccountState,
     stanza: &Stanza,
 ) -> Outcome {
-    let now_ms = engine.clock.unix_ms();
-    let cx = Cx { engine, host, account, direction: Direction::Received, now_ms };
-    place(&cx, state, stanza)
-}
-
-fn place(cx: &Cx<'_>, state: &mut AccountState, stanza: &Stanza) -> Outcome {
-    if state.is_suspended {
-        return Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable));
-    }
-    let rule = cx.host.profile.settings.delivery;
-    match deliver::message(state, stanza, rule) {
-        Delivered::Yes(pressure) => Outcome::Done { ticket: None, pressure },
-        Delivered::Ignored => Outcome::Done { ticket: None, pressure: Pressure::Low },
-        Delivered::Bounced => Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable)),
-        Delivered::Missed => keep(cx, state, stanza),
-        Delivered::Queued => {
-            let kept = keep(cx, state, stanza);
-            if matches!(kept, Outcome::Done { ticket: Some(_), .. }) {
-                return kept;
-            }
-            // What cannot be kept has nothing to wait for: somebody is there.
-            match deliver::at_once(state, stanza, rule) {
-                Delivered::Yes(pressure) => Outcome::Done { ticket: None, pressure },
-                _ => kept,
-            }
-        }
-    }
-}
-
-fn keep(cx: &Cx<'_>, state: &mut AccountState, stanza: &Stanza) -> Outcome {
+    let bytes = SharedBytes::default();
+    let recipient = Some(Party { host, account });
+    let passage = Passage { engine, sender: None, recipient, session: None };
+    let Some(cx) = passage.cx(Direction::Received, &bytes) else {
+        return Outcome::Done { ticket: None, pressure: Pressure::Low };
+    };
     let mut stage = Stage::default();
-    for module in &cx.host.profile.phases.miss {
-        match module.miss(cx, stanza, state, &mut stage) {
-            Taken::No => {}
-            Taken::Refused(error) => return Outcome::Refused(error),
-            Taken::Dropped => return Outcome::Done { ticket: None, pressure: Pressure::Low },
-            Taken::Kept => {
-                let ticket = cx.engine.stores.writer.submit(stage);
-                return Outcome::Done { ticket: Some(ticket), pressure: Pressure::Low };
-            }
-        }
+    // What is recorded carries its id; without a module that records nobody takes forged ids out.
+    let records = !host.profile.phases.record.is_empty();
+    let kept = records.then(|| xep0359_sid::id_by(stanza, &account.jid)).flatten();
+    match place(&cx, state, stanza, kept, &mut stage) {
+        Ok(Placed { pressure, .. }) => Outcome::Done { ticket: engine.submit(stage), pressure },
+        Err(error) => Outcome::Refused(error),
     }
-    Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable))
 }
 
-fn screen(cx: &Cx<'_>, stanza: &Stanza) -> Result<(), Option<StanzaError>> {
+/// Whether a presence or an IQ may leave or reach an account. The caller holds its lock.
+///
+/// # Errors
+/// As in [`screen`].
+pub(crate) fn may_pass(
+    engine: &Arc<Engine>,
+    account: &Arc<Account>,
+    direction: Direction,
+    state: &AccountState,
+    stanza: &Stanza,
+) -> Result<(), Option<StanzaError>> {
+    let Some(host) = engine.host(account.jid.as_jid().domain()) else { return Ok(()) };
+    if host.profile.phases.screen.is_empty() {
+        return Ok(());
+    }
+    let bytes = SharedBytes::default();
+    let party = Some(Party { host: &host, account });
+    let (sender, recipient) = match direction {
+        Direction::Sent => (party, None),
+        Direction::Received => (None, party),
+    };
+    let passage = Passage { engine, sender, recipient, session: None };
+    match passage.cx(direction, &bytes) {
+        Some(cx) => screen(&cx, state, stanza),
+        None => Ok(()),
+    }
+}
+
+/// Asks one account's modules whether a stanza may pass.
+///
+/// # Errors
+/// `Some` error for the sender, or none where the stanza is to vanish.
+fn screen(cx: &Cx<'_>, state: &AccountState, stanza: &Stanza) -> Result<(), Option<StanzaError>> {
     for module in &cx.host.profile.phases.screen {
-        match module.screen(cx, stanza) {
+        match module.screen(cx, stanza, state) {
             Verdict::Pass => {}
             Verdict::Drop => return Err(None),
             Verdict::Refuse(error) => return Err(Some(error)),
         }
     }
     Ok(())
+}
+
+impl<'a> Passage<'a> {
+    fn cx(&self, direction: Direction, bytes: &'a SharedBytes) -> Option<Cx<'a>>
+    where
+        Self: 'a,
+    {
+        let party = match direction {
+            Direction::Sent => self.sender,
+            Direction::Received => self.recipient,
+        }?;
+        let is_to_self = match (self.sender, self.recipient) {
+            (Some(s), Some(r)) => Arc::ptr_eq(s.account, r.account),
+            _ => false,
+        };
+        let Party { host, account } = party;
+        let (engine, session) = (self.engine, self.session);
+        let now_ms = engine.clock.unix_ms();
+        Some(Cx { engine, host, account, direction, session, is_to_self, now_ms, bytes })
+    }
+}
+
+fn screen_both(
+    sent: Option<&Cx<'_>>,
+    received: Option<&Cx<'_>>,
+    locks: &mut Locks<'_>,
+    stanza: &Stanza,
+) -> Result<(), Outcome> {
+    let ended = |error: Option<StanzaError>| match error {
+        Some(error) => Outcome::Refused(error),
+        None => Outcome::Done { ticket: None, pressure: Pressure::Low },
+    };
+    if let (Some(cx), Some(state)) = (sent, locks.sender()) {
+        screen(cx, state, stanza).map_err(ended)?;
+    }
+    if let (Some(cx), Some(state)) = (received, locks.recipient()) {
+        screen(cx, state, stanza).map_err(ended)?;
+    }
+    Ok(())
+}
+
+fn annotate(cx: Option<&Cx<'_>>, state: Option<&mut AccountState>, stanza: &mut Stanza) {
+    if let (Some(cx), Some(state)) = (cx, state) {
+        for module in &cx.host.profile.phases.annotate {
+            module.annotate(cx, stanza, state);
+        }
+    }
+}
+
+/// The first id that a module gives is the one shown. A store that has fallen behind refuses before
+/// anybody has seen the message.
+fn record(
+    cx: &Cx<'_>,
+    state: &AccountState,
+    stanza: &Stanza,
+    stage: &mut Stage,
+) -> Result<Option<u64>, StanzaError> {
+    let modules = &cx.host.profile.phases.record;
+    if modules.is_empty() || cx.account.is_ephemeral {
+        return Ok(None);
+    }
+    let mut kept = None;
+    for module in modules {
+        match module.record(cx, stanza, state, stage) {
+            Recorded::No => {}
+            Recorded::As(id) => kept = kept.or(Some(id)),
+            Recorded::Refused(error) => return Err(error),
+        }
+    }
+    if !stage.is_empty() && !cx.engine.stores.writer.has_room() {
+        return Err(StanzaError::new(Condition::ResourceConstraint));
+    }
+    Ok(kept)
+}
+
+/// Where a message found its place, if it found one: it may be dropped on purpose.
+struct Placed {
+    pressure: Pressure,
+    took: Serials,
+    /// Whether it is in the offline store.
+    is_waiting: bool,
+}
+
+impl Placed {
+    const fn with(took: Serials, pressure: Pressure) -> Self {
+        Self { pressure, took, is_waiting: false }
+    }
+
+    fn nowhere() -> Self {
+        Self::with(Serials::new(), Pressure::Low)
+    }
+}
+
+/// Delivers or keeps.
+fn place(
+    cx: &Cx<'_>,
+    state: &mut AccountState,
+    stanza: &Stanza,
+    kept: Option<u64>,
+    stage: &mut Stage,
+) -> Result<Placed, StanzaError> {
+    if state.is_suspended {
+        return Err(StanzaError::new(Condition::ServiceUnavailable));
+    }
+    let rule = cx.host.profile.settings.delivery;
+    match deliver::message(state, stanza, rule) {
+        Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
+        Delivered::Ignored => Ok(Placed::nowhere()),
+        Delivered::Bounced => Err(StanzaError::new(Condition::ServiceUnavailable)),
+        Delivered::Missed => keep(cx, state, stanza, kept, stage),
+        Delivered::Queued => {
+            let outcome = keep(cx, state, stanza, kept, stage);
+            if matches!(outcome, Ok(Placed { is_waiting: true, .. })) {
+                return outcome;
+            }
+            // What cannot be kept has nothing to wait for: somebody is there.
+            match deliver::at_once(state, stanza, rule) {
+                Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
+                _ => outcome,
+            }
+        }
+    }
+}
+
+fn keep(
+    cx: &Cx<'_>,
+    state: &mut AccountState,
+    stanza: &Stanza,
+    kept: Option<u64>,
+    stage: &mut Stage,
+) -> Result<Placed, StanzaError> {
+    for module in &cx.host.profile.phases.miss {
+        match module.miss(cx, stanza, kept, state, stage) {
+            Taken::No => {}
+            Taken::Refused(error) => return Err(error),
+            Taken::Dropped => return Ok(Placed::nowhere()),
+            Taken::Kept => return Ok(Placed { is_waiting: true, ..Placed::nowhere() }),
+        }
+    }
+    Err(StanzaError::new(Condition::ServiceUnavailable))
+}
+
+fn mirror(cx: &Cx<'_>, state: &AccountState, view: &Stanza, took: &Serials) {
+    let modules = &cx.host.profile.phases.mirror;
+    if modules.is_empty() {
+        return;
+    }
+    let mut copies = Vec::new();
+    for module in modules {
+        module.mirror(cx, view, state, took, &mut copies);
+    }
+    for copy in copies {
+        copy.resource.outbox.push(copy.stanza, Fate::Forget);
+    }
+}
+
+fn observe(
+    cx: &Cx<'_>,
+    state: &mut AccountState,
+    view: &Stanza,
+    seen: &Observed<'_>,
+    stage: &mut Stage,
+) {
+    for module in &cx.host.profile.phases.observe {
+        module.observe(cx, view, seen, state, stage);
+    }
 }

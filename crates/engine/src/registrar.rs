@@ -8,12 +8,14 @@ use stentor_xml::Frame;
 
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
-use crate::phase::{Miss, Screen};
+use crate::phase::{Annotate, Mirror, Miss, Observe, Record, Screen};
+use crate::slots::Resident;
 
 /// Collects what the modules of one profile take part in.
 #[derive(Default)]
 pub struct Registrar {
     pub(crate) phases: Phases,
+    pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) iqs: IqTable,
     pub(crate) disco: Disco,
     pub(crate) stream_features: Vec<StreamFeature>,
@@ -25,7 +27,11 @@ pub struct Registrar {
 #[derive(Default)]
 pub(crate) struct Phases {
     pub(crate) screen: Vec<Arc<dyn Screen>>,
+    pub(crate) annotate: Vec<Arc<dyn Annotate>>,
+    pub(crate) record: Vec<Arc<dyn Record>>,
+    pub(crate) mirror: Vec<Arc<dyn Mirror>>,
     pub(crate) miss: Vec<Arc<dyn Miss>>,
+    pub(crate) observe: Vec<Arc<dyn Observe>>,
 }
 
 /// What service discovery shows of a profile (XEP-0030).
@@ -103,6 +109,35 @@ impl Registrar {
     /// Takes part in the phase `screen`.
     pub fn screen(&mut self, handler: Arc<dyn Screen>) {
         self.phases.screen.push(handler);
+    }
+
+    /// Takes part in the phase `annotate`.
+    pub fn annotate(&mut self, handler: Arc<dyn Annotate>) {
+        self.phases.annotate.push(handler);
+    }
+
+    /// Takes part in the phase `record`.
+    pub fn record(&mut self, handler: Arc<dyn Record>) {
+        self.phases.record.push(handler);
+    }
+
+    /// Takes part in the phase `mirror`.
+    pub fn mirror(&mut self, handler: Arc<dyn Mirror>) {
+        self.phases.mirror.push(handler);
+    }
+
+    /// Takes part in the phase `observe`.
+    pub fn observe(&mut self, handler: Arc<dyn Observe>) {
+        self.phases.observe.push(handler);
+    }
+
+    /// Keeps small data in memory with every account.
+    pub fn resident(&mut self, resident: Arc<dyn Resident>) {
+        let kind = resident.kind();
+        if self.residents.iter().any(|r| r.kind() == kind) {
+            self.clashes.push(format!("two features keep data of the kind {kind}"));
+        }
+        self.residents.push(resident);
     }
 
     /// Takes part in the phase `miss`.

@@ -16,7 +16,8 @@ use crate::host::Host;
 use crate::iq::{BoxFuture, IqCx, Scope};
 use crate::limits::{SLOW_SENDER_PAUSE_MS, SLOW_SENDER_PAUSES, UNSETTLED_MAX};
 use crate::outbox::{Fate, Item, Pressure};
-use crate::pipeline::{self, Outcome};
+use crate::phase::Direction;
+use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::presence;
 use crate::refuse::store_error;
 use crate::resource::Resource;
@@ -72,6 +73,14 @@ impl Session {
     }
 
     fn handle_now(self: &Arc<Self>, stanza: Stanza) -> Handling {
+        // Messages are screened in their passes.
+        if stanza.message_type().is_none() && stanza.head.to.is_some() {
+            match self.may_leave(&stanza) {
+                Ok(()) => {}
+                Err(Some(error)) => return self.refused(&stanza, &error),
+                Err(None) => return Handling::Done,
+            }
+        }
         match stanza.head.kind {
             Kind::Message(_) => self.message(stanza),
             Kind::Presence(_) => presence::handle(self, stanza),
@@ -102,22 +111,18 @@ impl Session {
         }
     }
 
+    fn may_leave(&self, stanza: &Stanza) -> Result<(), Option<StanzaError>> {
+        let (engine, account) = (&self.engine, &self.account);
+        pipeline::may_pass(engine, account, Direction::Sent, &account.lock(), stanza)
+    }
+
     fn message(self: &Arc<Self>, stanza: Stanza) -> Handling {
         self.engine.metrics.messages_in.inc();
-        let host = match self.host() {
-            Ok(host) => host,
-            Err(error) => return self.refused(&stanza, &error),
-        };
-        match pipeline::sent(&self.engine, &host, &self.account, &stanza) {
-            Ok(()) => {}
-            Err(Some(error)) => return self.refused(&stanza, &error),
-            Err(None) => return Handling::Done,
-        }
         // RFC 6120 §10.3.1: without an address it is for the sender's own account.
         let to = stanza.head.to.clone().unwrap_or_else(|| self.account.jid.clone().into());
         match self.engine.route(&to) {
             Route::Account(host, jid) => match self.engine.resident(&jid) {
-                Some(recipient) => self.deliver(&host, &recipient, &stanza),
+                Some(recipient) => self.deliver(&host, &recipient, stanza),
                 None => self.clone().load_and_deliver(host, jid, stanza),
             },
             // RFC 6120 §10.5.2: nobody reads messages to the domain itself.
@@ -134,13 +139,23 @@ impl Session {
         self: &Arc<Self>,
         host: &Arc<Host>,
         recipient: &Arc<Account>,
-        stanza: &Stanza,
+        mut stanza: Stanza,
     ) -> Handling {
-        match pipeline::received(&self.engine, host, recipient, stanza) {
-            Outcome::Refused(error) => self.refused(stanza, &error),
+        let own_host = match self.host() {
+            Ok(own_host) => own_host,
+            Err(error) => return self.refused(&stanza, &error),
+        };
+        let passage = Passage {
+            engine: &self.engine,
+            sender: Some(Party { host: &own_host, account: &self.account }),
+            recipient: Some(Party { host, account: recipient }),
+            session: Some(self),
+        };
+        match pipeline::decide(&passage, &mut stanza) {
+            Outcome::Refused(error) => self.refused(&stanza, &error),
             Outcome::Done { ticket, pressure } => {
                 if let Some(ticket) = ticket {
-                    self.await_commit(ticket, recipient, Some(stanza.head.clone()));
+                    self.await_commit(ticket, recipient, Some(stanza.head));
                 }
                 if pressure == Pressure::High { Handling::Later(pause()) } else { Handling::Done }
             }
@@ -155,7 +170,7 @@ impl Session {
     ) -> Handling {
         Handling::Later(Box::pin(async move {
             let handling = match self.engine.account(&jid).await {
-                Ok(Some(recipient)) => self.deliver(&host, &recipient, &stanza),
+                Ok(Some(recipient)) => self.deliver(&host, &recipient, stanza),
                 Ok(None) => {
                     self.no_such_account(&host, &stanza);
                     Handling::Done
@@ -171,11 +186,15 @@ impl Session {
     /// RFC 6121 §8.5.1: what an account without resources would return comes back; what it would
     /// keep comes back, or vanishes where the operator says so: then nobody can tell the two apart.
     fn no_such_account(&self, host: &Host, stanza: &Stanza) {
+        if let Err(error) = self.may_leave(stanza) {
+            error.into_iter().for_each(|error| self.refuse(stanza, &error));
+            return;
+        }
         let settings = &host.profile.settings;
         let returns = match deliver::at_once(&AccountState::default(), stanza, settings.delivery) {
             Delivered::Bounced => true,
             Delivered::Missed => !settings.unknown_account_silent,
-            Delivered::Ignored | Delivered::Queued | Delivered::Yes(_) => false,
+            Delivered::Ignored | Delivered::Queued | Delivered::Yes(..) => false,
         };
         if returns {
             self.refuse(stanza, &StanzaError::new(Condition::ServiceUnavailable));
@@ -222,6 +241,11 @@ impl Session {
         let target = self.engine.directory.find(jid.as_str()).and_then(|account| {
             let state = account.lock();
             let resource = state.resource(to.resource()?)?.clone();
+            let direction = Direction::Received;
+            // Whoever is blocked learns no more than of one who is not there.
+            if pipeline::may_pass(&self.engine, &account, direction, &state, stanza).is_err() {
+                return None;
+            }
             let sees = account.jid == self.account.jid
                 || state.roster.item(&self.account.jid).is_some_and(|i| i.from)
                 || resource.has_directed(self.resource.jid.as_jid());
@@ -264,6 +288,15 @@ impl Session {
             }
             Err(error) => return self.refuse(stanza, &store_error(&error)),
         };
+        if account.jid != self.account.jid {
+            let (engine, direction) = (&self.engine, Direction::Received);
+            let verdict = pipeline::may_pass(engine, &account, direction, &account.lock(), stanza);
+            match verdict {
+                Ok(()) => {}
+                Err(Some(error)) => return self.refuse(stanza, &error),
+                Err(None) => return,
+            }
+        }
         let cx = IqCx {
             engine: &self.engine,
             host,
@@ -309,9 +342,12 @@ impl Session {
     pub async fn settle_all(&self) {
         loop {
             let Some(next) = self.unsettled.lock().pop_front() else { return };
-            if let Err(error) = self.engine.settle(&next.account, next.ticket).await
-                && let Some(head) = next.head
-            {
+            let Err(error) = self.engine.settle(&next.account, next.ticket).await else { continue };
+            // The stage may have held writes of the sender's own as well.
+            if !self.account.is_ephemeral {
+                self.account.mark_stale();
+            }
+            if let Some(head) = next.head {
                 self.refuse(&Stanza::empty(head), &store_error(&error));
             }
         }
@@ -401,12 +437,14 @@ impl Session {
 }
 
 /// Pushes a stanza to the one session it is addressed to, if it is there.
-pub(crate) fn send_to_resource(engine: &Engine, stanza: Stanza) -> bool {
+pub(crate) fn send_to_resource(engine: &Arc<Engine>, stanza: Stanza) -> bool {
     let Some(to) = &stanza.head.to else { return false };
-    let resource = engine
-        .directory
-        .find(to.bare_str())
-        .and_then(|a| a.lock().resource(to.resource()?).cloned());
+    let resource = engine.directory.find(to.bare_str()).and_then(|account| {
+        let state = account.lock();
+        let resource = state.resource(to.resource()?)?.clone();
+        let verdict = pipeline::may_pass(engine, &account, Direction::Received, &state, &stanza);
+        verdict.is_ok().then_some(resource)
+    });
     resource.is_some_and(|r| r.outbox.push(stanza, Fate::Forget) != Pressure::Gone)
 }
 

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use stentor_engine::{Cx, Direction, Factory, Module, OptionDoc, Registrar, Screen, Spec, Verdict};
+use stentor_engine::{
+    AccountState, Cx, Direction, Factory, Module, OptionDoc, Registrar, Screen, Spec, Verdict,
+};
 use stentor_stanza::{Condition, Stanza, StanzaError};
 
 /// The module.
@@ -46,7 +48,7 @@ impl Module for Anonymous {
 }
 
 impl Screen for Anonymous {
-    fn screen(&self, cx: &Cx<'_>, stanza: &Stanza) -> Verdict {
+    fn screen(&self, cx: &Cx<'_>, stanza: &Stanza, _: &AccountState) -> Verdict {
         let Some(to) = &stanza.head.to else { return Verdict::Pass };
         if cx.direction != Direction::Sent || !cx.account.is_ephemeral {
             return Verdict::Pass;

@@ -80,6 +80,7 @@ impl Miss for Offline {
         &self,
         cx: &Cx<'_>,
         stanza: &Stanza,
+        _kept: Option<u64>,
         state: &mut AccountState,
         stage: &mut Stage,
     ) -> Taken {

@@ -1,7 +1,5 @@
 //! Reading the configuration again while the server runs.
 
-use std::sync::Arc;
-
 use stentor_admin::server::Reloaded;
 
 use crate::config::{Config, Sources, files};
@@ -67,7 +65,7 @@ impl Reloader {
         warnings.dedup();
         let mut domains: Vec<String> = hosts.iter().map(|h| h.domain.to_string()).collect();
         domains.sort_unstable();
-        self.core.engine.hosts.store(Arc::new(hosts));
+        self.core.engine.replace_hosts(hosts);
         let _ = self.level.reload(logging::filter(&config.log_level));
         Ok(Reloaded { domains, need_restart: self.started.fixed_changes(&config), warnings })
     }

@@ -10,6 +10,8 @@ use crate::account::Account;
 use crate::backlog::Flush;
 use crate::engine::Engine;
 use crate::outbox::Fate;
+use crate::phase::Direction;
+use crate::pipeline;
 use crate::presence::check;
 use crate::resource::{Available, Resource};
 use crate::session::{Handling, Session, send_to_resource};
@@ -108,7 +110,7 @@ impl Left {
 
 /// Tells everyone who saw a resource that it is gone, in its own words if it said any.
 pub(crate) fn announce_end(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     account: &Arc<Account>,
     resource: &Resource,
     left: Left,
@@ -141,7 +143,7 @@ fn is_subscriber(account: &Account, contact: &BareJid) -> bool {
 }
 
 /// When the last resource leaves, the time and its status are kept (XEP-0012, RFC 6121 §4.3.2).
-fn note_last(engine: &Engine, account: &Arc<Account>, stanza: &Stanza) {
+fn note_last(engine: &Arc<Engine>, account: &Arc<Account>, stanza: &Stanza) {
     if account.is_ephemeral || account.lock().available().next().is_some() {
         return;
     }
@@ -155,7 +157,7 @@ fn note_last(engine: &Engine, account: &Arc<Account>, stanza: &Stanza) {
 }
 
 /// Sends presence to every contact with a subscription (§4.2.2, §4.4.2, §4.5.2).
-pub(crate) fn to_subscribers(engine: &Engine, account: &Account, stanza: &Stanza) {
+pub(crate) fn to_subscribers(engine: &Arc<Engine>, account: &Account, stanza: &Stanza) {
     let subscribers: Vec<BareJid> = account.lock().roster.subscribers().cloned().collect();
     for contact in subscribers {
         to_bare(engine, stanza, &contact);
@@ -163,16 +165,19 @@ pub(crate) fn to_subscribers(engine: &Engine, account: &Account, stanza: &Stanza
 }
 
 /// Delivers presence to all available resources of an account of ours, if it has any (§8.5.2).
-pub(crate) fn to_bare(engine: &Engine, stanza: &Stanza, to: &BareJid) {
+pub(crate) fn to_bare(engine: &Arc<Engine>, stanza: &Stanza, to: &BareJid) {
     let Some(account) = engine.directory.find(to.as_str()) else { return };
     let state = account.lock();
+    if pipeline::may_pass(engine, &account, Direction::Received, &state, stanza).is_err() {
+        return;
+    }
     for resource in state.available() {
         push(resource, stanza.clone(), to.as_jid());
     }
 }
 
 /// Delivers presence to a bare or full address.
-pub(crate) fn to_entity(engine: &Engine, stanza: &Stanza, to: &Jid) {
+pub(crate) fn to_entity(engine: &Arc<Engine>, stanza: &Stanza, to: &Jid) {
     if to.is_full() {
         send_to_resource(engine, stanza.with_head(stanza.head.clone().to(to.clone())));
     } else {

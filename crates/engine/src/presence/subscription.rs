@@ -66,7 +66,7 @@ type Commits = Vec<(Ticket, Arc<Account>)>;
 /// # Errors
 /// The store could not be read.
 pub async fn correspondent(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     contact: &BareJid,
 ) -> Result<Option<Arc<Account>>, StanzaError> {
     match engine.route(contact.as_jid()) {
@@ -113,7 +113,7 @@ pub async fn forget_account(engine: &Arc<Engine>, account: &Arc<Account>) {
 }
 
 fn end_subscriptions(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     account: &Arc<Account>,
     other: &Arc<Account>,
     item: &Item,
@@ -168,7 +168,7 @@ struct Change {
 }
 
 fn outbound(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     state: &mut AccountState,
     account: &Account,
     contact: &BareJid,
@@ -191,17 +191,13 @@ fn outbound(
     let mut stage = Stage::default();
     // Pushed before anything that it brings about, so that versions reach clients in their order.
     apply(engine, state, account, contact, step.next, approval, &mut stage);
-    let ticket = submit(engine, stage);
+    let ticket = engine.submit(stage);
     Ok(Change { before, after: step.next, is_routed: step.pass, ticket })
-}
-
-fn submit(engine: &Engine, stage: Stage) -> Option<Ticket> {
-    (!stage.is_empty()).then(|| engine.stores.writer.submit(stage))
 }
 
 /// Brings the roster and the pending requests to a state, and pushes the item if it changed.
 fn apply(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     state: &mut AccountState,
     account: &Account,
     contact: &BareJid,
@@ -231,7 +227,7 @@ fn apply(
 
 /// Hands a stanza to its recipient's half, and what that answers at once to the sender's.
 fn deliver(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     stanza: &Stanza,
     from: &Arc<Account>,
     to: &Arc<Account>,
@@ -249,7 +245,7 @@ fn deliver(
 
 /// The recipient's half (§3.1.3, §3.1.6, §3.2.3, §3.3.3). Returns the automatic answer.
 fn inbound(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     stanza: &Stanza,
     contact: &BareJid,
     account: &Arc<Account>,
@@ -269,7 +265,7 @@ fn inbound(
 }
 
 fn receive(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     state: &mut AccountState,
     account: &Account,
     contact: &BareJid,
@@ -309,7 +305,7 @@ fn receive(
         }
     }
     apply(engine, state, account, contact, step.next, None, &mut stage);
-    let ticket = submit(engine, stage);
+    let ticket = engine.submit(stage);
     (step.reply, Change { before, after: step.next, is_routed: step.pass, ticket })
 }
 
@@ -336,7 +332,7 @@ fn keep_request(
     });
 }
 
-fn say_unavailable(engine: &Engine, account: &Account, contact: &BareJid) {
+fn say_unavailable(engine: &Arc<Engine>, account: &Account, contact: &BareJid) {
     let resources = account.resources();
     for resource in resources.iter().filter(|r| r.is_available()) {
         let gone = bare_presence(PresenceType::Unavailable, resource.jid.clone(), contact.clone());
@@ -344,7 +340,7 @@ fn say_unavailable(engine: &Engine, account: &Account, contact: &BareJid) {
     }
 }
 
-fn say_available(engine: &Engine, account: &Account, contact: &BareJid) {
+fn say_available(engine: &Arc<Engine>, account: &Account, contact: &BareJid) {
     for presence in account.resources().iter().filter_map(|r| r.presence()) {
         broadcast::to_bare(engine, &presence, contact);
     }
