@@ -1,8 +1,9 @@
 //! Which accounts are in memory: a sharded map that hands out `Arc`s, never guards.
 //!
-//! Permitted lock order, for the whole engine: a shard of this map, or an account's state (two
-//! only in `locks.rs`); then a resource's presence; then an outbox. A shard and an account's state are held together only
-//! while the shard forgets idle accounts, shard first. No lock is held across an await.
+//! Permitted lock order, for the whole engine: a shard of this map, or an account's state (two of
+//! them only in `locks.rs`); then a resource's presence; then an outbox. A shard and an account's
+//! state are held together only while the shard forgets idle accounts, shard first. No lock is held
+//! across an await.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;

@@ -33,7 +33,6 @@ pub mod resource;
 pub mod roster;
 pub mod session;
 pub mod slots;
-mod xep0359_sid;
 
 pub use account::{Account, AccountState};
 pub use bind::random_id;

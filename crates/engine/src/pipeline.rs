@@ -6,8 +6,10 @@
 //! in the store wholly or not at all. Order between phases is [`decide`]; order inside a phase is
 //! the registry. Everything here is synchronous; what must be read first is read by the caller.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use stentor_payload::xep0359_sid;
 use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_store::{Stage, Ticket};
 
@@ -19,7 +21,6 @@ use crate::locks::Locks;
 use crate::outbox::{Fate, Pressure};
 use crate::phase::{Cx, Direction, Observed, Recorded, Serials, SharedBytes, Taken, Verdict};
 use crate::session::Session;
-use crate::xep0359_sid;
 
 /// A message on its way, and whom of ours it concerns.
 pub(crate) struct Passage<'a> {
@@ -78,7 +79,7 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
     }
     let mut pressure = Pressure::Low;
     if let (Some(cx), Some(state)) = (&received, locks.recipient()) {
-        let view = xep0359_sid::view(cx, stanza, ids.1);
+        let view = view_of(cx, stanza, ids.1);
         let Placed { took, is_waiting, .. } = match place(cx, state, &view, ids.1, &mut stage) {
             Ok(placed) => {
                 pressure = placed.pressure;
@@ -91,7 +92,7 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
         observe(cx, state, &view, &seen, &mut stage);
     }
     if let (Some(cx), Some(state)) = (&sent, locks.sender()) {
-        let view = xep0359_sid::view(cx, stanza, ids.0);
+        let view = view_of(cx, stanza, ids.0);
         let took = Serials::new();
         mirror(cx, state, &view, &took);
         let seen = Observed { took: &took, kept: ids.0, is_waiting: false };
@@ -120,7 +121,8 @@ pub(crate) fn again(
     let mut stage = Stage::default();
     // What is recorded carries its id; without a module that records nobody takes forged ids out.
     let records = !host.profile.phases.record.is_empty();
-    let kept = records.then(|| xep0359_sid::id_by(stanza, &account.jid)).flatten();
+    let kept = records.then(|| xep0359_sid::stanza_id(stanza, &account.jid)).flatten();
+    let kept = kept.and_then(|id| id.parse().ok());
     match place(&cx, state, stanza, kept, &mut stage) {
         Ok(Placed { pressure, .. }) => Outcome::Done { ticket: engine.submit(stage), pressure },
         Err(error) => Outcome::Refused(error),
@@ -241,6 +243,14 @@ fn record(
         return Err(StanzaError::new(Condition::ResourceConstraint));
     }
     Ok(kept)
+}
+
+/// The message as the account of the pass sees it: with the id under which it keeps it.
+fn view_of<'a>(cx: &Cx<'_>, stanza: &'a Stanza, id: Option<u64>) -> Cow<'a, Stanza> {
+    let Some(id) = id else { return Cow::Borrowed(stanza) };
+    let mut view = stanza.clone();
+    view.append(|w| xep0359_sid::write(w, cx.account.jid.as_str(), &id.to_string()));
+    Cow::Owned(view)
 }
 
 /// Where a message found its place, if it found one: it may be dropped on purpose.

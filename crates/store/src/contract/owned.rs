@@ -45,10 +45,9 @@ pub fn full_account(owner: &BareJid) -> Vec<Write> {
         writes.push(Write::PutPrivate { owner: owner(), ns, name: name.into(), xml });
     }
     writes.push(Write::PutVcard { owner: owner(), xml: b"<vCard/>".to_vec() });
-    let value = kept.clone();
     writes.push(Write::PutLast { owner: owner(), last: LastRow { at_ms: 9, status } });
     let (kind, key) = ("blocklist".into(), String::from("tybalt@capulet.example"));
-    writes.push(Write::PutData { owner: owner(), kind, key, value });
+    writes.push(Write::PutData { owner: owner(), kind, key, value: kept });
     writes
 }
 
