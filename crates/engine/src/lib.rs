@@ -33,6 +33,7 @@ pub mod resource;
 pub mod roster;
 pub mod session;
 pub mod slots;
+pub mod worth;
 
 pub use account::{Account, AccountState};
 pub use bind::random_id;

@@ -1,19 +1,18 @@
 //! XEP-0160: Best Practices for Handling Offline Messages, version 1.0.1.
 //!
-//! Keeps messages for accounts of which no resource takes them, with the stamp of XEP-0203, and
-//! respects the hints of XEP-0334.
-//! Implements: §2 (flow), §3 (which messages), §4 (discovery).
+//! Keeps messages for accounts of which no resource takes them, with the stamp of XEP-0203.
+//! Implements: §2 (flow), §4 (discovery); §3 (which messages) is `engine/src/worth`.
 //! Left out: nothing. Handing them over is `engine/src/backlog.rs`.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
+use stentor_engine::worth::{self, Offline as Worth};
 use stentor_engine::{
     AccountState, Cx, Factory, Miss, Module, OptionDoc, Registrar, Scope, Spec, Status, Taken, Xep,
 };
 use stentor_payload::xep0203_delay;
-use stentor_payload::xep0334_hints::NS as NS_HINTS;
-use stentor_stanza::{Condition, MessageType, Stanza, StanzaError};
+use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_store::{Stage, Write};
 
 /// The module.
@@ -42,12 +41,6 @@ impl Module for Offline {
         xeps: &[
             Xep { number: 160, version: "1.0.1", status: Status::Complete, note: "" },
             Xep { number: 203, version: "2.0", status: Status::Complete, note: "" },
-            Xep {
-                number: 334,
-                version: "1.0.0",
-                status: Status::Partial,
-                note: "no-store and store, in offline storage",
-            },
         ],
         requires: &[],
         options: &[
@@ -87,7 +80,7 @@ impl Miss for Offline {
         if cx.account.is_ephemeral {
             return Taken::No;
         }
-        match worth(stanza) {
+        match worth::of(stanza).offline {
             // What visitors without an account write is not kept.
             Worth::Keep if is_from_visitor(cx, stanza) => {
                 return Taken::Refused(StanzaError::new(Condition::NotAllowed));
@@ -137,86 +130,5 @@ fn is_from_visitor(cx: &Cx<'_>, stanza: &Stanza) -> bool {
     host.is_some_and(|host| host.profile.settings.is_anonymous)
 }
 
-enum Worth {
-    Keep,
-    /// It means nothing later.
-    Drop,
-    /// Its sender does not want it kept.
-    Return,
-}
-
-/// §3, and the hints of XEP-0334.
-fn worth(stanza: &Stanza) -> Worth {
-    let kept_type = matches!(stanza.message_type(), Some(MessageType::Chat | MessageType::Normal));
-    if !kept_type {
-        return Worth::Return;
-    }
-    if stanza.has_child(NS_HINTS, "store") {
-        return Worth::Keep;
-    }
-    // A chat state alone is not worth keeping; neither is a message that holds nothing.
-    let has_content = stanza.children().any(|c| {
-        c.ns() != NS_CHAT_STATES && !c.is(stentor_xml::ns::CLIENT, "thread") && c.ns() != NS_HINTS
-    });
-    match (has_content, stanza.has_child(NS_HINTS, "no-store")) {
-        (false, _) => Worth::Drop,
-        (true, true) => Worth::Return,
-        (true, false) => Worth::Keep,
-    }
-}
-
 /// The feature (§4).
 const MSGOFFLINE: &str = "msgoffline";
-/// Chat states (XEP-0085).
-const NS_CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
-
-#[cfg(test)]
-mod tests {
-    use stentor_xml::Frame;
-
-    use super::*;
-
-    fn is_kept(xml: &str) -> &'static str {
-        match worth(&Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap()).unwrap()) {
-            Worth::Keep => "keep",
-            Worth::Drop => "drop",
-            Worth::Return => "return",
-        }
-    }
-
-    #[test]
-    fn s3_messages_are_kept_by_type_and_content() {
-        for (xml, expected) in [
-            ("<message type='chat'><body>x</body></message>", "keep"),
-            ("<message><subject>x</subject></message>", "keep"),
-            ("<message type='chat'><request xmlns='urn:xmpp:receipts'/></message>", "keep"),
-            (
-                "<message type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/>\
-                 <thread>t</thread></message>",
-                "drop",
-            ),
-            ("<message type='chat'/>", "drop"),
-            ("<message type='headline'><body>x</body></message>", "return"),
-            ("<message type='groupchat'><body>x</body></message>", "return"),
-            ("<message type='error'><body>x</body></message>", "return"),
-        ] {
-            assert_eq!(is_kept(xml), expected, "{xml}");
-        }
-    }
-
-    #[test]
-    fn hints_win_over_content() {
-        let hinted = |hint: &str, rest: &str| {
-            is_kept(&format!(
-                "<message type='chat'><{hint} xmlns='urn:xmpp:hints'/>{rest}</message>"
-            ))
-        };
-        assert_eq!(hinted("no-store", "<body>x</body>"), "return");
-        assert_eq!(
-            hinted("store", "<paused xmlns='http://jabber.org/protocol/chatstates'/>"),
-            "keep"
-        );
-        assert_eq!(hinted("no-copy", "<body>x</body>"), "keep");
-        assert_eq!(hinted("no-copy", ""), "drop");
-    }
-}

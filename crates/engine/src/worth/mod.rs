@@ -1,0 +1,202 @@
+//! What a message is worth: to the archive, to other sessions, to the offline store, to a push
+//! service and to a client that asked for quiet.
+//!
+//! One table for all features. [`Content`] says what a message is about, its type and its hints do
+//! the rest; `table.txt` beside this file spells out every cell, and a test compares the two.
+//!
+//! | Question | Source |
+//! | --- | --- |
+//! | `archive` | XEP-0313 §6.1.1, XEP-0424 §5; hints: XEP-0334 §4 |
+//! | `carbon` | XEP-0280 §6.1 and §9, XEP-0334 §4.3 |
+//! | `offline` | XEP-0160 §3, RFC 6121 §8.5.2.2; hints: XEP-0334 §4 |
+//! | `wake` | XEP-0357 §7, as far as it depends on the message |
+//! | `is_important` | XEP-0352 §1: what may wait while nobody looks |
+
+mod content;
+
+use stentor_payload::xep0334_hints::Hints;
+use stentor_stanza::{MessageType, Stanza};
+
+use crate::phase::Direction;
+
+pub use content::{Content, NS_CARBONS, NS_CHAT_STATES, NS_MARKERS, NS_RECEIPTS, NS_RETRACTION};
+
+/// What becomes of a message, as far as the message itself decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worth {
+    /// What it is about.
+    pub content: Content,
+    /// Whether it belongs into the archives of its sender and its recipient.
+    pub archive: bool,
+    /// Which other sessions get a copy.
+    pub carbon: Carbon,
+    /// What happens if nobody is there to take it.
+    pub offline: Offline,
+    /// Whether a device without a connection is told.
+    pub wake: Wake,
+    /// Whether a client that is inactive gets it at once. True of everything that is archived.
+    pub is_important: bool,
+}
+
+/// Which accounts' other sessions get a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carbon {
+    /// Nobody's.
+    No,
+    /// Only the sender's: rooms send private messages to every session themselves.
+    Sent,
+    /// The sender's and the recipient's.
+    Both,
+}
+
+/// What happens to a message that nobody takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offline {
+    /// It waits.
+    Keep,
+    /// It means nothing later, or its sender does not want it kept: it is gone without a word.
+    Drop,
+    /// Its sender learns that it did not arrive.
+    Return,
+}
+
+/// How a device without a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Not at all.
+    No,
+    /// It updates what it shows and alerts nobody.
+    Quiet,
+    /// A message came.
+    Message,
+    /// Somebody calls.
+    Call,
+}
+
+impl Carbon {
+    /// Whether other sessions of the account get a copy that sent, or received, the message.
+    #[must_use]
+    pub const fn is_for(self, direction: Direction) -> bool {
+        match self {
+            Self::No => false,
+            Self::Sent => matches!(direction, Direction::Sent),
+            Self::Both => true,
+        }
+    }
+}
+
+/// What a message is worth. A stanza that is no message is worth nothing and important.
+#[must_use]
+pub fn of(stanza: &Stanza) -> Worth {
+    let Some(kind) = stanza.message_type() else { return NOT_A_MESSAGE };
+    let content = Content::of(stanza);
+    let hints = Hints::of(stanza);
+    let archive = is_archived(kind, content, hints);
+    Worth {
+        content,
+        archive,
+        carbon: carbon(kind, content, hints, stanza),
+        offline: offline(kind, content, hints),
+        wake: wake(kind, content),
+        is_important: archive || is_important(kind, content),
+    }
+}
+
+fn is_archived(kind: MessageType, content: Content, hints: Hints) -> bool {
+    // XEP-0334 §4.1, §4.2: of two hints that contradict each other the more private one holds.
+    if hints.has_no_store || hints.has_no_permanent_store {
+        return false;
+    }
+    match kind {
+        // XEP-0334 §4.4.
+        MessageType::Chat | MessageType::Normal => hints.has_store || content.is_lasting(),
+        MessageType::Headline => hints.has_store,
+        // XEP-0313 §6.1.1 leaves it open; the room has an archive of its own, which also gets those
+        // that were sent while nobody of this account was in it.
+        MessageType::Groupchat => false,
+        MessageType::Error => false,
+    }
+}
+
+fn carbon(kind: MessageType, content: Content, hints: Hints, stanza: &Stanza) -> Carbon {
+    // XEP-0280 §6.1: no <private/>; XEP-0334 §4.3: no <no-copy/>.
+    if hints.has_no_copy || stanza.has_child(NS_CARBONS, "private") {
+        return Carbon::No;
+    }
+    let is_eligible = match kind {
+        MessageType::Chat => true,
+        MessageType::Normal => content.is_lasting() || content == Content::ChatState,
+        MessageType::Headline => content.is_named_by_carbons(),
+        MessageType::Groupchat => false,
+        // Answers to what was eligible. What they answer is told by their id alone, which nobody
+        // remembers; a copy too many says nothing that its reader could take for something else.
+        MessageType::Error => true,
+    };
+    if !is_eligible {
+        return Carbon::No;
+    }
+    let is_of_room = stanza.has_child(content::NS_MUC_USER, "x");
+    if is_of_room && content != Content::Invitation { Carbon::Sent } else { Carbon::Both }
+}
+
+fn offline(kind: MessageType, content: Content, hints: Hints) -> Offline {
+    match kind {
+        MessageType::Chat | MessageType::Normal => {}
+        // RFC 6121 §8.5.2.2.1: groupchat comes back, the others are silently ignored.
+        MessageType::Groupchat => return Offline::Return,
+        MessageType::Headline | MessageType::Error => return Offline::Drop,
+    }
+    if hints.has_no_store {
+        return Offline::Drop;
+    }
+    match content {
+        _ if hints.has_store => Offline::Keep,
+        Content::Nothing | Content::ChatState => Offline::Drop,
+        // Nobody knows whether it means anything later: its sender does.
+        Content::Unknown => Offline::Return,
+        _ => Offline::Keep,
+    }
+}
+
+fn wake(kind: MessageType, content: Content) -> Wake {
+    if matches!(kind, MessageType::Headline | MessageType::Error) {
+        return Wake::No;
+    }
+    match content {
+        Content::Text | Content::Invitation => Wake::Message,
+        Content::Call => Wake::Call,
+        // What was told already looks different now.
+        Content::Correction | Content::Retraction | Content::Attachment | Content::CallState => {
+            Wake::Quiet
+        }
+        Content::Nothing
+        | Content::ChatState
+        | Content::Event
+        | Content::Unknown
+        | Content::Receipt
+        | Content::Marker
+        | Content::Secret => Wake::No,
+    }
+}
+
+/// XEP-0352 §1: what only shows the present state can wait, and so can what is told again.
+const fn is_important(kind: MessageType, content: Content) -> bool {
+    match content {
+        Content::Nothing | Content::ChatState | Content::Event => {
+            matches!(kind, MessageType::Error)
+        }
+        _ => true,
+    }
+}
+
+const NOT_A_MESSAGE: Worth = Worth {
+    content: Content::Nothing,
+    archive: false,
+    carbon: Carbon::No,
+    offline: Offline::Drop,
+    wake: Wake::No,
+    is_important: true,
+};
+
+#[cfg(test)]
+mod tests;
