@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stentor_stanza::{MessageType, Stanza};
 
 use crate::account::AccountState;
-use crate::host::Delivery;
+use crate::host::{Delivery, Settings};
 use crate::outbox::{Copies, Fate, Pressure};
 use crate::phase::Serials;
 use crate::resource::Resource;
@@ -47,6 +47,17 @@ pub(crate) fn at_once(state: &AccountState, stanza: &Stanza, rule: Delivery) -> 
         MessageType::Chat => to_bare(state, stanza, kind, rule),
         MessageType::Error => Delivered::Ignored,
         MessageType::Normal | MessageType::Groupchat | MessageType::Headline => Delivered::Bounced,
+    }
+}
+
+/// RFC 6121 §8.5.1: for an account that does not exist, what one without resources would return
+/// comes back; what it would keep comes back, or vanishes where the operator says so: then nobody
+/// can tell the two apart.
+pub(crate) fn returns_unknown(settings: &Settings, stanza: &Stanza) -> bool {
+    match at_once(&AccountState::default(), stanza, settings.delivery) {
+        Delivered::Bounced => true,
+        Delivered::Missed => !settings.unknown_account_silent,
+        Delivered::Ignored | Delivered::Queued | Delivered::Yes(..) => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Everything shared: the directory, the stores, the domains, the clock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use stentor_jid::{BareJid, Jid};
@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::host::{Host, Hosts};
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Fate};
+use crate::remote::Links;
 use crate::roster::{NS_ROSTER, Roster};
 use crate::slots;
 
@@ -34,6 +35,7 @@ pub struct Engine {
     pub metrics: Metrics,
     /// Milliseconds since the Unix epoch at which the server started.
     pub started_ms: i64,
+    pub(crate) links: OnceLock<Arc<dyn Links>>,
     next_serial: AtomicU64,
     last_id: AtomicU64,
 }
@@ -65,6 +67,7 @@ impl Engine {
             clock,
             credentials,
             metrics: Metrics::default(),
+            links: OnceLock::new(),
             next_serial: AtomicU64::new(1),
             last_id: AtomicU64::new(0),
         })

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod account;
+mod ask;
 pub mod backlog;
 mod bind;
 pub mod clock;
@@ -29,6 +30,7 @@ pub mod presence;
 pub mod refuse;
 pub mod registrar;
 pub mod registration;
+pub mod remote;
 pub mod resource;
 pub mod roster;
 pub mod session;
@@ -48,6 +50,7 @@ pub use phase::{
     Serials, SharedBytes, Taken, Verdict,
 };
 pub use registrar::Registrar;
+pub use remote::{Inbound, Links};
 pub use resource::{Available, Flag, Resource};
 pub use session::{Handling, Session};
 pub use slots::{Resident, Slot, Slots};

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use stentor_jid::{BareJid, Jid};
-use stentor_stanza::{Condition, ErrorType, Head, IqType, Kind, PresenceType, Stanza, StanzaError};
+use stentor_stanza::{Condition, ErrorType, Head, Kind, PresenceType, Stanza, StanzaError};
 use stentor_store::Ticket;
 
 use crate::account::{Account, AccountState};
+use crate::ask::{self, Asker};
 use crate::backlog::{self, Flush};
-use crate::deliver::{self, Delivered};
+use crate::deliver;
 use crate::engine::{Engine, Route};
 use crate::host::Host;
-use crate::iq::{BoxFuture, IqCx, Scope};
+use crate::iq::BoxFuture;
 use crate::limits::{SLOW_SENDER_PAUSE_MS, SLOW_SENDER_PAUSES, UNSETTLED_MAX};
 use crate::outbox::{Fate, Item, Pressure};
 use crate::phase::Direction;
@@ -129,8 +130,25 @@ impl Session {
             Route::Host(_) => {
                 self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
             }
-            Route::Remote => {
-                self.refused(&stanza, &StanzaError::new(Condition::RemoteServerNotFound))
+            Route::Remote => self.message_abroad(stanza),
+        }
+    }
+
+    fn message_abroad(self: &Arc<Self>, mut stanza: Stanza) -> Handling {
+        let host = match self.host() {
+            Ok(host) => host,
+            Err(error) => return self.refused(&stanza, &error),
+        };
+        let sender = Some(Party { host: &host, account: &self.account });
+        let engine = &self.engine;
+        let passage = Passage { engine, sender, recipient: None, session: Some(self) };
+        match pipeline::decide(&passage, &mut stanza) {
+            Outcome::Refused(error) => self.refused(&stanza, &error),
+            Outcome::Done { ticket, .. } => {
+                if let Some(ticket) = ticket {
+                    self.await_commit(ticket, &self.account, Some(stanza.head.clone()));
+                }
+                self.leave(&stanza)
             }
         }
     }
@@ -190,13 +208,7 @@ impl Session {
             error.into_iter().for_each(|error| self.refuse(stanza, &error));
             return;
         }
-        let settings = &host.profile.settings;
-        let returns = match deliver::at_once(&AccountState::default(), stanza, settings.delivery) {
-            Delivered::Bounced => true,
-            Delivered::Missed => !settings.unknown_account_silent,
-            Delivered::Ignored | Delivered::Queued | Delivered::Yes(..) => false,
-        };
-        if returns {
+        if deliver::returns_unknown(&host.profile.settings, stanza) {
             self.refuse(stanza, &StanzaError::new(Condition::ServiceUnavailable));
         }
     }
@@ -211,121 +223,42 @@ impl Session {
         let Some(kind) = stanza.iq_type() else { return Handling::Done };
         let to = stanza.head.to.clone().unwrap_or_else(|| self.account.jid.clone().into());
         let route = self.engine.route(&to);
-        if let (Route::Account(_, jid), true) = (&route, to.is_full()) {
-            return self.iq_to_resource(&to, jid, &stanza);
+        if matches!(route, Route::Remote) {
+            return self.leave(&stanza);
+        }
+        if to.is_full() && matches!(route, Route::Account(..)) {
+            let asker = Asker { from: self.resource.jid.as_jid(), session: Some(self) };
+            return match ask::to_resource(&self.engine, asker, &to, &stanza) {
+                Pressure::High => Handling::Later(pause()),
+                Pressure::Low => Handling::Done,
+                Pressure::Gone => {
+                    self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
+                }
+            };
         }
         // Answers to what we ask (roster pushes) are not acted on; stray ones must not be answered.
         if !kind.is_request() {
             return Handling::Done;
         }
-        match route {
-            Route::Remote => {
-                self.refused(&stanza, &StanzaError::new(Condition::RemoteServerNotFound))
+        let session = self.clone();
+        Handling::Later(Box::pin(async move {
+            let asker = Asker { from: session.resource.jid.as_jid(), session: Some(&session) };
+            let reply = ask::answer(&session.engine, asker, route, &stanza).await;
+            // An answer says that what was sent before it has been recorded.
+            session.settle_all().await;
+            if let Some(mut reply) = reply {
+                reply.head.from.get_or_insert_with(|| session.account.jid.clone().into());
+                session.reply(reply);
             }
-            Route::Host(host) => {
-                let session = self.clone();
-                Handling::Later(Box::pin(async move { session.ask_host(&host, &stanza).await }))
-            }
-            Route::Account(host, jid) => {
-                let session = self.clone();
-                Handling::Later(Box::pin(async move {
-                    session.ask_account(&host, &jid, &stanza).await;
-                }))
-            }
-        }
+        }))
     }
 
-    /// RFC 6121 §8.5.3: requests reach a resource only from those who see its presence.
-    fn iq_to_resource(&self, to: &Jid, jid: &BareJid, stanza: &Stanza) -> Handling {
-        let is_request = stanza.iq_type().is_some_and(IqType::is_request);
-        let target = self.engine.directory.find(jid.as_str()).and_then(|account| {
-            let state = account.lock();
-            let resource = state.resource(to.resource()?)?.clone();
-            let direction = Direction::Received;
-            // Whoever is blocked learns no more than of one who is not there.
-            if pipeline::may_pass(&self.engine, &account, direction, &state, stanza).is_err() {
-                return None;
-            }
-            let sees = account.jid == self.account.jid
-                || state.roster.item(&self.account.jid).is_some_and(|i| i.from)
-                || resource.has_directed(self.resource.jid.as_jid());
-            (sees || !is_request).then_some(resource)
-        });
-        let pushed = target.map(|t| t.outbox.push(stanza.clone(), Fate::Reroute));
-        match pushed {
-            Some(Pressure::High) => Handling::Later(pause()),
-            Some(Pressure::Low) => Handling::Done,
-            Some(Pressure::Gone) | None => {
-                self.refused(stanza, &StanzaError::new(Condition::ServiceUnavailable))
-            }
-        }
-    }
-
-    async fn ask_host(self: &Arc<Self>, host: &Arc<Host>, stanza: &Stanza) {
-        let cx = IqCx {
-            engine: &self.engine,
-            host,
-            account: None,
-            from: Some(self.resource.jid.as_jid()),
-            source: None,
-            session: Some(self),
-            stanza,
-        };
-        self.answer(&cx, Scope::Host).await;
-    }
-
-    async fn ask_account(self: &Arc<Self>, host: &Arc<Host>, jid: &BareJid, stanza: &Stanza) {
-        let account = if *jid == self.account.jid {
-            Ok(Some(self.account.clone()))
-        } else {
-            self.engine.account(jid).await
-        };
-        let account = match account {
-            Ok(Some(account)) => account,
-            // RFC 6121 §8.5.1.
-            Ok(None) => {
-                return self.refuse(stanza, &StanzaError::new(Condition::ServiceUnavailable));
-            }
-            Err(error) => return self.refuse(stanza, &store_error(&error)),
-        };
-        if account.jid != self.account.jid {
-            let (engine, direction) = (&self.engine, Direction::Received);
-            let verdict = pipeline::may_pass(engine, &account, direction, &account.lock(), stanza);
-            match verdict {
-                Ok(()) => {}
-                Err(Some(error)) => return self.refuse(stanza, &error),
-                Err(None) => return,
-            }
-        }
-        let cx = IqCx {
-            engine: &self.engine,
-            host,
-            account: Some(&account),
-            from: Some(self.resource.jid.as_jid()),
-            source: None,
-            session: Some(self),
-            stanza,
-        };
-        let for_account = host.profile.iqs.find(Scope::Account, stanza).is_some();
-        // RFC 6120 §10.3.3: without an address the server answers for the account; what only the
-        // domain knows (its version, say) is asked that way too by clients of old.
-        let scope =
-            if for_account || stanza.head.to.is_some() { Scope::Account } else { Scope::Host };
-        self.answer(&cx, scope).await;
-    }
-
-    async fn answer(&self, cx: &IqCx<'_>, scope: Scope) {
-        let handler = cx.host.profile.iqs.find(scope, cx.stanza);
-        let outcome = match (handler, cx.stanza.payload()) {
-            (Some(handler), Some(payload)) => handler.handle(cx, payload).await,
-            _ => Err(StanzaError::new(Condition::ServiceUnavailable)),
-        };
-        // An answer says that what was sent before it has been recorded.
-        self.settle_all().await;
-        match outcome {
-            Ok(Some(reply)) => self.reply(reply),
-            Ok(None) => {}
-            Err(error) => self.refuse(cx.stanza, &error),
+    /// Sends a stanza to another domain.
+    pub(crate) fn leave(&self, stanza: &Stanza) -> Handling {
+        match self.engine.send_remote(stanza.clone()) {
+            Ok(Pressure::High) => Handling::Later(pause()),
+            Ok(Pressure::Low | Pressure::Gone) => Handling::Done,
+            Err(error) => self.refused(stanza, &error),
         }
     }
 
@@ -431,7 +364,7 @@ impl Session {
             Outcome::Refused(error) => error,
         };
         if let Some(reply) = stanza.reply_error(&error) {
-            send_to_resource(&self.engine, reply);
+            self.engine.send_answer(reply);
         }
     }
 }
@@ -450,7 +383,7 @@ pub(crate) fn send_to_resource(engine: &Arc<Engine>, stanza: Stanza) -> bool {
 
 /// A slow receiver slows its senders: a few milliseconds, no more, so that nobody is held up for
 /// another's sake for long.
-fn pause() -> BoxFuture<'static, ()> {
+pub(crate) fn pause() -> BoxFuture<'static, ()> {
     Box::pin(tokio::time::sleep(std::time::Duration::from_millis(
         SLOW_SENDER_PAUSE_MS * u64::from(SLOW_SENDER_PAUSES),
     )))

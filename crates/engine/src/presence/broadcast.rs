@@ -76,13 +76,24 @@ fn greet(session: &Session) {
 /// Shows the presences of an account of ours, if it lets them be seen. Under its lock, so that a
 /// later presence is not overtaken.
 fn show_contact(session: &Session, contact: &BareJid) {
-    let Some(account) = session.engine.directory.find(contact.as_str()) else { return };
+    let Some(account) = session.engine.directory.find(contact.as_str()) else {
+        return probe_abroad(session, contact);
+    };
     let state = account.lock();
     if state.roster.item(&session.account.jid).is_some_and(|i| i.from) {
         for presence in state.available().filter_map(|r| r.presence()) {
             push(&session.resource, presence, session.account.jid.as_jid());
         }
     }
+}
+
+/// §4.3.1: a contact of another server is probed; an answer comes as presence.
+fn probe_abroad(session: &Session, contact: &BareJid) {
+    if session.engine.host(contact.domain()).is_some() {
+        return;
+    }
+    let head = Head::new(Kind::Presence(PresenceType::Probe)).from(session.resource.jid.clone());
+    drop(session.engine.send_remote(Stanza::empty(head.to(contact.clone()))));
 }
 
 /// A session says that it is not there any more. Does nothing for what nobody saw.
@@ -164,9 +175,15 @@ pub(crate) fn to_subscribers(engine: &Arc<Engine>, account: &Account, stanza: &S
     }
 }
 
-/// Delivers presence to all available resources of an account of ours, if it has any (§8.5.2).
+/// Delivers presence to all available resources of an account of ours, if it has any (§8.5.2), or
+/// to its server.
 pub(crate) fn to_bare(engine: &Arc<Engine>, stanza: &Stanza, to: &BareJid) {
-    let Some(account) = engine.directory.find(to.as_str()) else { return };
+    let Some(account) = engine.directory.find(to.as_str()) else {
+        if engine.host(to.domain()).is_none() {
+            drop(engine.send_remote(stanza.with_head(stanza.head.clone().to(to.clone()))));
+        }
+        return;
+    };
     let state = account.lock();
     if pipeline::may_pass(engine, &account, Direction::Received, &state, stanza).is_err() {
         return;
@@ -178,7 +195,9 @@ pub(crate) fn to_bare(engine: &Arc<Engine>, stanza: &Stanza, to: &BareJid) {
 
 /// Delivers presence to a bare or full address.
 pub(crate) fn to_entity(engine: &Arc<Engine>, stanza: &Stanza, to: &Jid) {
-    if to.is_full() {
+    if engine.host(to.domain()).is_none() {
+        drop(engine.send_remote(stanza.with_head(stanza.head.clone().to(to.clone()))));
+    } else if to.is_full() {
         send_to_resource(engine, stanza.with_head(stanza.head.clone().to(to.clone())));
     } else {
         to_bare(engine, stanza, &to.to_bare());

@@ -10,17 +10,20 @@ use crate::session::Session;
 pub(crate) fn send(session: &Session, stanza: &Stanza) {
     let Some(to) = stanza.head.to.clone() else { return };
     let route = session.engine.route(&to);
-    if matches!(route, Route::Remote) {
-        session.refuse(stanza, &StanzaError::new(Condition::RemoteServerNotFound));
-        return;
-    }
     if stanza.presence_type() == Some(PresenceType::Unavailable) {
         session.resource.remove_directed(&to);
     } else if !session.resource.add_directed(&to) {
         session.refuse(stanza, &StanzaError::new(Condition::ResourceConstraint));
         return;
     }
-    if matches!(route, Route::Account(..)) {
-        broadcast::to_entity(&session.engine, stanza, &to);
+    match route {
+        Route::Account(..) => broadcast::to_entity(&session.engine, stanza, &to),
+        Route::Host(_) => {}
+        Route::Remote => {
+            if let Err(error) = session.engine.send_remote(stanza.clone()) {
+                session.resource.remove_directed(&to);
+                session.refuse(stanza, &error);
+            }
+        }
     }
 }

@@ -3,8 +3,8 @@
 pub mod broadcast;
 mod check;
 mod directed;
-mod probe;
-mod subscription;
+pub(crate) mod probe;
+pub(crate) mod subscription;
 pub mod table;
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use stentor_stanza::{PresenceType, Stanza};
 
 pub use broadcast::leave;
 pub(crate) use broadcast::{Left, announce_end};
-pub use subscription::{correspondent, forget_account, remove_contact};
+pub use subscription::{Correspondent, correspondent, forget_account, remove_contact};
 
 use crate::session::{Handling, Session, bad_request};
 
@@ -43,7 +43,7 @@ pub(crate) fn handle(session: &Arc<Session>, stanza: Stanza) -> Handling {
             Handling::Later(Box::pin(async move { probe::answer(&session, stanza).await }))
         }
         (PresenceType::Error, true) => {
-            crate::session::send_to_resource(&session.engine, stanza);
+            session.engine.send_answer(stanza);
             Handling::Done
         }
         (PresenceType::Error | PresenceType::Probe, false) => Handling::Done,

@@ -1,5 +1,7 @@
 //! Presence probes (RFC 6121 §4.3.2).
 
+use std::sync::Arc;
+
 use stentor_jid::Jid;
 use stentor_payload::xep0203_delay;
 use stentor_stanza::{Head, Kind, PresenceType, Stanza};
@@ -11,27 +13,39 @@ use crate::session::Session;
 
 /// Answers a probe on the contact's behalf. Never brings the prober an error (§4.3).
 pub(crate) async fn answer(session: &Session, probe: Stanza) {
-    let engine = &session.engine;
-    let (Some(from), Some(to)) = (&probe.head.from, &probe.head.to) else { return };
-    let Route::Account(_, contact) = engine.route(to) else { return };
+    let Some(to) = &probe.head.to else { return };
+    if matches!(session.engine.route(to), Route::Remote) {
+        drop(session.engine.send_remote(probe));
+        return;
+    }
+    for presence in replies(&session.engine, &probe).await {
+        session.resource.outbox.push(presence, Fate::Forget);
+    }
+}
+
+/// What the prober of an account of ours learns.
+pub(crate) async fn replies(engine: &Arc<Engine>, probe: &Stanza) -> Vec<Stanza> {
+    let (Some(from), Some(to)) = (&probe.head.from, &probe.head.to) else { return Vec::new() };
+    let Route::Account(_, contact) = engine.route(to) else { return Vec::new() };
     let found = match engine.account(&contact).await {
         Ok(found) => found,
         Err(error) => {
             tracing::error!(%contact, %error, "A presence probe could not be answered.");
-            return;
+            return Vec::new();
         }
     };
     let replies = match found {
-        Some(account) if may_see(&account, from) => presences(engine, &account, &probe, to).await,
-        Some(account) => directed(&account, &probe, to),
+        Some(account) if may_see(&account, from) => presences(engine, &account, probe, to).await,
+        Some(account) => directed(&account, probe, to),
         None => Vec::new(),
     };
     // §4.3.2 rule 1: the same for nobody as for somebody who does not share.
-    let nothing = || vec![reply(&probe, PresenceType::Unsubscribed, contact.as_jid().clone())];
-    for mut presence in if replies.is_empty() { nothing() } else { replies } {
+    let nothing = || vec![reply(probe, PresenceType::Unsubscribed, contact.as_jid().clone())];
+    let mut replies = if replies.is_empty() { nothing() } else { replies };
+    for presence in &mut replies {
         presence.head.to = Some(from.clone());
-        session.resource.outbox.push(presence, Fate::Forget);
     }
+    replies
 }
 
 fn may_see(account: &Account, prober: &Jid) -> bool {

@@ -47,7 +47,7 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
         say_unavailable(engine, account, &contact);
     }
     if let Some(other) = other.filter(|_| change.is_routed) {
-        deliver(engine, &stanza, account, &other, &mut commits);
+        other.deliver(engine, &stanza, account, &mut commits);
         // §3.1.5: then the contact gets to see who is there.
         if event == Event::Subscribed {
             say_available(engine, account, &contact);
@@ -59,25 +59,84 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
 }
 
 /// Changes on their way to the disk, with the accounts that they are of.
-type Commits = Vec<(Ticket, Arc<Account>)>;
+pub(crate) type Commits = Vec<(Ticket, Arc<Account>)>;
 
-/// The account that a contact is, if it is one of ours and exists.
+/// Whoever keeps the other half of a subscription.
+pub enum Correspondent {
+    /// An account of ours.
+    Ours(Arc<Account>),
+    /// Somebody of another server.
+    Remote(BareJid),
+}
+
+impl Correspondent {
+    fn jid(&self) -> &BareJid {
+        match self {
+            Self::Ours(account) => &account.jid,
+            Self::Remote(jid) => jid,
+        }
+    }
+
+    /// Hands it a stanza of `from`, and what it answers at once back to `from`.
+    fn deliver(
+        &self,
+        engine: &Arc<Engine>,
+        stanza: &Stanza,
+        from: &Arc<Account>,
+        commits: &mut Commits,
+    ) {
+        match self {
+            Self::Ours(to) => deliver(engine, stanza, from, to, commits),
+            // It answers when it likes.
+            Self::Remote(_) => drop(engine.send_remote(stanza.clone())),
+        }
+    }
+}
+
+/// Who keeps the other half of subscriptions with a contact; nobody for an account of ours that
+/// does not exist.
 ///
 /// # Errors
 /// The store could not be read.
 pub async fn correspondent(
     engine: &Arc<Engine>,
     contact: &BareJid,
-) -> Result<Option<Arc<Account>>, StanzaError> {
+) -> Result<Option<Correspondent>, StanzaError> {
     match engine.route(contact.as_jid()) {
-        Route::Account(_, jid) => engine.account(&jid).await.map_err(|e| store_error(&e)),
-        Route::Host(_) | Route::Remote => Ok(None),
+        Route::Account(_, jid) => {
+            let found = engine.account(&jid).await.map_err(|e| store_error(&e))?;
+            Ok(found.map(Correspondent::Ours))
+        }
+        Route::Remote => Ok(Some(Correspondent::Remote(contact.clone()))),
+        Route::Host(_) => Ok(None),
     }
+}
+
+/// Deals with a subscription stanza that came from another server.
+pub(crate) fn from_remote(
+    engine: &Arc<Engine>,
+    account: &Arc<Account>,
+    contact: &BareJid,
+    mut stanza: Stanza,
+) -> Commits {
+    // §3.1.3: subscriptions are between bare addresses.
+    stanza.head.from = Some(contact.clone().into());
+    stanza.head.to = Some(account.jid.clone().into());
+    let mut commits = Commits::new();
+    let Some(event) = inbound(engine, &stanza, contact, account, &mut commits) else {
+        return commits;
+    };
+    let reply = bare_presence(type_of(event), account.jid.clone(), contact.clone());
+    drop(engine.send_remote(reply));
+    if event == Event::Subscribed {
+        say_available(engine, account, contact);
+    }
+    commits
 }
 
 /// What a session's removal of a contact means for the contact (§2.5.2): the subscriptions end.
 /// `other` is the [`correspondent`], asked for before the removal.
-pub fn remove_contact(session: &Session, other: Option<&Arc<Account>>, item: &Item) {
+pub fn remove_contact(session: &Session, other: Option<&Correspondent>, item: &Item) {
     let Some(other) = other else { return };
     for (ticket, account) in end_subscriptions(&session.engine, &session.account, other, item) {
         session.await_commit(ticket, &account, None);
@@ -104,7 +163,7 @@ pub async fn forget_account(engine: &Arc<Engine>, account: &Arc<Account>) {
         } else {
             let from = account.jid.clone();
             let denial = bare_presence(PresenceType::Unsubscribed, from, contact.clone());
-            deliver(engine, &denial, account, &other, &mut commits);
+            other.deliver(engine, &denial, account, &mut commits);
         }
         for (ticket, account) in commits {
             drop(engine.settle(&account, ticket).await);
@@ -115,18 +174,18 @@ pub async fn forget_account(engine: &Arc<Engine>, account: &Arc<Account>) {
 fn end_subscriptions(
     engine: &Arc<Engine>,
     account: &Arc<Account>,
-    other: &Arc<Account>,
+    other: &Correspondent,
     item: &Item,
 ) -> Commits {
     let ends =
         [(item.from, PresenceType::Unsubscribed), (item.to || item.ask, PresenceType::Unsubscribe)];
     if item.from {
-        say_unavailable(engine, account, &other.jid);
+        say_unavailable(engine, account, other.jid());
     }
     let mut commits = Commits::new();
     for (_, kind) in ends.into_iter().filter(|(is_due, _)| *is_due) {
-        let stanza = bare_presence(kind, account.jid.clone(), other.jid.clone());
-        deliver(engine, &stanza, account, other, &mut commits);
+        let stanza = bare_presence(kind, account.jid.clone(), other.jid().clone());
+        other.deliver(engine, &stanza, account, &mut commits);
     }
     commits
 }
@@ -135,17 +194,20 @@ fn host_limits(session: &Session) -> usize {
     session.host().map_or(0, |h| h.profile.settings.roster_items_max)
 }
 
-/// The account that is to get a subscription stanza; none if it is to vanish there.
+/// Who is to get a subscription stanza; none if it is to vanish there.
 async fn addressee(
     session: &Session,
     contact: &BareJid,
     event: Event,
-) -> Result<Option<Arc<Account>>, StanzaError> {
+) -> Result<Option<Correspondent>, StanzaError> {
     if session.account.is_ephemeral {
         return Err(StanzaError::new(Condition::NotAllowed));
     }
     let host = match session.engine.route(contact.as_jid()) {
-        Route::Remote => return Err(StanzaError::new(Condition::RemoteServerNotFound)),
+        Route::Remote if session.engine.links.get().is_none() => {
+            return Err(StanzaError::new(Condition::RemoteServerNotFound));
+        }
+        Route::Remote => return Ok(Some(Correspondent::Remote(contact.clone()))),
         Route::Host(_) => return Err(StanzaError::new(Condition::ServiceUnavailable)),
         Route::Account(host, _) => host,
     };

@@ -1,0 +1,110 @@
+//! Where an IQ goes: to a resource, or to a handler that answers it (RFC 6120 §8.2.3, §10.5).
+
+use std::sync::Arc;
+
+use stentor_jid::{BareJid, Jid};
+use stentor_stanza::{Condition, IqType, Stanza, StanzaError};
+
+use crate::account::Account;
+use crate::engine::{Engine, Route};
+use crate::host::Host;
+use crate::iq::{IqCx, Scope};
+use crate::outbox::{Fate, Pressure};
+use crate::phase::Direction;
+use crate::pipeline;
+use crate::refuse::store_error;
+use crate::session::Session;
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// Its full address, or a bare one or a domain that is not ours.
+    pub(crate) from: &'a Jid,
+    /// Its session, if it is one of ours.
+    pub(crate) session: Option<&'a Arc<Session>>,
+}
+
+/// Hands an IQ to one resource. RFC 6121 §8.5.3: requests reach only those whose presence the
+/// asker sees. `Gone` if it is not there, or not for the asker.
+pub(crate) fn to_resource(
+    engine: &Arc<Engine>,
+    asker: Asker<'_>,
+    to: &Jid,
+    stanza: &Stanza,
+) -> Pressure {
+    let is_request = stanza.iq_type().is_some_and(IqType::is_request);
+    let target = engine.directory.find(to.bare_str()).and_then(|account| {
+        let state = account.lock();
+        let resource = state.resource(to.resource()?)?.clone();
+        let direction = Direction::Received;
+        // Whoever is blocked learns no more than of one who is not there.
+        pipeline::may_pass(engine, &account, direction, &state, stanza).ok()?;
+        let bare = asker.from.to_bare();
+        let sees = account.jid == bare
+            || state.roster.item(&bare).is_some_and(|i| i.from)
+            || resource.has_directed(asker.from);
+        (sees || !is_request).then_some(resource)
+    });
+    target.map_or(Pressure::Gone, |t| t.outbox.push(stanza.clone(), Fate::Reroute))
+}
+
+/// Answers a request to one of our domains or accounts: the result or the error, or nothing where
+/// the handler has answered by itself.
+pub(crate) async fn answer(
+    engine: &Arc<Engine>,
+    asker: Asker<'_>,
+    route: Route,
+    stanza: &Stanza,
+) -> Option<Stanza> {
+    let outcome = match route {
+        Route::Host(host) => to_handler(engine, asker, &host, None, Scope::Host, stanza).await,
+        Route::Account(host, jid) => to_account(engine, asker, &host, &jid, stanza).await,
+        Route::Remote => Err(StanzaError::new(Condition::RemoteServerNotFound)),
+    };
+    outcome.unwrap_or_else(|error| stanza.reply_error(&error))
+}
+
+async fn to_account(
+    engine: &Arc<Engine>,
+    asker: Asker<'_>,
+    host: &Arc<Host>,
+    jid: &BareJid,
+    stanza: &Stanza,
+) -> Result<Option<Stanza>, StanzaError> {
+    let account = match asker.session.filter(|s| s.account.jid == *jid) {
+        Some(session) => session.account.clone(),
+        None => {
+            let found = engine.account(jid).await.map_err(|error| store_error(&error))?;
+            // RFC 6121 §8.5.1.
+            let account = found.ok_or(StanzaError::new(Condition::ServiceUnavailable))?;
+            let direction = Direction::Received;
+            match pipeline::may_pass(engine, &account, direction, &account.lock(), stanza) {
+                Ok(()) => {}
+                Err(Some(error)) => return Err(error),
+                Err(None) => return Ok(None),
+            }
+            account
+        }
+    };
+    let for_account = host.profile.iqs.find(Scope::Account, stanza).is_some();
+    // RFC 6120 §10.3.3: without an address the server answers for the account; what only the
+    // domain knows (its version, say) is asked that way too by clients of old.
+    let scope = if for_account || stanza.head.to.is_some() { Scope::Account } else { Scope::Host };
+    to_handler(engine, asker, host, Some(&account), scope, stanza).await
+}
+
+async fn to_handler(
+    engine: &Arc<Engine>,
+    asker: Asker<'_>,
+    host: &Arc<Host>,
+    account: Option<&Arc<Account>>,
+    scope: Scope,
+    stanza: &Stanza,
+) -> Result<Option<Stanza>, StanzaError> {
+    let Asker { from, session } = asker;
+    let cx = IqCx { engine, host, account, from: Some(from), source: None, session, stanza };
+    match (host.profile.iqs.find(scope, stanza), stanza.payload()) {
+        (Some(handler), Some(payload)) => handler.handle(&cx, payload).await,
+        _ => Err(StanzaError::new(Condition::ServiceUnavailable)),
+    }
+}

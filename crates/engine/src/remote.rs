@@ -1,0 +1,272 @@
+//! Stanzas to and from domains that are not ours: other servers and components.
+//!
+//! The engine knows neither: what leaves goes to [`Links`], what comes in from an authenticated
+//! domain goes through an [`Inbound`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use stentor_jid::{BareJid, Jid};
+use stentor_stanza::{Condition, Head, IqType, Kind, PresenceType, Stanza, StanzaError};
+use stentor_store::Ticket;
+
+use crate::account::Account;
+use crate::ask::{self, Asker};
+use crate::deliver;
+use crate::engine::{Engine, Route};
+use crate::host::Host;
+use crate::outbox::Pressure;
+use crate::pipeline::{self, Outcome, Party, Passage};
+use crate::presence;
+use crate::refuse::store_error;
+use crate::session::{Handling, pause, send_to_resource};
+
+/// The ways to other domains.
+pub trait Links: Send + Sync {
+    /// Queues a stanza for the domain of its address; it has a sender of ours. What cannot be
+    /// delivered later comes back by [`Engine::bounce`].
+    ///
+    /// # Errors
+    /// There is no way and none may be opened: `remote-server-not-found` as a rule.
+    fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError>;
+}
+
+impl Engine {
+    /// Sets the ways to other domains. Without them every other domain is unknown. Only the first
+    /// call counts.
+    pub fn connect_links(&self, links: Arc<dyn Links>) {
+        let _ = self.links.set(links);
+    }
+
+    /// Sends a stanza to another domain.
+    ///
+    /// # Errors
+    /// As in [`Links::push`].
+    pub(crate) fn send_remote(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
+        let links = self.links.get().ok_or(StanzaError::new(Condition::RemoteServerNotFound))?;
+        links.push(stanza)
+    }
+
+    /// Sends an answer or an error of ours to wherever its address is.
+    pub fn send_answer(self: &Arc<Self>, stanza: Stanza) {
+        match stanza.head.to.as_ref().map(|to| self.route(to)) {
+            Some(Route::Remote) => drop(self.send_remote(stanza)),
+            // RFC 6121 §3.1.2: a request is from a bare address, and so comes its error.
+            Some(Route::Account(_, jid)) if stanza.presence_type().is_some() => {
+                let is_bare = stanza.head.to.as_ref().is_some_and(Jid::is_bare);
+                if is_bare {
+                    presence::broadcast::to_bare(self, &stanza, &jid);
+                } else {
+                    send_to_resource(self, stanza);
+                }
+            }
+            Some(Route::Account(..)) => {
+                send_to_resource(self, stanza);
+            }
+            Some(Route::Host(_)) | None => {}
+        }
+    }
+
+    /// Returns a stanza that could not be delivered to another domain: its sender gets the error,
+    /// where one may be sent. Presence that announces is only dropped.
+    pub fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError) {
+        let is_announcement = stanza.presence_type().is_some_and(|kind| !kind.is_subscription());
+        if is_announcement {
+            return;
+        }
+        if let Some(reply) = stanza.reply_error(error) {
+            self.send_answer(reply);
+        }
+    }
+}
+
+/// The stanzas of one authenticated stream of another server or component, in their order.
+pub struct Inbound {
+    engine: Arc<Engine>,
+    /// Messages delivered or kept whose commit is awaited, oldest first.
+    unsettled: Mutex<VecDeque<(Ticket, Arc<Account>, Head)>>,
+}
+
+impl Inbound {
+    /// A stream's entry.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine, unsettled: Mutex::default() }
+    }
+
+    /// Deals with one stanza. Its sender's domain has been authenticated on the stream; it has both
+    /// addresses. The caller waits for [`Handling::Later`] before the next of the same sender.
+    pub fn handle(self: &Arc<Self>, stanza: Stanza) -> Handling {
+        let (Some(from), Some(to)) = (stanza.head.from.clone(), stanza.head.to.clone()) else {
+            return Handling::Done;
+        };
+        let route = self.engine.route(&to);
+        if matches!(route, Route::Remote) {
+            // RFC 6120 §8.3.3.7 and §10.5.1: we carry nothing from one foreign domain to another.
+            return self.refused(&stanza, &StanzaError::new(Condition::ItemNotFound));
+        }
+        match stanza.head.kind {
+            Kind::Message(_) => self.message(route, stanza),
+            Kind::Presence(kind) => self.presence(kind, &from, &to, route, stanza),
+            Kind::Iq(kind) => self.iq(kind, &from, &to, route, stanza),
+        }
+    }
+
+    /// How many messages wait for their commit.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.unsettled.lock().len()
+    }
+
+    /// Waits until every message so far is recorded, and returns those that could not be.
+    pub async fn settle_all(&self) {
+        loop {
+            let Some((ticket, account, head)) = self.unsettled.lock().pop_front() else { return };
+            if let Err(error) = self.engine.settle(&account, ticket).await {
+                self.refuse(&Stanza::empty(head), &store_error(&error));
+            }
+        }
+    }
+
+    fn message(self: &Arc<Self>, route: Route, stanza: Stanza) -> Handling {
+        self.engine.metrics.messages_in.inc();
+        let (host, jid) = match route {
+            Route::Account(host, jid) => (host, jid),
+            // RFC 6120 §10.5.2: nobody reads messages to the domain itself.
+            Route::Host(_) | Route::Remote => {
+                return self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable));
+            }
+        };
+        if let Some(recipient) = self.engine.resident(&jid) {
+            return self.deliver(&host, &recipient, stanza);
+        }
+        let inbound = self.clone();
+        Handling::Later(Box::pin(async move {
+            let handling = match inbound.engine.account(&jid).await {
+                Ok(Some(recipient)) => inbound.deliver(&host, &recipient, stanza),
+                Ok(None) if deliver::returns_unknown(&host.profile.settings, &stanza) => {
+                    inbound.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
+                }
+                Ok(None) => Handling::Done,
+                Err(error) => inbound.refused(&stanza, &store_error(&error)),
+            };
+            if let Handling::Later(rest) = handling {
+                rest.await;
+            }
+        }))
+    }
+
+    fn deliver(
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        recipient: &Arc<Account>,
+        mut stanza: Stanza,
+    ) -> Handling {
+        let recipient_party = Some(Party { host, account: recipient });
+        let engine = &self.engine;
+        let passage = Passage { engine, sender: None, recipient: recipient_party, session: None };
+        match pipeline::decide(&passage, &mut stanza) {
+            Outcome::Refused(error) => self.refused(&stanza, &error),
+            Outcome::Done { ticket, pressure } => {
+                if let Some(ticket) = ticket {
+                    let entry = (ticket, recipient.clone(), stanza.head);
+                    self.unsettled.lock().push_back(entry);
+                }
+                if pressure == Pressure::High { Handling::Later(pause()) } else { Handling::Done }
+            }
+        }
+    }
+
+    fn presence(
+        self: &Arc<Self>,
+        kind: PresenceType,
+        from: &Jid,
+        to: &Jid,
+        route: Route,
+        stanza: Stanza,
+    ) -> Handling {
+        self.engine.metrics.presences_in.inc();
+        let Route::Account(_, jid) = route else { return Handling::Done };
+        match kind {
+            PresenceType::Available | PresenceType::Unavailable => {
+                presence::broadcast::to_entity(&self.engine, &stanza, to);
+                Handling::Done
+            }
+            PresenceType::Error => {
+                self.engine.send_answer(stanza);
+                Handling::Done
+            }
+            PresenceType::Probe => {
+                let engine = self.engine.clone();
+                Handling::Later(Box::pin(async move {
+                    for reply in presence::probe::replies(&engine, &stanza).await {
+                        engine.send_answer(reply);
+                    }
+                }))
+            }
+            _ => {
+                let (inbound, contact) = (self.clone(), from.to_bare());
+                Handling::Later(Box::pin(async move {
+                    inbound.subscription(&jid, &contact, stanza).await;
+                }))
+            }
+        }
+    }
+
+    async fn subscription(&self, owner: &BareJid, contact: &BareJid, stanza: Stanza) {
+        let account = match self.engine.account(owner).await {
+            Ok(Some(account)) => account,
+            Ok(None) => return,
+            Err(error) => return self.refuse(&stanza, &store_error(&error)),
+        };
+        let commits = presence::subscription::from_remote(&self.engine, &account, contact, stanza);
+        for (ticket, account) in commits {
+            drop(self.engine.settle(&account, ticket).await);
+        }
+    }
+
+    fn iq(
+        self: &Arc<Self>,
+        kind: IqType,
+        from: &Jid,
+        to: &Jid,
+        route: Route,
+        stanza: Stanza,
+    ) -> Handling {
+        self.engine.metrics.iqs_in.inc();
+        if to.is_full() && matches!(route, Route::Account(..)) {
+            let asker = Asker { from, session: None };
+            return match ask::to_resource(&self.engine, asker, to, &stanza) {
+                Pressure::High => Handling::Later(pause()),
+                Pressure::Low => Handling::Done,
+                Pressure::Gone => {
+                    self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
+                }
+            };
+        }
+        if !kind.is_request() {
+            return Handling::Done;
+        }
+        let (inbound, from) = (self.clone(), from.clone());
+        Handling::Later(Box::pin(async move {
+            let engine = &inbound.engine;
+            let asker = Asker { from: &from, session: None };
+            let reply = ask::answer(engine, asker, route, &stanza).await;
+            // An answer says that what was sent before it has been recorded.
+            inbound.settle_all().await;
+            reply.into_iter().for_each(|reply| engine.send_answer(reply));
+        }))
+    }
+
+    fn refused(&self, stanza: &Stanza, error: &StanzaError) -> Handling {
+        self.refuse(stanza, error);
+        Handling::Done
+    }
+
+    fn refuse(&self, stanza: &Stanza, error: &StanzaError) {
+        if let Some(reply) = stanza.reply_error(error) {
+            drop(self.engine.send_remote(reply));
+        }
+    }
+}
