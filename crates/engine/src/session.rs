@@ -247,7 +247,9 @@ impl Session {
             // An answer says that what was sent before it has been recorded.
             session.settle_all().await;
             if let Some(mut reply) = reply {
-                reply.head.from.get_or_insert_with(|| session.account.jid.clone().into());
+                if reply.head.kind.is_error() {
+                    reply.head.from.get_or_insert_with(|| session.account.jid.clone().into());
+                }
                 session.reply(reply);
             }
         }))
