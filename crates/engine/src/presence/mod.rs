@@ -15,6 +15,7 @@ pub use broadcast::leave;
 pub(crate) use broadcast::{Left, announce_end};
 pub use subscription::{Correspondent, correspondent, forget_account, remove_contact};
 
+use crate::engine::Route;
 use crate::session::{Handling, Session, bad_request};
 
 /// Deals with a presence stanza whose `from` has been stamped.
@@ -43,7 +44,10 @@ pub(crate) fn handle(session: &Arc<Session>, stanza: Stanza) -> Handling {
             Handling::Later(Box::pin(async move { probe::answer(&session, stanza).await }))
         }
         (PresenceType::Error, true) => {
-            session.engine.send_answer(stanza);
+            match stanza.head.to.as_ref().map(|to| session.engine.route(to)) {
+                Some(Route::Remote) => drop(session.engine.send_remote(stanza)),
+                _ => drop(crate::session::send_to_resource(&session.engine, stanza)),
+            }
             Handling::Done
         }
         (PresenceType::Error | PresenceType::Probe, false) => Handling::Done,
