@@ -16,7 +16,7 @@ use crate::limits::{
     BACKLOG_RETRY_MS, BACKLOG_STALL_PAUSES, BACKLOG_TRIES_MAX, OFFLINE_PAGE, OUTBOX_SOFT_BYTES,
     SLOW_SENDER_PAUSE_MS,
 };
-use crate::outbox::{Close, Fate, Pressure, Stored};
+use crate::outbox::{Close, Fate, Outbox, Pressure, Stored};
 use crate::resource::Resource;
 
 /// The right to be handed what is stored. One resource has it at a time; it ends with the value,
@@ -87,7 +87,7 @@ impl Flush {
                     return Ok(());
                 }
             }
-            self.wait_for_room().await;
+            wait_for_room(&self.resource.outbox).await;
         }
     }
 
@@ -116,25 +116,6 @@ impl Flush {
         let Some(last) = mark.ids.last().copied() else { return Some(0) };
         (outbox.push_mark(mark) != Pressure::Gone).then_some(last)
     }
-
-    /// A session that takes nothing for long is ended: nobody else gets what is stored meanwhile.
-    async fn wait_for_room(&self) {
-        let outbox = &self.resource.outbox;
-        let (mut least, mut stalled) = (usize::MAX, 0);
-        loop {
-            let bytes = outbox.bytes();
-            if bytes <= OUTBOX_SOFT_BYTES || outbox.closing().is_some() {
-                return;
-            }
-            stalled = if bytes < least { 0 } else { stalled + 1 };
-            least = least.min(bytes);
-            if stalled > BACKLOG_STALL_PAUSES {
-                outbox.close(Close::Overflow);
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(SLOW_SENDER_PAUSE_MS)).await;
-        }
-    }
 }
 
 impl Drop for Flush {
@@ -143,6 +124,25 @@ impl Drop for Flush {
         if state.offline.flushing == Some(self.resource.serial) {
             state.offline.flushing = None;
         }
+    }
+}
+
+/// Waits until a session has taken most of what it was given. One that takes nothing for long is
+/// ended: what is read for it from the store would wait in memory.
+pub async fn wait_for_room(outbox: &Outbox) {
+    let (mut least, mut stalled) = (usize::MAX, 0);
+    loop {
+        let bytes = outbox.bytes();
+        if bytes <= OUTBOX_SOFT_BYTES || outbox.closing().is_some() {
+            return;
+        }
+        stalled = if bytes < least { 0 } else { stalled + 1 };
+        least = least.min(bytes);
+        if stalled > BACKLOG_STALL_PAUSES {
+            outbox.close(Close::Overflow);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(SLOW_SENDER_PAUSE_MS)).await;
     }
 }
 

@@ -202,3 +202,8 @@ fn xep0199_ping() {
 fn xep0202_time() {
     run("xep0202_time");
 }
+
+#[test]
+fn xep0359_stanza_ids() {
+    run("xep0359_stanza_ids");
+}

@@ -28,6 +28,14 @@ pub fn write_bytes(w: &mut Writer, stamp: Option<Stamp<'_>>, stanza: &[u8]) {
     w.close();
 }
 
+/// Writes `<forwarded/>` with the time and without a stanza: it is lost or was taken out
+/// (XEP-0313 §3.2).
+pub fn write_empty(w: &mut Writer, stamp: Stamp<'_>) {
+    w.open("forwarded", NS);
+    xep0203_delay::write_opt(w, stamp.from, stamp.unix_ms);
+    w.close();
+}
+
 /// When a forwarded stanza was first received (§3.2).
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {

@@ -56,6 +56,13 @@ impl Content {
     }
 }
 
+/// Whether elements of this namespace say that the text beside them only stands in for what is
+/// encrypted.
+#[must_use]
+pub fn is_encryption(ns: &str) -> bool {
+    matches!(ns, NS_ENCRYPTION | NS_OMEMO | NS_OMEMO_OF_OLD | NS_OPENPGP | NS_OPENPGP_OF_OLD)
+}
+
 fn of_element(element: ElementRef<'_>) -> Content {
     let is_one_of = |names: &[&str]| names.contains(&element.name());
     match element.ns() {

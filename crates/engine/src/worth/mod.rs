@@ -19,7 +19,9 @@ use stentor_stanza::{MessageType, Stanza};
 
 use crate::phase::Direction;
 
-pub use content::{Content, NS_CARBONS, NS_CHAT_STATES, NS_MARKERS, NS_RECEIPTS, NS_RETRACTION};
+pub use content::{
+    Content, NS_CARBONS, NS_CHAT_STATES, NS_MARKERS, NS_RECEIPTS, NS_RETRACTION, is_encryption,
+};
 
 /// What becomes of a message, as far as the message itself decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
