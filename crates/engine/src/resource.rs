@@ -29,6 +29,8 @@ pub struct Resource {
 pub enum Flag {
     /// It asked for the roster and gets pushes (RFC 6121 §2.1.6: an interested resource).
     Interested = 1,
+    /// It gets copies of messages that others of the account send and receive (XEP-0280).
+    Carbons = 2,
 }
 
 #[derive(Default)]

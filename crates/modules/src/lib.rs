@@ -16,4 +16,5 @@ mod xep0157_contact;
 mod xep0160_offline;
 mod xep0199_ping;
 mod xep0202_time;
+mod xep0280_carbons;
 mod xep0359_sid;

@@ -8,7 +8,7 @@ use stentor_engine::{Factory, Registrar};
 use crate::{
     rfc4505_anonymous, rfc6121_roster, xep0012_last, xep0030_disco, xep0049_private, xep0054_vcard,
     xep0077_register, xep0092_version, xep0115_caps, xep0157_contact, xep0160_offline,
-    xep0199_ping, xep0202_time, xep0359_sid,
+    xep0199_ping, xep0202_time, xep0280_carbons, xep0359_sid,
 };
 
 /// Order matters inside a phase and nowhere else: who screens first, who keeps first.
@@ -16,6 +16,7 @@ pub const ALL: &[Factory] = &[
     rfc4505_anonymous::MODULE,
     xep0359_sid::MODULE,
     xep0160_offline::MODULE,
+    xep0280_carbons::MODULE,
     // From here on order has no effect.
     rfc6121_roster::MODULE,
     xep0012_last::MODULE,

@@ -204,6 +204,11 @@ fn xep0202_time() {
 }
 
 #[test]
+fn xep0280_carbons() {
+    run("xep0280_carbons");
+}
+
+#[test]
 fn xep0359_stanza_ids() {
     run("xep0359_stanza_ids");
 }

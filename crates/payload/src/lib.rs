@@ -10,6 +10,7 @@ pub mod xep0077_register;
 pub mod xep0082_time;
 pub mod xep0199_ping;
 pub mod xep0203_delay;
+pub mod xep0280_carbons;
 pub mod xep0297_forward;
 pub mod xep0334_hints;
 pub mod xep0359_sid;

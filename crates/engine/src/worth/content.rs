@@ -1,6 +1,6 @@
 //! What a message is about, told from its elements.
 
-use stentor_payload::{xep0203_delay, xep0334_hints, xep0359_sid};
+use stentor_payload::{xep0203_delay, xep0280_carbons, xep0334_hints, xep0359_sid};
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, ns};
 
@@ -75,7 +75,7 @@ fn of_element(element: ElementRef<'_>) -> Content {
         xep0203_delay::NS | NS_DELAY_OF_OLD | xep0334_hints::NS | xep0359_sid::NS => {
             Content::Nothing
         }
-        NS_CARBONS if element.name() == "private" => Content::Nothing,
+        xep0280_carbons::NS if element.name() == "private" => Content::Nothing,
         NS_FALLBACK | NS_REPLY | NS_ATTACHING | NS_ENCRYPTION | NS_NICK | NS_OCCUPANT_ID => {
             Content::Nothing
         }
@@ -113,8 +113,6 @@ pub const NS_CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 pub const NS_RECEIPTS: &str = "urn:xmpp:receipts";
 /// Displayed markers (XEP-0333).
 pub const NS_MARKERS: &str = "urn:xmpp:chat-markers:0";
-/// Copies to other sessions (XEP-0280).
-pub const NS_CARBONS: &str = "urn:xmpp:carbons:2";
 /// What rooms tell (XEP-0045).
 pub(super) const NS_MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 

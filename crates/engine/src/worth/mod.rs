@@ -14,14 +14,13 @@
 
 mod content;
 
+use stentor_payload::xep0280_carbons;
 use stentor_payload::xep0334_hints::Hints;
 use stentor_stanza::{MessageType, Stanza};
 
 use crate::phase::Direction;
 
-pub use content::{
-    Content, NS_CARBONS, NS_CHAT_STATES, NS_MARKERS, NS_RECEIPTS, NS_RETRACTION, is_encryption,
-};
+pub use content::{Content, NS_CHAT_STATES, NS_MARKERS, NS_RECEIPTS, NS_RETRACTION, is_encryption};
 
 /// What becomes of a message, as far as the message itself decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +121,7 @@ fn is_archived(kind: MessageType, content: Content, hints: Hints) -> bool {
 
 fn carbon(kind: MessageType, content: Content, hints: Hints, stanza: &Stanza) -> Carbon {
     // XEP-0280 §6.1: no <private/>; XEP-0334 §4.3: no <no-copy/>.
-    if hints.has_no_copy || stanza.has_child(NS_CARBONS, "private") {
+    if hints.has_no_copy || stanza.has_child(xep0280_carbons::NS, "private") {
         return Carbon::No;
     }
     let is_eligible = match kind {

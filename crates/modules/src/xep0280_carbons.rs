@@ -1,0 +1,121 @@
+//! XEP-0280: Message Carbons, version 1.0.1.
+//!
+//! Copies what an account's sessions send and receive to those of its sessions that asked.
+//! Implements: §3 (discovery), §4, §5 (asking, errors), §6 (which messages: `engine/src/worth`), §7,
+//! §8 (the copies), §9 (`<private/>`, and the hint `<no-copy/>`), §10.1, §10.3.
+//! Left out: nothing. What claims to be a copy and is not the server's is taken out of messages.
+
+use std::sync::Arc;
+
+use stentor_engine::{
+    AccountState, Annotate, Copy, Cx, Direction, Factory, Flag, IqCx, Mirror, Module, NoConfig,
+    OnSet, Registrar, Scope, Serials, Session, Spec, Status, Xep, worth,
+};
+use stentor_payload::xep0280_carbons::{self as carbons, Disable, Enable, Side};
+use stentor_stanza::{Condition, MessageType, Stanza, StanzaError};
+
+/// The module.
+pub(crate) const MODULE: Factory = Factory::of::<Carbons>();
+
+struct Carbons;
+
+impl Module for Carbons {
+    const SPEC: &'static Spec = &Spec {
+        name: "carbons",
+        xeps: &[Xep { number: 280, version: "1.0.1", status: Status::Complete, note: "" }],
+        requires: &[],
+        options: &[],
+    };
+    type Config = NoConfig;
+
+    fn build(_: NoConfig) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn register(self: Arc<Self>, r: &mut Registrar) {
+        r.set::<Enable, _>(Scope::Account, &self);
+        r.set::<Disable, _>(Scope::Account, &self);
+        r.disco(Scope::Host, &[carbons::NS, RULES]);
+        r.disco(Scope::Account, &[carbons::NS, RULES]);
+        r.annotate(self.clone());
+        r.mirror(self);
+    }
+}
+
+impl OnSet<Enable> for Carbons {
+    type Reply = ();
+
+    async fn set(&self, cx: &IqCx<'_>, _: Enable) -> Result<(), StanzaError> {
+        own_session(cx)?.resource.set(Flag::Carbons);
+        Ok(())
+    }
+}
+
+impl OnSet<Disable> for Carbons {
+    type Reply = ();
+
+    async fn set(&self, cx: &IqCx<'_>, _: Disable) -> Result<(), StanzaError> {
+        own_session(cx)?.resource.clear(Flag::Carbons);
+        Ok(())
+    }
+}
+
+/// §4.1, §5.1: a session asks for itself.
+fn own_session<'a>(cx: &IqCx<'a>) -> Result<&'a Arc<Session>, StanzaError> {
+    match cx.session {
+        Some(session) if cx.is_own_account() => Ok(session),
+        _ => Err(StanzaError::new(Condition::NotAllowed)),
+    }
+}
+
+impl Annotate for Carbons {
+    // §11: clients tell copies by their sender; not all of them did (CVE-2017-5589 and its kin).
+    fn annotate(&self, _: &Cx<'_>, stanza: &mut Stanza, _: &AccountState) {
+        if stanza.children().any(carbons::is_copy) {
+            stanza.cut(carbons::is_copy);
+        }
+    }
+}
+
+impl Mirror for Carbons {
+    fn mirror(
+        &self,
+        cx: &Cx<'_>,
+        stanza: &Stanza,
+        state: &AccountState,
+        took: &Serials,
+        copies: &mut Vec<Copy>,
+    ) {
+        if !state.resources().iter().any(|r| r.has(Flag::Carbons)) {
+            return;
+        }
+        let side = match cx.direction {
+            // What one writes to oneself is copied once, where it arrives.
+            Direction::Sent if cx.is_to_self => return,
+            Direction::Sent => Side::Sent,
+            Direction::Received => Side::Received,
+        };
+        // §10.3: an error to oneself answers a copy, and is not for whoever wrote the message.
+        let is_bounce = cx.is_to_self && stanza.message_type() == Some(MessageType::Error);
+        if is_bounce || !worth::of(stanza).carbon.is_for(cx.direction) {
+            return;
+        }
+        let sender = cx.session.filter(|s| Arc::ptr_eq(&s.account, cx.account));
+        let sender = sender.map(|s| s.resource.serial);
+        let mut made: Option<Stanza> = None;
+        for resource in state.resources().iter().filter(|r| r.has(Flag::Carbons)) {
+            if took.contains(&resource.serial) || sender == Some(resource.serial) {
+                continue;
+            }
+            let copy = match &made {
+                Some(copy) => copy.with_head(copy.head.clone().to(resource.jid.clone())),
+                None => carbons::copy(side, stanza, &cx.account.jid, &resource.jid),
+            };
+            made.get_or_insert_with(|| copy.clone());
+            copies.push(Copy { resource: resource.clone(), stanza: copy });
+        }
+    }
+}
+
+/// §6.2: all the rules of §6.1 are kept to.
+const RULES: &str = "urn:xmpp:carbons:rules:0";

@@ -1,0 +1,137 @@
+//! Which messages are copied (XEP-0280 §6.1), walked as a table with three sessions on each side.
+
+#![allow(clippy::unwrap_used)]
+
+use stentor_testkit::{Client, World};
+
+/// A message, whether it is copied on the recipient's side, and whether on the sender's.
+const KINDS: &[(&str, bool, bool)] = &[
+    ("<message type='chat'><body>x</body></message>", true, true),
+    ("<message><body>x</body></message>", true, true),
+    ("<message type='chat'/>", true, true),
+    ("<message><ticket xmlns='urn:example:shop'/></message>", false, false),
+    ("<message><received xmlns='urn:xmpp:receipts' id='m'/></message>", true, true),
+    ("<message type='headline'><received xmlns='urn:xmpp:receipts' id='m'/></message>", true, true),
+    ("<message><composing xmlns='http://jabber.org/protocol/chatstates'/></message>", true, true),
+    ("<message><displayed xmlns='urn:xmpp:chat-markers:0' id='m'/></message>", true, true),
+    ("<message type='headline'><body>x</body></message>", false, false),
+    ("<message><x xmlns='jabber:x:conference' jid='room@muc.example'/></message>", true, true),
+    (
+        "<message><x xmlns='http://jabber.org/protocol/muc#user'><invite to='a@b.example'/></x>\
+         </message>",
+        true,
+        true,
+    ),
+    (
+        "<message type='chat'><body>x</body><x xmlns='http://jabber.org/protocol/muc#user'/>\
+         </message>",
+        false,
+        true,
+    ),
+    (
+        "<message type='chat'><body>x</body><private xmlns='urn:xmpp:carbons:2'/></message>",
+        false,
+        false,
+    ),
+    (
+        "<message type='chat'><body>x</body><no-copy xmlns='urn:xmpp:hints'/></message>",
+        false,
+        false,
+    ),
+    (
+        "<message type='error'><error type='cancel'>\
+         <gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
+        true,
+        true,
+    ),
+];
+
+// covers: xep-04
+#[tokio::test]
+async fn s6_1_every_kind_of_message_is_copied_or_not_and_nobody_gets_it_twice() {
+    let world = World::new();
+    let [mut romeo, mut juliet] = both(&world).await;
+    for (kind, is_received_copied, is_sent_copied) in KINDS {
+        for to in ["juliet@capulet.example/1", "juliet@capulet.example"] {
+            let is_bare = !to.contains('/');
+            if is_bare && (kind.contains("error") || kind.contains("headline")) {
+                continue;
+            }
+            romeo[0].send(&kind.replacen("<message", &format!("<message to='{to}'"), 1)).await;
+            let got: Vec<_> = juliet.iter_mut().map(counts).collect();
+            let copied = u32::from(*is_received_copied);
+            // The second session is the one of the highest priority, the third asked for nothing.
+            let expected =
+                if is_bare { [(0, copied), (1, 0), (0, 0)] } else { [(1, 0), (0, copied), (0, 0)] };
+            assert_eq!(got, expected, "{kind} to {to}");
+            let got: Vec<_> = romeo.iter_mut().map(counts).collect();
+            let expected = [(0, 0), (0, u32::from(*is_sent_copied)), (0, 0)];
+            assert_eq!(got, expected, "{kind} by the sender to {to}");
+        }
+    }
+    for client in romeo.iter_mut().chain(&mut juliet) {
+        client.send("<iq type='set' id='d'><disable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+        client.receive_all();
+    }
+    romeo[0]
+        .send("<message type='chat' to='juliet@capulet.example/1'><body>x</body></message>")
+        .await;
+    assert_eq!(juliet.iter_mut().map(counts).collect::<Vec<_>>(), [(1, 0), (0, 0), (0, 0)]);
+    assert_eq!(romeo.iter_mut().map(counts).collect::<Vec<_>>(), [(0, 0); 3]);
+    romeo[0]
+        .send("<iq type='get' id='i' to='montague.example'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+        .await;
+    let info = String::from_utf8(romeo[0].receive().unwrap().to_bytes()).unwrap();
+    assert!(info.contains("'urn:xmpp:carbons:2'") && info.contains("'urn:xmpp:carbons:rules:0'"));
+}
+
+#[tokio::test]
+async fn groupchat_messages_are_not_copied() {
+    let world = World::new();
+    let [mut romeo, mut juliet] = both(&world).await;
+    romeo[0]
+        .send("<message type='groupchat' to='juliet@capulet.example/1'><body>x</body></message>")
+        .await;
+    assert_eq!(juliet.iter_mut().map(counts).collect::<Vec<_>>(), [(1, 0), (0, 0), (0, 0)]);
+    assert_eq!(romeo.iter_mut().map(counts).collect::<Vec<_>>(), [(0, 0); 3]);
+}
+
+async fn both(world: &World) -> [[Client; 3]; 2] {
+    [devices(world, "romeo@montague.example").await, devices(world, "juliet@capulet.example").await]
+}
+
+/// Three sessions; the second has the highest priority, and the third wants no copies.
+async fn devices(world: &World, account: &str) -> [Client; 3] {
+    world.add_account(account).await;
+    let mut clients = Vec::new();
+    for n in 1..=3 {
+        let mut client = world.connect(&format!("{account}/{n}")).await;
+        if n < 3 {
+            client.send("<iq type='set' id='e'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+        }
+        let priority = if n == 2 { 5 } else { 1 };
+        client.send(&format!("<presence><priority>{priority}</priority></presence>")).await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        client.receive_all();
+    }
+    clients.try_into().ok().unwrap()
+}
+
+/// Messages and copies that came; a copy must be from the account's bare address.
+fn counts(client: &mut Client) -> (u32, u32) {
+    let mut counts = (0, 0);
+    let own = client.jid();
+    for stanza in client.receive_all() {
+        if stanza.children().all(|c| c.ns() != "urn:xmpp:carbons:2" || c.name() == "private") {
+            counts.0 += 1;
+            continue;
+        }
+        let from = stanza.head.from.as_ref().unwrap();
+        assert_eq!(Some(from.as_str()), own.split('/').next());
+        assert_eq!(stanza.head.to.as_ref().unwrap().as_str(), own);
+        counts.1 += 1;
+    }
+    counts
+}
