@@ -13,8 +13,8 @@ use crate::guard::{Guard, GuardSettings};
 pub struct Credentials {
     /// Failures and lock-outs.
     pub guard: Guard,
-    /// Makes the salts of accounts that do not exist: the same at each attempt, and unknown to
-    /// whoever asks. Kept in the data folder so that it outlives a restart.
+    /// Makes the salts of accounts that do not exist, and the ids that are shown: the same at each
+    /// attempt, and unknown to whoever asks. Kept in the data folder so that it outlives a restart.
     secret: Box<[u8]>,
     iterations: u32,
     /// Derivations at a time: they are pure computation.
@@ -42,6 +42,11 @@ impl Credentials {
             iterations,
             derivations: Arc::new(Semaphore::new(DERIVATIONS_MAX)),
         }
+    }
+
+    /// What only this server knows.
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
     }
 
     /// The keys of an account for one hash, and whether they are real. Those of an account that

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use smol_str::SmolStr;
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, IqType, Kind, Stanza};
 use stentor_store::{Stage, StoreError, Stores, Ticket};
@@ -17,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::outbox::{Close, Fate};
 use crate::remote::Links;
 use crate::roster::{NS_ROSTER, Roster};
+use crate::shown_ids::ShownIds;
 use crate::slots;
 
 /// Everything shared between sessions. One per process.
@@ -38,6 +40,7 @@ pub struct Engine {
     pub(crate) links: OnceLock<Arc<dyn Links>>,
     next_serial: AtomicU64,
     last_id: AtomicU64,
+    shown_ids: ShownIds,
 }
 
 /// Whose an address is.
@@ -65,6 +68,7 @@ impl Engine {
             hosts: ArcSwap::from_pointee(hosts),
             started_ms: clock.unix_ms(),
             clock,
+            shown_ids: ShownIds::new(credentials.secret()),
             credentials,
             metrics: Metrics::default(),
             links: OnceLock::new(),
@@ -205,6 +209,20 @@ impl Engine {
         let next = |last: u64| now.max(last + 1);
         let update = |last| Some(next(last));
         self.last_id.fetch_update(Ordering::AcqRel, Ordering::Acquire, update).map_or(now, next)
+    }
+
+    /// How an id is shown to those it concerns: unlike any other, and saying nothing (XEP-0313 §3,
+    /// XEP-0359 §6).
+    #[must_use]
+    pub fn show_id(&self, id: u64) -> SmolStr {
+        self.shown_ids.show(id)
+    }
+
+    /// The id that somebody was shown; none if the text does not look like one. Whether anything has
+    /// that id is for the store to say.
+    #[must_use]
+    pub fn read_id(&self, shown: &str) -> Option<u64> {
+        self.shown_ids.read(shown)
     }
 
     /// Makes every later id larger than one that is already in the store.

@@ -34,6 +34,7 @@ pub mod remote;
 pub mod resource;
 pub mod roster;
 pub mod session;
+mod shown_ids;
 pub mod slots;
 pub mod worth;
 

@@ -122,7 +122,7 @@ pub(crate) fn again(
     // What is recorded carries its id; without a module that records nobody takes forged ids out.
     let records = !host.profile.phases.record.is_empty();
     let kept = records.then(|| xep0359_sid::stanza_id(stanza, &account.jid)).flatten();
-    let kept = kept.and_then(|id| id.parse().ok());
+    let kept = kept.and_then(|id| engine.read_id(&id));
     match place(&cx, state, stanza, kept, &mut stage) {
         Ok(Placed { pressure, .. }) => Outcome::Done { ticket: engine.submit(stage), pressure },
         Err(error) => Outcome::Refused(error),
@@ -249,7 +249,7 @@ fn record(
 fn view_of<'a>(cx: &Cx<'_>, stanza: &'a Stanza, id: Option<u64>) -> Cow<'a, Stanza> {
     let Some(id) = id else { return Cow::Borrowed(stanza) };
     let mut view = stanza.clone();
-    view.append(|w| xep0359_sid::write(w, cx.account.jid.as_str(), &id.to_string()));
+    view.append(|w| xep0359_sid::write(w, cx.account.jid.as_str(), &cx.engine.show_id(id)));
     Cow::Owned(view)
 }
 

@@ -188,10 +188,10 @@ fn received(session: &Session) -> Vec<Stanza> {
         .collect()
 }
 
-fn id_in(stanza: &Stanza, by: &str) -> Option<u64> {
+fn id_in(town: &Town, stanza: &Stanza, by: &str) -> Option<u64> {
     let id = stanza.child("urn:xmpp:sid:0", "stanza-id")?;
     assert_eq!(id.attr("by").unwrap(), by);
-    Some(id.attr("id").unwrap().parse().unwrap())
+    Some(town.engine.read_id(&id.attr("id").unwrap()).unwrap())
 }
 
 const HELLO: &str =
@@ -223,8 +223,8 @@ async fn phases_run_one_after_the_other_for_the_sender_first() {
     let (hers, copy) = (received(&nurse), received(&orchard));
     let (at_nurse, at_juliet) = (town.kept("nurse").await, town.kept("juliet").await);
     assert_eq!((at_nurse.len(), at_juliet.len(), hers.len(), copy.len()), (1, 1, 1, 1));
-    assert_eq!(id_in(&hers[0], "nurse@capulet.example"), Some(at_nurse[0]));
-    assert_eq!(id_in(&copy[0], "juliet@capulet.example"), Some(at_juliet[0]));
+    assert_eq!(id_in(&town, &hers[0], "nurse@capulet.example"), Some(at_nurse[0]));
+    assert_eq!(id_in(&town, &copy[0], "juliet@capulet.example"), Some(at_juliet[0]));
     assert!(at_nurse[0] > at_juliet[0], "ids grow whatever the clock does");
 }
 
@@ -249,7 +249,7 @@ async fn a_message_to_oneself_is_kept_once() {
     assert_eq!(town.kept("juliet").await.len(), 1);
     let note = received(&juliet);
     assert_eq!(note.len(), 1);
-    assert!(id_in(&note[0], "juliet@capulet.example").is_some());
+    assert!(id_in(&town, &note[0], "juliet@capulet.example").is_some());
 }
 
 #[tokio::test]
