@@ -3,6 +3,7 @@
 use memchr::memchr_iter;
 
 use crate::error::MalformedKind;
+use crate::lanes::{self, Found, LANES};
 
 /// Classes of the byte, a set of the bits below.
 #[inline]
@@ -26,23 +27,53 @@ pub(crate) fn ends_name(byte: u8) -> bool {
 #[inline]
 pub(crate) fn plain_run<const STOP: u8>(bytes: &[u8], mut at: usize) -> usize {
     loop {
-        while let Some(chunk) = bytes[at..].first_chunk::<16>() {
-            if stops::<STOP>(chunk) {
-                break;
-            }
-            at += 16;
-        }
-        let until = bytes.len().min(at + 16);
-        while at < until {
-            if class(bytes[at]) & STOP != 0 {
-                return at;
-            }
-            at += 1;
-        }
-        if at == bytes.len() {
-            return at;
+        at = run(bytes, at, lanes::stops::<STOP>, |byte| class(byte) & STOP != 0);
+        // White space other than the space has stopped the lanes, too.
+        match bytes.get(at) {
+            Some(&byte) if class(byte) & STOP == 0 => at += 1,
+            _ => return at,
         }
     }
+}
+
+/// The end of the ASCII name characters that begin at `at`; a colon is none.
+#[inline]
+pub(crate) fn name_run(bytes: &[u8], at: usize) -> usize {
+    let name = bytes.get(at..).unwrap_or_default();
+    at + name.iter().position(|&byte| class(byte) & NAME == 0).unwrap_or(name.len())
+}
+
+/// Whether an attribute value stands for itself: ASCII without references and control characters.
+#[inline]
+pub(crate) fn is_verbatim(value: &[u8]) -> bool {
+    let is_special = |byte| byte == b'&' || !(b' '..0x80).contains(&byte);
+    run(value, 0, lanes::not_verbatim, is_special) == value.len()
+}
+
+/// Length of what [`crate::escape_attr`] and [`crate::escape_text`] copy without a closer look.
+#[inline]
+pub(crate) fn unescaped_run(text: &[u8]) -> usize {
+    let is_special = |byte| matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | 0..b' ' | 0x80..);
+    run(text, 0, lanes::to_escape, is_special)
+}
+
+/// First position from `at` on that `in_chunk`, or `in_rest` where no whole chunk is left, finds.
+#[inline(always)]
+fn run(
+    bytes: &[u8],
+    mut at: usize,
+    in_chunk: impl Fn(&[u8; LANES]) -> Found,
+    in_rest: impl Fn(u8) -> bool,
+) -> usize {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some((chunk, behind)) = rest.split_first_chunk() {
+        if let Some(first) = in_chunk(chunk).first() {
+            return at + first;
+        }
+        at += LANES;
+        rest = behind;
+    }
+    at + rest.iter().position(|&byte| in_rest(byte)).unwrap_or(rest.len())
 }
 
 /// How a stretch of bytes that begins with a non-ASCII one ends.
@@ -145,26 +176,6 @@ pub(crate) fn is_char(c: char) -> bool {
 fn find_noncharacter(text: &[u8]) -> Option<usize> {
     memchr_iter(0xef, text)
         .find(|&at| matches!(text.get(at + 1..at + 3), Some([0xbf, 0xbe | 0xbf])))
-}
-
-/// Whether one of 16 bytes may be of the class `STOP`; white space other than the space counts.
-#[inline]
-fn stops<const STOP: u8>(chunk: &[u8; 16]) -> bool {
-    let mut stop = false;
-    for &byte in chunk {
-        let mut hit = !(0x20..0x80).contains(&byte);
-        if STOP & TEXT_STOP != 0 {
-            hit |= (byte == b'<') | (byte == b'&') | (byte == b']');
-        }
-        if STOP & VALUE_STOP != 0 {
-            hit |= (byte == b'<') | (byte == b'&') | (byte == b'"') | (byte == b'\'');
-        }
-        if STOP & CDATA_STOP != 0 {
-            hit |= byte == b']';
-        }
-        stop |= hit;
-    }
-    stop
 }
 
 const fn classes() -> [u8; 256] {

@@ -226,6 +226,11 @@ pub struct Attribute<'a> {
 }
 
 impl<'a> Attribute<'a> {
+    /// The name as written: enough to tell attributes without a prefix, and those of `xml`.
+    pub fn qname(self) -> &'a str {
+        self.raw.qname
+    }
+
     /// The local name.
     pub fn name(self) -> &'a str {
         split_name(self.raw.qname).1
@@ -357,14 +362,14 @@ impl<'a> Iterator for RawAttrs<'a> {
         if matches!(bytes[begin], b'/' | b'>') {
             return None;
         }
-        let equals = begin + memchr::memchr(b'=', &bytes[begin..])?;
-        let qname = self.rest[begin..equals].trim_ascii_end();
-        let quote =
-            equals + bytes[equals..].iter().position(|&byte| matches!(byte, b'"' | b'\''))?;
+        let is_end = |byte: u8| byte == b'=' || is_space(byte);
+        let name_end = begin + bytes[begin..].iter().position(|&byte| is_end(byte))?;
+        let is_quote = |byte: u8| matches!(byte, b'"' | b'\'');
+        let quote = name_end + bytes[name_end..].iter().position(|&byte| is_quote(byte))?;
         let end = quote + 1 + memchr::memchr(bytes[quote], &bytes[quote + 1..])?;
-        let quoted = &self.rest[quote..=end];
-        self.rest = &self.rest[end + 1..];
-        Some(RawAttr { qname, quoted })
+        let (attr, rest) = self.rest.split_at(end + 1);
+        self.rest = rest;
+        Some(RawAttr { qname: &attr[begin..name_end], quoted: &attr[quote..] })
     }
 }
 

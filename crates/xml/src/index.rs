@@ -64,6 +64,8 @@ pub(crate) fn delimited(bytes: &[u8], at: usize) -> &[u8] {
 
 /// Narrows a position; the scanner never sees more than [`crate::FRAME_BYTES_CEILING`] bytes.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a frame's ceiling is below 2^32")]
 pub(crate) fn narrow(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
+    debug_assert!(position <= u32::MAX as usize);
+    position as u32
 }

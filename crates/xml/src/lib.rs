@@ -19,6 +19,7 @@ mod error;
 mod frame;
 mod header;
 mod index;
+mod lanes;
 mod limits;
 mod machine;
 mod normalise;

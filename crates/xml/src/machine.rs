@@ -4,9 +4,11 @@
 //! the caller may run it again over the same bytes and more. Nothing is judged twice except the
 //! few bytes of an unfinished character or delimiter.
 
+mod straight;
 mod tag;
 mod text;
 
+use self::straight::Way;
 use crate::class::{
     self, Decoded, NAME, NAME_START, Wide, class, decode, is_space, plain_run, wide_run,
 };
@@ -156,7 +158,11 @@ impl Machine {
     pub(crate) fn run(&mut self, bytes: &[u8], cx: &Context<'_>) -> Result<Outcome, Fault> {
         loop {
             let flow = match self.state {
-                State::Less => self.less(bytes, cx),
+                State::Less => match self.straight(bytes, cx)? {
+                    Way::Done => return Ok(Outcome::Frame),
+                    Way::Text => self.go(State::Text),
+                    Way::Tag => self.less(bytes, cx),
+                },
                 State::TagName => self.tag_name(bytes, cx),
                 State::Tag => self.tag(bytes, cx),
                 State::AttrName => self.attr_name(bytes),

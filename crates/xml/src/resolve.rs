@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::class::is_verbatim;
 use crate::error::{Fault, MalformedKind};
 use crate::index::{CONTENT, Entry, IN_APPENDIX, NONE, NsId, PREFIXED, XML, delimited, narrow};
 use crate::machine::{Context, Machine, Mode};
@@ -31,6 +32,7 @@ pub(crate) struct Open {
     bindings: u32,
     /// The default namespace for its children.
     default: Bound,
+    is_content: bool,
 }
 
 /// A prefix bound inside the element, or one of the stream that the element used.
@@ -58,6 +60,30 @@ enum Level {
     Inner,
 }
 
+/// What the attributes of a start tag need; what is said without need only takes time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs {
+    /// Two attributes may have one name.
+    pub(crate) duplicates: bool,
+    pub(crate) namespaces: Namespaces,
+}
+
+/// What the attributes of a start tag have to do with namespaces.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Namespaces {
+    /// Nothing: no declarations, and no prefix but `xml`.
+    Nothing,
+    /// Only this declaration of the default namespace, whose value stands for itself.
+    Default(Attr),
+    /// Anything.
+    Any,
+}
+
+impl Needs {
+    /// Of attributes that nobody looked at.
+    pub(crate) const UNKNOWN: Self = Self { duplicates: true, namespaces: Namespaces::Any };
+}
+
 impl Attr {
     #[inline]
     pub(crate) fn named(name: usize, colon: usize, name_end: usize) -> Self {
@@ -78,6 +104,17 @@ impl Attr {
     #[inline]
     pub(crate) fn end_value(&mut self, at: usize) {
         self.value_end = narrow(at);
+    }
+
+    /// Behind the closing quote.
+    #[inline]
+    pub(crate) fn end(&self) -> usize {
+        self.value_end as usize + 1
+    }
+
+    #[inline]
+    pub(crate) fn is_prefixed(&self) -> bool {
+        self.colon != 0
     }
 
     fn name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
@@ -139,9 +176,14 @@ impl Machine {
 
     /// Resolves the names of a complete start tag, which ends at `self.at`, and opens its element.
     #[inline]
-    pub(crate) fn resolve(&mut self, bytes: &[u8], cx: &Context<'_>) -> Result<(), Fault> {
+    pub(crate) fn resolve(
+        &mut self,
+        bytes: &[u8],
+        cx: &Context<'_>,
+        needs: Needs,
+    ) -> Result<(), Fault> {
         let (inherited, parent_is_content) = match self.open.last() {
-            Some(open) => (open.default, self.entries[open.entry as usize].ns_id() == CONTENT),
+            Some(open) => (open.default, open.is_content),
             None => (self.outer_default(cx), cx.mode != Mode::Header),
         };
         let mut tag = Tag {
@@ -153,23 +195,28 @@ impl Machine {
             is_content: false,
             parent_is_content,
         };
-        if !self.attrs.is_empty() {
+        if needs.duplicates {
             self.refuse_duplicates(bytes)?;
-            self.declare(bytes, &mut tag)?;
+        }
+        match needs.namespaces {
+            Namespaces::Nothing => {}
+            Namespaces::Default(attr) => tag.declare_default(&attr, bytes)?,
+            Namespaces::Any => self.declare(bytes, &mut tag)?,
         }
         self.resolve_element(bytes, cx, &mut tag)?;
         if tag.prefixed > 0 {
             self.resolve_attributes(bytes, cx, &tag)?;
         }
-        let entry = self.entries.len() - 1;
-        let start = self.entries[entry].start;
-        self.entries[entry].open_end = narrow(self.at);
+        let index = self.entries.len() - 1;
+        let entry = &mut self.entries[index];
+        entry.open_end = narrow(self.at);
         self.open.push(Open {
-            entry: narrow(entry),
-            name_start: start + 1,
+            entry: narrow(index),
+            name_start: entry.start + 1,
             name_end: narrow(self.name_end),
             bindings: narrow(self.bindings.len() - tag.declared),
             default: tag.default,
+            is_content: tag.is_content,
         });
         Ok(())
     }
@@ -207,7 +254,7 @@ impl Machine {
 
     /// Takes the declarations of the tag into scope.
     fn declare(&mut self, bytes: &[u8], tag: &mut Tag) -> Result<(), Fault> {
-        let level = if tag.is_root { Level::Root } else { Level::Inner };
+        let level = tag.level();
         for index in 0..self.attrs.len() {
             let attr = self.attrs[index];
             let Some(prefix) = attr.declares(bytes) else {
@@ -220,7 +267,7 @@ impl Machine {
             let ns = match uri {
                 _ if raw.is_empty() => NONE,
                 Cow::Borrowed(_) => attr.value - 1,
-                Cow::Owned(uri) => self.append(&uri),
+                Cow::Owned(uri) => self.append(&String::from_utf8_lossy(&uri)),
             };
             let bound = Bound { ns, level };
             if attr.colon == 0 {
@@ -402,11 +449,28 @@ struct Tag {
     prefixed: usize,
 }
 
+impl Tag {
+    fn level(&self) -> Level {
+        if self.is_root { Level::Root } else { Level::Inner }
+    }
+
+    /// Takes a declaration of the default namespace into scope whose value stands for itself.
+    fn declare_default(&mut self, attr: &Attr, bytes: &[u8]) -> Result<(), Fault> {
+        let uri = attr.value(bytes);
+        check_declaration(b"", uri).map_err(|kind| Fault::new(kind, attr.name as usize))?;
+        let ns = if uri.is_empty() { NONE } else { attr.value - 1 };
+        self.default = Bound { ns, level: self.level() };
+        self.declares_default = true;
+        Ok(())
+    }
+}
+
 /// Namespaces in XML 1.0 §2.2 and §3: what may not be declared.
-fn check_declaration(prefix: &[u8], uri: &str) -> Result<(), MalformedKind> {
-    let reserved_uri = uri == ns::XML || uri == ns::XMLNS;
+fn check_declaration(prefix: &[u8], uri: &[u8]) -> Result<(), MalformedKind> {
+    let is_xml = uri == ns::XML.as_bytes();
+    let reserved_uri = is_xml || uri == ns::XMLNS.as_bytes();
     match prefix {
-        b"xml" if uri == ns::XML => Ok(()),
+        b"xml" if is_xml => Ok(()),
         b"xml" | b"xmlns" => Err(MalformedKind::ReservedBinding),
         _ if reserved_uri => Err(MalformedKind::ReservedBinding),
         b"" => Ok(()),
@@ -416,10 +480,14 @@ fn check_declaration(prefix: &[u8], uri: &str) -> Result<(), MalformedKind> {
 }
 
 /// The value of an attribute, borrowed if it stands there verbatim.
-fn normalised(raw: &[u8]) -> Cow<'_, str> {
-    match String::from_utf8_lossy(raw) {
-        Cow::Borrowed(text) => unescape::attr_value(text),
-        Cow::Owned(text) => Cow::Owned(unescape::attr_value(&text).into_owned()),
+fn normalised(raw: &[u8]) -> Cow<'_, [u8]> {
+    if is_verbatim(raw) {
+        return Cow::Borrowed(raw);
+    }
+    // The machine has judged every character, so nothing is lost.
+    match unescape::attr_value(&String::from_utf8_lossy(raw)) {
+        Cow::Borrowed(_) => Cow::Borrowed(raw),
+        Cow::Owned(value) => Cow::Owned(value.into_bytes()),
     }
 }
 

@@ -4,12 +4,15 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
+use crate::class;
 use crate::machine::{char_of, predefined};
 
 /// The value of an attribute: references replaced, white space normalised (XML 1.0 §3.3.3).
 pub(crate) fn attr_value(raw: &str) -> Cow<'_, str> {
     let bytes = raw.as_bytes();
-    let Some(mut at) = bytes.iter().position(|&byte| byte == b'&' || byte < b' ') else {
+    let is_special = |&byte: &u8| byte == b'&' || byte < b' ';
+    let special = if class::is_verbatim(bytes) { None } else { bytes.iter().position(is_special) };
+    let Some(mut at) = special else {
         return Cow::Borrowed(raw);
     };
     let mut value = String::with_capacity(raw.len());

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::class::{is_char, is_ncname};
+use crate::class::{is_char, is_ncname, unescaped_run};
 use crate::element::ElementRef;
 use crate::normalise::{self, DefaultNs};
 use crate::{ns, unescape};
@@ -213,8 +213,9 @@ pub fn escape_attr(out: &mut Vec<u8>, value: &str) {
 
 fn escape(out: &mut Vec<u8>, text: &str, escaped: impl Fn(u8) -> Option<&'static [u8]>) {
     let bytes = text.as_bytes();
+    let clean = unescaped_run(bytes);
     let mut copied = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
+    for (at, &byte) in bytes.iter().enumerate().skip(clean) {
         // Escapes and forbidden characters are below `@`, or U+FFFE and U+FFFF, which begin so.
         if byte >= b'@' && byte != 0xef {
             continue;
