@@ -57,7 +57,16 @@ impl Stanza {
     /// # Errors
     /// [`BadStanza`] tells what becomes of a frame that is no routable stanza.
     pub fn from_frame(frame: Frame) -> Result<Self, BadStanza> {
-        let head = read_head(&frame)?;
+        let head = read_head(&frame, None)?;
+        Ok(Self { head, body: frame, edits: None })
+    }
+
+    /// Reads the head of a frame whose sender the stream knows; what it says of that is not read.
+    ///
+    /// # Errors
+    /// As [`Stanza::from_frame`]; in a refusal, `from` is the sender already.
+    pub fn from_frame_by(frame: Frame, sender: Jid) -> Result<Self, BadStanza> {
+        let head = read_head(&frame, Some(sender))?;
         Ok(Self { head, body: frame, edits: None })
     }
 
@@ -157,6 +166,7 @@ impl Stanza {
 
     /// Writes the stanza for a stream whose default namespace is a content namespace.
     pub fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(self.bytes_len());
         self.head.write_open(out);
         let inner = self.body.root().inner_range();
         let edits = self.edits.as_deref().filter(|e| !e.is_empty());
@@ -258,29 +268,31 @@ impl<'a> Iterator for Children<'a> {
     }
 }
 
-fn read_head(frame: &Frame) -> Result<Head, BadStanza> {
+/// `sender` stands for the attribute `from` if there is one.
+fn read_head(frame: &Frame, sender: Option<Jid>) -> Result<Head, BadStanza> {
     let root = frame.root();
     if root.ns() != ns::CLIENT {
         return Err(BadStanza::NotAStanza);
     }
-    let kind_attr = root.attr("type");
-    let kind_attr = kind_attr.as_deref();
-    let (kind, kind_known) = match root.name() {
-        "message" => (Kind::Message(MessageType::read(kind_attr)), true),
-        "presence" => PresenceType::read(kind_attr)
-            .map_or((Kind::Presence(PresenceType::Available), false), |t| {
-                (Kind::Presence(t), true)
-            }),
-        "iq" => {
-            IqType::read(kind_attr).map_or((Kind::Iq(IqType::Get), false), |t| (Kind::Iq(t), true))
+    let (mut head, mut kind_name, mut to) = (Head::new(Kind::Iq(IqType::Get)), None, None);
+    for attribute in root.attrs() {
+        match attribute.qname() {
+            "type" => kind_name = Some(attribute.value()),
+            "to" => to = Some(attribute.value()),
+            "from" if sender.is_none() => head.from = Jid::new(&attribute.value()).ok(),
+            "id" => head.id = Some(SmolStr::from(attribute.value())),
+            "xml:lang" => {
+                head.lang = Some(attribute.value()).filter(|l| !l.is_empty()).map(SmolStr::from);
+            }
+            _ => {}
         }
-        _ => return Err(BadStanza::NotAStanza),
-    };
-    let mut head = Head::new(kind);
-    head.id = root.attr("id").map(SmolStr::from);
-    head.lang = root.lang().filter(|l| !l.is_empty()).map(SmolStr::from);
-    head.from = root.attr("from").and_then(|from| Jid::new(&from).ok());
-    match root.attr("to").map(|to| Jid::new(&to)) {
+    }
+    if sender.is_some() {
+        head.from = sender;
+    }
+    let (kind, kind_known) = read_kind(root.name(), kind_name.as_deref())?;
+    head.kind = kind;
+    match to.map(|to| Jid::new(&to)) {
         None => {}
         Some(Ok(to)) => head.to = Some(to),
         Some(Err(_)) => return Err(refuse(head, Condition::JidMalformed)),
@@ -288,8 +300,23 @@ fn read_head(frame: &Frame) -> Result<Head, BadStanza> {
     if !kind_known {
         return Err(refuse(head, Condition::BadRequest));
     }
-    check_iq(&head, root).map_err(|condition| refuse(head.clone(), condition))?;
-    Ok(head)
+    match check_iq(&head, root) {
+        Ok(()) => Ok(head),
+        Err(condition) => Err(refuse(head, condition)),
+    }
+}
+
+/// Which stanza an element is, and whether its type is known.
+fn read_kind(name: &str, kind: Option<&str>) -> Result<(Kind, bool), BadStanza> {
+    Ok(match name {
+        "message" => (Kind::Message(MessageType::read(kind)), true),
+        "presence" => PresenceType::read(kind)
+            .map_or((Kind::Presence(PresenceType::Available), false), |t| {
+                (Kind::Presence(t), true)
+            }),
+        "iq" => IqType::read(kind).map_or((Kind::Iq(IqType::Get), false), |t| (Kind::Iq(t), true)),
+        _ => return Err(BadStanza::NotAStanza),
+    })
 }
 
 /// RFC 6120 §8.2.3: an id always; one child in a request, at most one in a result.

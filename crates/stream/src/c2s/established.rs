@@ -1,8 +1,8 @@
 //! A bound session: stanzas both ways (RFC 6120 §8), and the watch over silent clients (§4.6).
 
 use smol_str::SmolStr;
-use stentor_jid::{FullJid, Jid};
-use stentor_stanza::{Condition, IqType, Kind, Stanza, StanzaError};
+use stentor_jid::FullJid;
+use stentor_stanza::{Condition, IqType, Kind, PresenceType, Stanza, StanzaError};
 use stentor_xml::Frame;
 
 use super::wire::Wire;
@@ -49,11 +49,14 @@ impl Established {
         if !is_stanza(&frame) {
             return Err(stray(frame.root(), Misbehaviour::UnknownElement));
         }
-        let mut stanza = match Stanza::from_frame(frame) {
+        // §8.1.2.1: the full address, or the bare one where subscriptions are concerned.
+        let mut stanza = match Stanza::from_frame_by(frame, self.jid.clone().into()) {
             Ok(stanza) => stanza,
             Err(bad) => return answer_refused(bad, Some(self.jid.as_jid()), wire),
         };
-        stanza.head.from = Some(self.stamp(stanza.head.kind));
+        if stanza.presence_type().is_some_and(PresenceType::is_subscription) {
+            stanza.head.from = Some(self.jid.to_bare().into());
+        }
         if stanza.head.lang.is_none() {
             stanza.head.lang.clone_from(&self.lang);
         }
@@ -116,14 +119,6 @@ impl Established {
                 wire.out().push(b' ');
                 self.heard = wire.now;
             }
-        }
-    }
-
-    /// §8.1.2.1: the full address, or the bare one where subscriptions are concerned.
-    fn stamp(&self, kind: Kind) -> Jid {
-        match kind {
-            Kind::Presence(presence) if presence.is_subscription() => self.jid.to_bare().into(),
-            _ => self.jid.clone().into(),
         }
     }
 
