@@ -1,2 +1,2 @@
-//! Placeholder.
+//! The load generator.
 fn main() {}

@@ -8,7 +8,6 @@
 
 mod accounts;
 mod apply;
-mod archive;
 mod backup;
 mod checkpoint;
 mod checksum;
