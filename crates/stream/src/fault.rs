@@ -209,6 +209,18 @@ pub enum Misbehaviour {
     BindRefused,
     /// The server sent something out of turn.
     OutOfTurn,
+    /// A dialback element was malformed.
+    BadDialback,
+    /// A dialback answer came that nobody asked for (XEP-0220 §3.1).
+    UnsolicitedDialback,
+    /// A dialback key was not made by the domain's own server (XEP-0220 §2.2.1).
+    FalseKey,
+    /// A stanza between servers lacks an address (RFC 6120 §4.9.3.7).
+    NoAddress,
+    /// A stanza is from a domain that the stream may not speak for (RFC 6120 §4.9.3.9).
+    ForeignFrom,
+    /// A stanza is to a domain that the stream was not authorized for.
+    ForeignTo,
 }
 
 impl Misbehaviour {
@@ -256,6 +268,20 @@ impl Misbehaviour {
             Self::SignInRefused => (C::NotAuthorized, "Authentication was refused"),
             Self::BindRefused => (C::UndefinedCondition, "Resource binding was refused"),
             Self::OutOfTurn => (C::UnsupportedStanzaType, "The element was not expected now"),
+            Self::BadDialback => (C::BadFormat, "The dialback element is malformed"),
+            Self::UnsolicitedDialback => {
+                (C::PolicyViolation, "Nobody asked for this dialback answer")
+            }
+            Self::FalseKey => (C::NotAuthorized, "The dialback key is not valid"),
+            Self::NoAddress => {
+                (C::ImproperAddressing, "Stanzas between servers have 'from' and 'to'")
+            }
+            Self::ForeignFrom => {
+                (C::InvalidFrom, "The stanza's 'from' is not of an authenticated domain")
+            }
+            Self::ForeignTo => {
+                (C::ImproperAddressing, "The stanza's 'to' is not of the authenticated pair")
+            }
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `handle_timeout`: time has passed | `may_read`: whether more input is welcome |
 //!
 //! [`c2s::C2s`] is the server's end of a client's stream, [`initiator::Initiator`] the connecting
-//! end. Each is a chain of states named by what they wait for, one file each. When negotiation
+//! end; [`s2s`] has both ends of streams between servers. Each is a chain of states named by what they wait for, one file each. When negotiation
 //! needs the outside it emits [`event::Event::Ask`] and reads no further input until the answer is
 //! there, so everything is decided in the order in which it was sent (RFC 6120 §10.1).
 //!
@@ -32,6 +32,7 @@ mod ns;
 mod opening;
 #[cfg(feature = "testing")]
 pub mod pair;
+pub mod s2s;
 mod sasl_text;
 mod xep0199_ping;
 mod xep0440_bindings;

@@ -10,6 +10,15 @@ pub const FRAME_BYTES_MAX: usize = 262_144;
 /// Enough for a registration form (XEP-0077) and for any SASL message.
 pub const FRAME_BYTES_BEFORE_AUTH_MAX: usize = 16_384;
 
+/// Default for the largest first-level element of an authenticated server, in bytes.
+pub const S2S_FRAME_BYTES_MAX: usize = 524_288;
+
+/// Domain pairs of one stream between servers, authorized or asked for.
+pub const DIALBACKS_MAX: usize = 64;
+
+/// The longest dialback key that is read, in bytes; XEP-0185 makes keys of 64.
+pub const DIALBACK_KEY_BYTES_MAX: usize = 512;
+
 /// Default for how often a client may try again after a failed sign-in (RFC 6120 §6.4.5: 2 to 5).
 pub const AUTH_RETRIES_MAX: u8 = 3;
 

@@ -1,0 +1,587 @@
+//! Our end of a stream that another server opened.
+
+use std::sync::Arc;
+
+use stentor_jid::{Jid, prep_domain};
+use stentor_sasl::Condition as SaslCondition;
+use stentor_stanza::{BadStanza, Condition, Stanza};
+use stentor_xml::{ElementRef, Frame, Header, Item, ns as xml_ns};
+
+use super::addresses::{judge_addresses, pair_from_us};
+use super::incoming_event::{Answer, Ask, Event, Offer};
+use super::wire::Wire;
+use super::xep0220_dialback::{self as dialback, Content, Element, Key, Name, Verdict};
+use super::{How, IncomingSettings, Pair};
+use crate::fault::{Fault, Limit, Misbehaviour, PeerError, Wait};
+use crate::framing::tcp;
+use crate::opening::judge;
+use crate::{Millis, limits, ns, sasl_text};
+
+/// The machine of one stream that another server opened.
+pub struct Incoming {
+    settings: Arc<IncomingSettings>,
+    wire: Wire<Event>,
+    phase: Phase,
+    is_tls: bool,
+    /// The id in our present header; dialback keys are made for it.
+    stream_id: String,
+    make_id: Box<dyn FnMut() -> String + Send>,
+    /// What the peer's header said.
+    claimed: Claimed,
+    offer: Option<Arc<Offer>>,
+    /// Who is authorized to send what.
+    pairs: Vec<(Pair, How)>,
+    /// Dialback requests that the shell has not answered.
+    asked: Vec<Pair>,
+    /// Questions about our keys that the shell has not answered.
+    verifying: usize,
+    is_bidi: bool,
+    sasl_failures: u8,
+    /// When the first header must be here; none once it is.
+    header_by: Option<Millis>,
+    /// When the first pair must be authorized; none once one is.
+    sign_in_by: Option<Millis>,
+}
+
+#[derive(Default)]
+struct Claimed {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+enum Phase {
+    /// A header is due.
+    Header,
+    /// The shell is asked what to offer.
+    Asking,
+    /// The TLS handshake is under way.
+    Handshake,
+    Open,
+    /// The peer has closed, we have not.
+    Owing(Millis),
+    /// We have closed, the peer has not.
+    Closing(Millis, Option<Fault>),
+    Ended,
+}
+
+impl Incoming {
+    /// A machine for a connection that has just come in. `is_tls` if TLS came first (XEP-0368);
+    /// `make_id` makes unguessable stream ids of at least 128 random bits.
+    #[must_use]
+    pub fn new(
+        settings: Arc<IncomingSettings>,
+        is_tls: bool,
+        make_id: Box<dyn FnMut() -> String + Send>,
+        now: Millis,
+    ) -> Self {
+        Self {
+            wire: Wire::new(settings.limits_before_auth, now),
+            phase: Phase::Header,
+            is_tls,
+            stream_id: String::new(),
+            make_id,
+            claimed: Claimed::default(),
+            offer: None,
+            pairs: Vec::new(),
+            asked: Vec::new(),
+            verifying: 0,
+            is_bidi: false,
+            sasl_failures: 0,
+            header_by: Some(now.plus(settings.header_wait_ms)),
+            sign_in_by: Some(now.plus(settings.sign_in_wait_ms)),
+            settings,
+        }
+    }
+
+    /// Reads what the peer sent, as far as it may be read now; the rest stays in `input`, unless
+    /// it came behind `<starttls/>` or the end, where it is thrown away (RFC 6120 §5.4.3.3).
+    pub fn handle_bytes(&mut self, input: &mut &[u8], now: Millis) {
+        self.wire.now = now;
+        while !input.is_empty() && self.may_read() {
+            match self.wire.scanner.feed(input) {
+                Ok(Some(item)) => self.handle_item(item),
+                Ok(None) => break,
+                Err(malformed) => self.finish(Some(Fault::Xml(malformed))),
+            }
+        }
+        if matches!(self.phase, Phase::Handshake | Phase::Owing(_) | Phase::Ended) {
+            *input = &[];
+        }
+    }
+
+    /// Tells that the TLS handshake is done.
+    pub fn handle_tls(&mut self, now: Millis) {
+        self.wire.now = now;
+        if matches!(self.phase, Phase::Handshake) {
+            self.is_tls = true;
+            self.is_bidi = false;
+            self.restart();
+        }
+    }
+
+    /// Hands in what an [`Event::Ask`] asked for.
+    pub fn handle_answer(&mut self, answer: Answer, now: Millis) {
+        self.wire.now = now;
+        let outcome = match answer {
+            Answer::Host(offer) if matches!(self.phase, Phase::Asking) => self.open(offer),
+            Answer::Dialback(pair, verdict) => self.decide(&pair, &verdict),
+            Answer::Verify(pair, key, verdict) if self.is_open() && self.verifying > 0 => {
+                self.verifying -= 1;
+                let id = Some(key.stream_id.as_str());
+                dialback::write_answer(&mut self.wire.out, &pair, id, &verdict);
+                Ok(())
+            }
+            Answer::Host(_) | Answer::Verify(..) => Ok(()),
+        };
+        if let Err(fault) = outcome {
+            self.finish(Some(fault));
+        }
+    }
+
+    /// When [`Incoming::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        match self.phase {
+            Phase::Owing(until) | Phase::Closing(until, _) => Some(until),
+            Phase::Ended => None,
+            _ => self.header_by.into_iter().chain(self.sign_in_by).min(),
+        }
+    }
+
+    /// Does what the time demands.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        self.wire.now = now;
+        match &mut self.phase {
+            Phase::Owing(until) if *until <= now => self.finish(None),
+            Phase::Closing(until, fault) if *until <= now => {
+                let fault = fault.take();
+                self.end(fault, false);
+            }
+            Phase::Owing(_) | Phase::Closing(..) | Phase::Ended => {}
+            _ if self.header_by.is_some_and(|by| by <= now) => {
+                self.finish(Some(Fault::Timeout(Wait::Header)));
+            }
+            _ if self.sign_in_by.is_some_and(|by| by <= now) => {
+                self.finish(Some(Fault::Timeout(Wait::SignIn)));
+            }
+            _ => {}
+        }
+    }
+
+    /// The next thing that the shell must do or know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.wire.events.pop_front()
+    }
+
+    /// Moves what the machine wants to write behind what is in `out`.
+    pub fn take_output(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.wire.out);
+        self.wire.out = Vec::new();
+    }
+
+    /// Writes a stanza back on the same stream (XEP-0288). False, and nothing is written, unless
+    /// the peer asked for that and the stanza's pair is authorized.
+    pub fn send(&mut self, stanza: &Stanza, out: &mut Vec<u8>) -> bool {
+        let may =
+            self.is_bidi && self.is_open() && pair_from_us(stanza).is_some_and(|p| self.has(&p));
+        if may {
+            self.take_output(out);
+            stanza.write(out);
+        }
+        may
+    }
+
+    /// Whether stanzas of the pair may go back on this stream (XEP-0288 §2.2).
+    #[must_use]
+    pub fn may_send(&self, pair: &Pair) -> bool {
+        self.is_bidi && self.is_open() && self.has(pair)
+    }
+
+    /// Ends the stream, with an error if there is a fault. [`Event::Ended`] follows.
+    pub fn close(&mut self, fault: Option<Fault>, now: Millis) {
+        self.wire.now = now;
+        self.finish(fault);
+    }
+
+    /// Tells that the connection broke, or that the peer sent its last byte.
+    pub fn handle_eof(&mut self, now: Millis) {
+        self.wire.now = now;
+        match &mut self.phase {
+            Phase::Owing(_) => self.finish(None),
+            Phase::Closing(_, fault) => {
+                let fault = fault.take();
+                self.end(fault, false);
+            }
+            Phase::Ended => {}
+            _ => self.end(Some(Fault::Lost), true),
+        }
+    }
+
+    /// Whether [`Incoming::handle_bytes`] would read anything now.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        matches!(self.phase, Phase::Header | Phase::Open | Phase::Closing(..))
+            && self.wire.has_room()
+    }
+
+    /// Whether the stream is over; the last output and events may still wait.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    /// The domain of ours that the stream is for, once the shell has answered for it.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        self.offer.as_deref().map(|offer| offer.domain.as_str())
+    }
+
+    /// The pairs that have been authorized.
+    pub fn pairs(&self) -> impl Iterator<Item = &Pair> + Clone {
+        self.pairs.iter().map(|(pair, _)| pair)
+    }
+
+    const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    fn has(&self, pair: &Pair) -> bool {
+        self.pairs().any(|p| p == pair)
+    }
+
+    fn restart(&mut self) {
+        self.wire.scanner.restart();
+        self.claimed = Claimed::default();
+        self.stream_id = String::new();
+        self.phase = Phase::Header;
+    }
+
+    fn handle_item(&mut self, item: Item) {
+        let outcome = match (&self.phase, item) {
+            (_, Item::End) => return self.handle_end(),
+            (Phase::Header, Item::Header(header)) => self.handle_header(&header),
+            (Phase::Open, Item::Frame(frame)) => self.handle_frame(frame),
+            _ => Ok(()),
+        };
+        if let Err(fault) = outcome {
+            self.finish(Some(fault));
+        }
+    }
+
+    fn handle_header(&mut self, header: &Header) -> Result<(), Fault> {
+        self.header_by = None;
+        let domain = |name: &Option<String>| {
+            name.as_deref()
+                .map(|name| prep_domain(name).map(std::borrow::Cow::into_owned))
+                .transpose()
+        };
+        let (from, to) = (domain(&header.from), domain(&header.to));
+        self.claimed.from = from.clone().ok().flatten();
+        judge(header, xml_ns::SERVER).map_err(Fault::Peer)?;
+        if from.is_err() {
+            return Err(Fault::Peer(Misbehaviour::BadFrom));
+        }
+        self.claimed.to = to.map_err(|_| Fault::HostUnknown)?;
+        // §4.7.1 and §4.7.2: the stream after SASL is between the same two.
+        let external = self.pairs.iter().find(|(_, how)| *how == How::External).map(|(p, _)| p);
+        if let Some(pair) = external {
+            if self.claimed.from.as_ref().is_some_and(|from| *from != pair.remote) {
+                return Err(Fault::Peer(Misbehaviour::FromMismatch));
+            }
+            if self.claimed.to.as_ref().is_some_and(|to| *to != pair.local) {
+                return Err(Fault::Peer(Misbehaviour::HostChanged));
+            }
+        }
+        self.phase = Phase::Asking;
+        let (to, from) = (self.claimed.to.clone(), self.claimed.from.clone());
+        self.wire.events.push_back(Event::Ask(Ask::Host { to, from }));
+        Ok(())
+    }
+
+    fn open(&mut self, offer: Result<Arc<Offer>, Fault>) -> Result<(), Fault> {
+        let offer = offer?;
+        self.offer = Some(offer.clone());
+        self.answer_header();
+        self.phase = Phase::Open;
+        let is_sealed = self.is_tls || !offer.tls_required;
+        let has_external = is_sealed && self.may_use_external();
+        self.wire.write(|w| {
+            w.raw(b"<stream:features>");
+            if offer.starttls && !self.is_tls {
+                w.open("starttls", ns::TLS);
+                if offer.tls_required {
+                    w.leaf("required", ns::TLS);
+                }
+                w.close();
+            }
+            if has_external {
+                w.open("mechanisms", ns::SASL);
+                w.text_element("mechanism", ns::SASL, "EXTERNAL").close();
+            }
+            if is_sealed && offer.dialback {
+                // XEP-0220 §2.4.2.
+                w.open("dialback", ns::DIALBACK_FEATURE).leaf("errors", ns::DIALBACK_FEATURE);
+                w.close();
+            }
+            if offer.bidi {
+                w.leaf("bidi", ns::BIDI_FEATURE);
+            }
+            w.raw(b"</stream:features>");
+        });
+        Ok(())
+    }
+
+    /// Writes our header, once for each stream.
+    fn answer_header(&mut self) {
+        if self.stream_id.is_empty() {
+            self.stream_id = (self.make_id)();
+            let from = self.offer.as_ref().map_or(&self.settings.name, |offer| &offer.domain);
+            self.wire.write_header(from, self.claimed.from.as_deref(), Some(&self.stream_id));
+        }
+    }
+
+    fn may_use_external(&self) -> bool {
+        let is_done = self.pairs.iter().any(|(_, how)| *how == How::External);
+        let offers = self.offer.as_ref().is_some_and(|offer| offer.external);
+        offers && self.is_tls && !is_done && self.claimed.from.is_some()
+    }
+
+    fn handle_frame(&mut self, frame: Frame) -> Result<(), Fault> {
+        let root = frame.root();
+        if root.is(xml_ns::STREAM, "error") {
+            return Err(Fault::ByPeer(Box::new(PeerError::read(root))));
+        }
+        if root.ns() == xml_ns::CLIENT {
+            return self.handle_stanza(frame);
+        }
+        if Element::is(root) {
+            return match Element::read(root) {
+                Some(element) => self.handle_dialback(element),
+                None => Err(Fault::Peer(Misbehaviour::BadDialback)),
+            };
+        }
+        if root.is(ns::TLS, "starttls") {
+            return self.start_tls(root);
+        }
+        if root.is(ns::SASL, "auth") {
+            return self.authenticate(root);
+        }
+        if root.is(ns::BIDI, "bidi") {
+            // XEP-0288 §2.2: before authentication, and with TLS behind it.
+            let is_offered = self.offer.as_ref().is_some_and(|offer| offer.bidi);
+            self.is_bidi |= is_offered && self.pairs.is_empty();
+            return Ok(());
+        }
+        Err(Fault::Peer(Misbehaviour::UnknownElement))
+    }
+
+    fn start_tls(&mut self, root: ElementRef<'_>) -> Result<(), Fault> {
+        let is_offered = self.offer.as_ref().is_some_and(|offer| offer.starttls) && !self.is_tls;
+        if !is_offered || root.first_child().is_some() || root.has_text() {
+            return Err(Fault::Peer(Misbehaviour::StartTlsRefused));
+        }
+        self.wire.write(|w| {
+            w.leaf("proceed", ns::TLS);
+        });
+        self.phase = Phase::Handshake;
+        // Nothing that was said before TLS counts.
+        self.pairs.clear();
+        self.asked.clear();
+        self.wire.events.push_back(Event::StartTls);
+        Ok(())
+    }
+
+    /// SASL EXTERNAL (XEP-0178 §3): the certificate has been looked at with the offer.
+    fn authenticate(&mut self, root: ElementRef<'_>) -> Result<(), Fault> {
+        let refusal = match (root.attr("mechanism").as_deref(), self.claimed.from.clone()) {
+            (Some("EXTERNAL"), Some(from)) if self.may_use_external() => {
+                match sasl_text::read(root) {
+                    Err(_) => Some(SaslCondition::IncorrectEncoding),
+                    Ok(authzid) if names(authzid.as_deref(), &from) => None,
+                    Ok(_) => Some(SaslCondition::InvalidAuthzid),
+                }
+            }
+            (Some("EXTERNAL"), _) => Some(SaslCondition::NotAuthorized),
+            _ => Some(SaslCondition::InvalidMechanism),
+        };
+        if let Some(condition) = refusal {
+            self.wire.write(|w| {
+                w.open("failure", ns::SASL).leaf(condition.name(), ns::SASL).close();
+            });
+            self.sasl_failures = self.sasl_failures.saturating_add(1);
+            let is_too_often = self.sasl_failures > limits::AUTH_RETRIES_MAX;
+            return if is_too_often { Err(Fault::Limit(Limit::AuthRetries)) } else { Ok(()) };
+        }
+        let local = self.offer.as_ref().map(|offer| offer.domain.clone()).unwrap_or_default();
+        let pair = Pair { local, remote: self.claimed.from.clone().unwrap_or_default() };
+        self.wire.write(|w| {
+            w.leaf("success", ns::SASL);
+        });
+        self.authorize(pair, How::External);
+        self.restart();
+        Ok(())
+    }
+
+    fn authorize(&mut self, pair: Pair, how: How) {
+        self.sign_in_by = None;
+        self.wire.scanner.set_limits(self.settings.limits);
+        if !self.has(&pair) {
+            self.pairs.push((pair.clone(), how));
+            self.wire.events.push_back(Event::Authorized(pair, how));
+        }
+    }
+
+    fn handle_dialback(&mut self, element: Element) -> Result<(), Fault> {
+        let Element { name, from, to, content } = element;
+        let pair = Pair { local: to, remote: from };
+        let Content::Request(key) = content else {
+            // §3.1: we ask nothing on streams that others opened.
+            return Err(Fault::Peer(Misbehaviour::UnsolicitedDialback));
+        };
+        match name {
+            Name::Verify if self.verifying >= limits::DIALBACKS_MAX => {
+                let verdict = Verdict::Error(Condition::ResourceConstraint);
+                let id = Some(key.stream_id.as_str());
+                dialback::write_answer(&mut self.wire.out, &pair, id, &verdict);
+            }
+            Name::Verify => {
+                self.verifying += 1;
+                self.wire.events.push_back(Event::Ask(Ask::Verify { pair, key }));
+            }
+            Name::Result => self.handle_request(pair, key),
+        }
+        Ok(())
+    }
+
+    /// The peer asks for the authorization of a pair (§2.2.1).
+    fn handle_request(&mut self, pair: Pair, key: Key) {
+        let offer = self.offer.clone().unwrap_or_default();
+        let refusal = if self.has(&pair) {
+            return dialback::write_answer(&mut self.wire.out, &pair, None, &Verdict::Valid);
+        } else if offer.tls_required && !self.is_tls {
+            Some(Condition::PolicyViolation)
+        } else if !offer.dialback {
+            Some(Condition::NotAuthorized)
+        } else if self.asked.len() + self.pairs.len() >= limits::DIALBACKS_MAX {
+            Some(Condition::ResourceConstraint)
+        } else {
+            None
+        };
+        if let Some(condition) = refusal {
+            let verdict = Verdict::Error(condition);
+            return dialback::write_answer(&mut self.wire.out, &pair, None, &verdict);
+        }
+        if !self.asked.contains(&pair) {
+            self.asked.push(pair.clone());
+            let key = Key { stream_id: self.stream_id.clone(), key: key.key };
+            self.wire.events.push_back(Event::Ask(Ask::Dialback { pair, key }));
+        }
+    }
+
+    fn decide(&mut self, pair: &Pair, verdict: &Verdict) -> Result<(), Fault> {
+        let Some(at) = self.asked.iter().position(|asked| asked == pair) else { return Ok(()) };
+        self.asked.swap_remove(at);
+        if !self.is_open() {
+            return Ok(());
+        }
+        dialback::write_answer(&mut self.wire.out, pair, None, verdict);
+        match verdict {
+            Verdict::Valid => self.authorize(pair.clone(), How::Dialback),
+            // §2.2.1: whoever shows a false key first has nothing more to say.
+            Verdict::Invalid if self.pairs.is_empty() => {
+                return Err(Fault::Peer(Misbehaviour::FalseKey));
+            }
+            Verdict::Invalid | Verdict::Error(_) => {}
+        }
+        Ok(())
+    }
+
+    fn handle_stanza(&mut self, frame: Frame) -> Result<(), Fault> {
+        if self.pairs.is_empty() {
+            return Err(Fault::Peer(Misbehaviour::StanzaBeforeAuth));
+        }
+        let stanza = match Stanza::from_frame(frame) {
+            Ok(stanza) => stanza,
+            Err(BadStanza::NotAStanza) => {
+                return Err(Fault::Peer(Misbehaviour::UnknownElement));
+            }
+            Err(BadStanza::Refused(refusal)) => {
+                // Only to whom this stream may speak for.
+                let from = refusal.head.from.as_ref().map(Jid::domain);
+                let is_theirs = from.is_some_and(|from| self.pairs().any(|p| p.remote == from));
+                if is_theirs && let Some(offer) = self.offer.clone() {
+                    let mut reply = refusal.reply();
+                    if reply.head.from.is_none() {
+                        reply.head.from = Jid::new(&offer.domain).ok();
+                    }
+                    self.wire.events.push_back(Event::Refused(reply));
+                }
+                return Ok(());
+            }
+            Err(BadStanza::Dropped(_)) => return Ok(()),
+        };
+        judge_addresses(&stanza, self.pairs())?;
+        self.wire.events.push_back(Event::Stanza(stanza));
+        Ok(())
+    }
+
+    fn handle_end(&mut self) {
+        match &mut self.phase {
+            Phase::Closing(_, fault) => {
+                let fault = fault.take();
+                self.end(fault, false);
+            }
+            Phase::Owing(_) | Phase::Ended => {}
+            _ => {
+                self.phase = Phase::Owing(self.wire.now.plus(self.settings.close_wait_ms));
+                self.wire.events.push_back(Event::PeerClosed);
+            }
+        }
+    }
+
+    /// Says the last words of our side and waits for the peer's, unless it has said them.
+    fn finish(&mut self, fault: Option<Fault>) {
+        let is_by_peer = matches!(fault, Some(Fault::ByPeer(_)));
+        let is_deaf = fault.as_ref().is_some_and(Fault::is_deaf);
+        let has_peer_closed = matches!(self.phase, Phase::Owing(_));
+        match &mut self.phase {
+            // RFC 6120 §5.4.3.2: no XML while the handshake is under way.
+            Phase::Handshake => return self.end(fault, false),
+            Phase::Closing(_, first) => {
+                if is_deaf || is_by_peer {
+                    let fault = first.take().or(fault);
+                    self.end(fault, is_by_peer);
+                }
+                return;
+            }
+            Phase::Ended => return,
+            Phase::Header | Phase::Asking | Phase::Open | Phase::Owing(_) => {}
+        }
+        // §4.9.1.2: an error has a stream round it.
+        self.answer_header();
+        if let Some(fault) = &fault {
+            fault.write(&mut self.wire.out);
+        }
+        tcp::write_end(&mut self.wire.out);
+        if has_peer_closed || is_by_peer || is_deaf {
+            return self.end(fault, has_peer_closed || is_by_peer);
+        }
+        self.phase = Phase::Closing(self.wire.now.plus(self.settings.close_wait_ms), fault);
+    }
+
+    fn end(&mut self, fault: Option<Fault>, by_peer: bool) {
+        self.phase = Phase::Ended;
+        self.wire.events.push_back(Event::Ended { fault, by_peer });
+    }
+}
+
+/// XEP-0178 §3: an authorization identity is absent, empty, or the stream's `from`.
+fn names(authzid: Option<&[u8]>, from: &str) -> bool {
+    match authzid {
+        None | Some([]) => true,
+        Some(authzid) => std::str::from_utf8(authzid)
+            .ok()
+            .and_then(|authzid| prep_domain(authzid).ok())
+            .is_some_and(|authzid| authzid == from),
+    }
+}

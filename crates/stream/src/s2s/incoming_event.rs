@@ -1,0 +1,88 @@
+//! What passes between the machine of an incoming stream and its shell.
+
+use std::sync::Arc;
+
+use stentor_stanza::Stanza;
+
+use super::{How, Key, Pair, Verdict};
+use crate::fault::Fault;
+
+/// What the shell must do, or know.
+#[derive(Debug)]
+pub enum Event {
+    /// Send what `take_output` has, let the TLS handshake begin, then call `handle_tls`.
+    StartTls,
+    /// The machine needs the outside. It reads on unless [`Ask::Host`] is open.
+    Ask(Ask),
+    /// A pair has been authorized: its stanzas come from now on.
+    Authorized(Pair, How),
+    /// A stanza of an authorized pair.
+    Stanza(Stanza),
+    /// A stanza of an authorized pair was refused: this error is for its sender.
+    Refused(Stanza),
+    /// The peer closed its stream; `close` is due.
+    PeerClosed,
+    /// The stream is over: write what `take_output` has, then close the connection.
+    Ended {
+        /// Why, if not for an ordinary close.
+        fault: Option<Fault>,
+        /// Whether the peer ended it first.
+        by_peer: bool,
+    },
+}
+
+/// A question of the machine.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// What is offered to the server that says it is `from`, at the domain `to`?
+    /// [`Answer::Host`].
+    Host {
+        /// The domain that the peer wants; none if its header names none.
+        to: Option<String>,
+        /// The domain that the peer says it serves.
+        from: Option<String>,
+    },
+    /// Is this pair to be authorized? The key is to be shown to `pair.remote`'s own server, or
+    /// its certificate is to be looked at. [`Answer::Dialback`].
+    Dialback {
+        /// Whose stanzas.
+        pair: Pair,
+        /// The key that the peer showed, made for this stream.
+        key: Key,
+    },
+    /// Did we make this key? [`Answer::Verify`].
+    Verify {
+        /// Ours, and the receiving server that asks.
+        pair: Pair,
+        /// The key and the stream it is for.
+        key: Key,
+    },
+}
+
+/// What the shell found out. One that nothing asked for is ignored.
+#[derive(Debug)]
+pub enum Answer {
+    /// What is offered, or why the stream ends.
+    Host(Result<Arc<Offer>, Fault>),
+    /// Whether the pair is authorized.
+    Dialback(Pair, Verdict),
+    /// Whether the key is ours.
+    Verify(Pair, Key, Verdict),
+}
+
+/// What is offered to one server.
+#[derive(Clone, Debug, Default)]
+pub struct Offer {
+    /// The domain of ours.
+    pub domain: String,
+    /// Whether there is a certificate, so that STARTTLS can be offered.
+    pub starttls: bool,
+    /// Whether nothing is accepted without TLS.
+    pub tls_required: bool,
+    /// Whether the peer's certificate proves the domain it says it serves.
+    pub external: bool,
+    /// Whether dialback is accepted.
+    pub dialback: bool,
+    /// Whether stanzas may go back on the same stream (XEP-0288).
+    pub bidi: bool,
+}

@@ -1,0 +1,543 @@
+//! Our end of a stream to another server.
+
+use std::mem;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use stentor_stanza::{Condition, Stanza};
+use stentor_xml::{ElementRef, Frame, Header, Item, ns as xml_ns};
+
+use super::addresses::{judge_addresses, pair_from_us};
+use super::wire::Wire;
+use super::xep0220_dialback::{self as dialback, Content, Element, Key, Name, Verdict};
+use super::{How, OutgoingSettings, Pair, Tls};
+use crate::fault::{Fault, Misbehaviour, PeerError, Wait};
+use crate::framing::tcp;
+use crate::opening::judge;
+use crate::{Millis, limits, ns};
+
+/// The machine of one stream to another server.
+pub struct Outgoing {
+    settings: Arc<OutgoingSettings>,
+    wire: Wire<Event>,
+    phase: Phase,
+    /// Whom the stream is between.
+    pair: Pair,
+    is_tls: bool,
+    /// The id in the peer's present header.
+    stream_id: String,
+    /// What the peer's features offer.
+    offers: Offers,
+    is_bidi: bool,
+    /// Whether SASL has succeeded: no stream begins anew after that.
+    is_authenticated: bool,
+    /// Whether the stream's own pair is wanted, or only verifications.
+    wants_pair: bool,
+    pairs: Vec<Pair>,
+    /// Pairs whose authorization was asked for.
+    asked: Vec<Pair>,
+    /// Pairs whose key the shell is making.
+    keyless: Vec<Pair>,
+    /// Keys to be verified, not asked yet.
+    waiting: Vec<(Pair, Key)>,
+    /// Keys whose verification was asked for.
+    verifying: Vec<(Pair, Key)>,
+    done_by: Option<Millis>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Offers {
+    starttls: bool,
+    external: bool,
+    dialback_errors: bool,
+    bidi: bool,
+}
+
+enum Phase {
+    Header,
+    Features,
+    Proceed,
+    Handshake,
+    Sasl,
+    /// Negotiated: pairs are authorized and keys verified.
+    Open,
+    /// The peer has closed, we have not.
+    Owing(Millis),
+    /// We have closed, the peer has not.
+    Closing(Millis, Option<Fault>),
+    Ended,
+}
+
+/// What the shell must do, or know.
+#[derive(Debug)]
+pub enum Event {
+    /// Send what `take_output` has, let the TLS handshake begin, look at the server's certificate,
+    /// then call `handle_tls`.
+    StartTls,
+    /// A dialback key for this pair and stream is wanted: `handle_key` (XEP-0185).
+    Key {
+        /// Ours and theirs.
+        pair: Pair,
+        /// The stream it is for.
+        stream_id: String,
+    },
+    /// Stanzas of the pair may be sent.
+    Authorized(Pair, How),
+    /// Stanzas of the pair cannot be sent here.
+    Denied(Pair, Verdict),
+    /// What the authoritative server says about a key.
+    Verified(Pair, Key, Verdict),
+    /// A stanza came back on the same stream (XEP-0288).
+    Stanza(Stanza),
+    /// The peer closed its stream. What is still owed may be sent, then `close` is due.
+    PeerClosed,
+    /// The stream is over: write what `take_output` has, then close the connection. Whatever was
+    /// asked and not answered has failed.
+    Ended {
+        /// Why, if not for an ordinary close.
+        fault: Option<Fault>,
+        /// Whether the peer ended it first.
+        by_peer: bool,
+    },
+}
+
+impl Outgoing {
+    /// A machine for a connection that has just been made; it speaks first. `is_tls` if TLS came
+    /// first (XEP-0368). Without `wants_pair` the stream only verifies keys.
+    #[must_use]
+    pub fn new(
+        settings: Arc<OutgoingSettings>,
+        pair: Pair,
+        is_tls: bool,
+        wants_pair: bool,
+        now: Millis,
+    ) -> Self {
+        let mut machine = Self {
+            wire: Wire::new(settings.limits, now),
+            phase: Phase::Header,
+            pair,
+            is_tls,
+            stream_id: String::new(),
+            offers: Offers::default(),
+            is_bidi: false,
+            is_authenticated: false,
+            wants_pair,
+            pairs: Vec::new(),
+            asked: Vec::new(),
+            keyless: Vec::new(),
+            waiting: Vec::new(),
+            verifying: Vec::new(),
+            done_by: Some(now.plus(settings.sign_in_wait_ms)),
+            settings,
+        };
+        machine.write_header();
+        machine
+    }
+
+    /// Reads what the peer sent, one event at a time; what is left in `input` is handed in again
+    /// when [`Outgoing::may_read`] says so, or belongs to the handshake.
+    pub fn handle_bytes(&mut self, input: &mut &[u8], now: Millis) {
+        self.wire.now = now;
+        while !input.is_empty() && self.may_read() {
+            match self.wire.scanner.feed(input) {
+                Ok(Some(item)) => self.handle_item(item),
+                Ok(None) => break,
+                Err(malformed) => self.finish(Some(Fault::Xml(malformed))),
+            }
+        }
+        if matches!(self.phase, Phase::Owing(_) | Phase::Ended) {
+            *input = &[];
+        }
+    }
+
+    /// Tells that the TLS handshake is done and the server's certificate is good enough.
+    pub fn handle_tls(&mut self, now: Millis) {
+        self.wire.now = now;
+        if matches!(self.phase, Phase::Handshake) {
+            self.is_tls = true;
+            self.restart();
+        }
+    }
+
+    /// Hands in the key that an [`Event::Key`] asked for.
+    pub fn handle_key(&mut self, pair: &Pair, key: &str, now: Millis) {
+        self.wire.now = now;
+        let Some(at) = self.keyless.iter().position(|p| p == pair) else { return };
+        let pair = self.keyless.swap_remove(at);
+        if matches!(self.phase, Phase::Open) {
+            dialback::write_result_request(&mut self.wire.out, &pair, key);
+            self.asked.push(pair);
+        }
+    }
+
+    /// Asks for another pair on the same stream (XEP-0220 §2.6). False if the peer does not say
+    /// that it can refuse that without ending the stream.
+    pub fn authorize(&mut self, pair: Pair) -> bool {
+        let is_same_target = pair.remote == self.pair.remote;
+        let may = matches!(self.phase, Phase::Open)
+            && self.settings.may_dial_back
+            && (self.offers.dialback_errors || is_same_target)
+            && self.asked.len() + self.keyless.len() < limits::DIALBACKS_MAX;
+        if may && !self.pairs.contains(&pair) && !self.is_asked(&pair) {
+            self.ask_key(pair);
+        }
+        may
+    }
+
+    /// Has a key verified by the peer, which is the authoritative server of `pair.remote`. False
+    /// if too many are.
+    pub fn verify(&mut self, pair: Pair, key: Key) -> bool {
+        if self.waiting.len() + self.verifying.len() >= limits::DIALBACKS_MAX {
+            return false;
+        }
+        self.waiting.push((pair, key));
+        self.write_waiting();
+        true
+    }
+
+    /// When [`Outgoing::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        match self.phase {
+            Phase::Owing(until) | Phase::Closing(until, _) => Some(until),
+            Phase::Ended => None,
+            _ => self.done_by,
+        }
+    }
+
+    /// Does what the time demands.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        self.wire.now = now;
+        match &mut self.phase {
+            Phase::Owing(until) if *until <= now => self.finish(None),
+            Phase::Closing(until, fault) if *until <= now => {
+                let fault = fault.take();
+                self.end(fault, false);
+            }
+            Phase::Owing(_) | Phase::Closing(..) | Phase::Ended => {}
+            _ if self.done_by.is_some_and(|by| by <= now) => {
+                self.finish(Some(Fault::Timeout(Wait::SignIn)));
+            }
+            _ => {}
+        }
+    }
+
+    /// The next thing that the shell must do or know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.wire.events.pop_front()
+    }
+
+    /// Moves what the machine wants to write behind what is in `out`.
+    pub fn take_output(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.wire.out);
+        self.wire.out = Vec::new();
+    }
+
+    /// Writes a stanza behind what is in `out`, and behind what the machine itself has to write.
+    /// False, and nothing is written, unless its pair is authorized.
+    pub fn send(&mut self, stanza: &Stanza, out: &mut Vec<u8>) -> bool {
+        let is_open = matches!(self.phase, Phase::Open | Phase::Owing(_));
+        let may = is_open && pair_from_us(stanza).is_some_and(|pair| self.pairs.contains(&pair));
+        if may {
+            self.take_output(out);
+            stanza.write(out);
+        }
+        may
+    }
+
+    /// Whether stanzas of the pair may be sent.
+    #[must_use]
+    pub fn may_send(&self, pair: &Pair) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Owing(_)) && self.pairs.contains(pair)
+    }
+
+    /// Whether stanzas may come back on this stream (XEP-0288).
+    #[must_use]
+    pub const fn is_bidi(&self) -> bool {
+        self.is_bidi
+    }
+
+    /// Ends the stream, with an error if there is a fault. [`Event::Ended`] follows.
+    pub fn close(&mut self, fault: Option<Fault>, now: Millis) {
+        self.wire.now = now;
+        self.finish(fault);
+    }
+
+    /// Tells that the connection broke, or that the peer sent its last byte.
+    pub fn handle_eof(&mut self, now: Millis) {
+        self.wire.now = now;
+        match &mut self.phase {
+            Phase::Owing(_) => self.finish(None),
+            Phase::Closing(_, fault) => {
+                let fault = fault.take();
+                self.end(fault, false);
+            }
+            Phase::Ended => {}
+            _ => self.end(Some(Fault::Lost), true),
+        }
+    }
+
+    /// Whether [`Outgoing::handle_bytes`] would read anything now.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        !matches!(self.phase, Phase::Handshake | Phase::Owing(_) | Phase::Ended)
+            && self.wire.has_room()
+    }
+
+    /// Whether the stream is over; the last output and events may still wait.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    fn write_header(&mut self) {
+        let (local, remote) = (self.pair.local.clone(), self.pair.remote.clone());
+        self.wire.write_header(&local, Some(&remote), None);
+    }
+
+    fn restart(&mut self) {
+        self.wire.scanner.restart();
+        self.write_header();
+        self.phase = Phase::Header;
+    }
+
+    fn is_asked(&self, pair: &Pair) -> bool {
+        self.asked.contains(pair) || self.keyless.contains(pair)
+    }
+
+    fn handle_item(&mut self, item: Item) {
+        let outcome = match (&self.phase, item) {
+            (_, Item::End) => return self.handle_end(),
+            (Phase::Header, Item::Header(header)) => self.handle_header(header),
+            (Phase::Closing(..), _) => Ok(()),
+            (_, Item::Frame(frame)) => self.handle_frame(frame),
+            _ => Ok(()),
+        };
+        if let Err(fault) = outcome {
+            self.finish(Some(fault));
+        }
+    }
+
+    fn handle_header(&mut self, header: Header) -> Result<(), Fault> {
+        judge(&header, xml_ns::SERVER).map_err(Fault::Peer)?;
+        self.stream_id = header.id.unwrap_or_default();
+        self.phase = Phase::Features;
+        Ok(())
+    }
+
+    fn handle_frame(&mut self, frame: Frame) -> Result<(), Fault> {
+        let root = frame.root();
+        if root.is(xml_ns::STREAM, "error") {
+            return Err(Fault::ByPeer(Box::new(PeerError::read(root))));
+        }
+        match self.phase {
+            Phase::Features if root.is(xml_ns::STREAM, "features") => self.handle_features(root),
+            Phase::Proceed if root.is(ns::TLS, "proceed") => {
+                self.phase = Phase::Handshake;
+                self.wire.events.push_back(Event::StartTls);
+                Ok(())
+            }
+            Phase::Proceed if root.is(ns::TLS, "failure") => Err(Fault::Peer(Misbehaviour::NoTls)),
+            Phase::Sasl if root.is(ns::SASL, "success") => {
+                self.is_authenticated = true;
+                self.restart();
+                Ok(())
+            }
+            Phase::Sasl if root.is(ns::SASL, "failure") => {
+                // RFC 6120 §13.7.2: then there is dialback, where both sides have it.
+                self.offers.external = false;
+                self.open()
+            }
+            Phase::Open if Element::is(root) => match Element::read(root) {
+                Some(element) => self.handle_dialback(element),
+                None => Err(Fault::Peer(Misbehaviour::BadDialback)),
+            },
+            Phase::Open if root.is(xml_ns::STREAM, "features") => Ok(()),
+            Phase::Open if root.ns() == xml_ns::CLIENT => self.handle_stanza(frame),
+            _ => Err(Fault::Peer(Misbehaviour::OutOfTurn)),
+        }
+    }
+
+    fn handle_features(&mut self, features: ElementRef<'_>) -> Result<(), Fault> {
+        let mechanisms = features.child(ns::SASL, "mechanisms");
+        let dialback = features.child(ns::DIALBACK_FEATURE, "dialback");
+        self.offers = Offers {
+            starttls: features.child(ns::TLS, "starttls").is_some(),
+            external: mechanisms.is_some_and(|m| {
+                m.children().any(|c| c.is(ns::SASL, "mechanism") && c.text() == "EXTERNAL")
+            }),
+            dialback_errors: dialback
+                .is_some_and(|d| d.child(ns::DIALBACK_FEATURE, "errors").is_some()),
+            bidi: features.child(ns::BIDI_FEATURE, "bidi").is_some(),
+        };
+        if !self.is_tls && self.settings.tls != Tls::Never {
+            if self.offers.starttls {
+                self.wire.write(|w| {
+                    w.leaf("starttls", ns::TLS);
+                });
+                self.phase = Phase::Proceed;
+                return Ok(());
+            }
+            if self.settings.tls == Tls::Required {
+                return Err(Fault::Peer(Misbehaviour::NoTls));
+            }
+        }
+        if self.is_authenticated {
+            self.phase = Phase::Open;
+            self.grant(self.pair.clone(), How::External);
+            self.write_waiting();
+            return Ok(());
+        }
+        // XEP-0288 §2.2: before SASL or dialback.
+        if self.offers.bidi && self.settings.wants_bidi && self.wants_pair && !self.is_bidi {
+            self.is_bidi = true;
+            self.wire.write(|w| {
+                w.leaf("bidi", ns::BIDI);
+            });
+        }
+        let may_show = self.is_tls && self.settings.has_certificate && self.wants_pair;
+        if self.offers.external && may_show {
+            self.phase = Phase::Sasl;
+            // XEP-0178 §3: older servers want the identity.
+            let identity = STANDARD.encode(&self.pair.local);
+            self.wire.write(|w| {
+                w.open("auth", ns::SASL).attr("mechanism", "EXTERNAL").text(&identity).close();
+            });
+            return Ok(());
+        }
+        self.open()
+    }
+
+    /// Negotiation has nothing more to offer: what is left is dialback.
+    fn open(&mut self) -> Result<(), Fault> {
+        self.phase = Phase::Open;
+        self.write_waiting();
+        if !self.wants_pair {
+            return Ok(());
+        }
+        if !self.settings.may_dial_back {
+            return Err(Fault::Peer(Misbehaviour::SignInRefused));
+        }
+        self.ask_key(self.pair.clone());
+        Ok(())
+    }
+
+    fn ask_key(&mut self, pair: Pair) {
+        let stream_id = self.stream_id.clone();
+        self.keyless.push(pair.clone());
+        self.wire.events.push_back(Event::Key { pair, stream_id });
+    }
+
+    fn write_waiting(&mut self) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        for (pair, key) in mem::take(&mut self.waiting) {
+            dialback::write_verify_request(&mut self.wire.out, &pair, &key);
+            self.verifying.push((pair, key));
+        }
+        if !self.wants_pair {
+            self.done_by = self.done_by.filter(|_| !self.verifying.is_empty());
+        }
+    }
+
+    fn grant(&mut self, pair: Pair, how: How) {
+        self.done_by = None;
+        self.pairs.push(pair.clone());
+        self.wire.events.push_back(Event::Authorized(pair, how));
+    }
+
+    /// XEP-0220 §3.1: only an answer to what was asked on this stream is believed.
+    fn handle_dialback(&mut self, element: Element) -> Result<(), Fault> {
+        let Element { name, from, to, content } = element;
+        let pair = Pair { local: to, remote: from };
+        let Content::Answer { stream_id, verdict } = content else {
+            // XEP-0288 §2.2: the peer may ask for more pairs of its own on a stream both ways; we
+            // accept those on streams that it opens.
+            if self.is_bidi && name == Name::Result {
+                let verdict = Verdict::Error(Condition::PolicyViolation);
+                dialback::write_answer(&mut self.wire.out, &pair, None, &verdict);
+                return Ok(());
+            }
+            return Err(Fault::Peer(Misbehaviour::UnsolicitedDialback));
+        };
+        match name {
+            Name::Result => {
+                let at = self.asked.iter().position(|asked| *asked == pair);
+                let at = at.ok_or(Fault::Peer(Misbehaviour::UnsolicitedDialback))?;
+                self.asked.swap_remove(at);
+                match verdict {
+                    Verdict::Valid => self.grant(pair, How::Dialback),
+                    verdict => self.wire.events.push_back(Event::Denied(pair, verdict)),
+                }
+            }
+            Name::Verify => {
+                let is_it = |(p, k): &(Pair, Key)| *p == pair && k.stream_id == stream_id;
+                let at = self.verifying.iter().position(is_it);
+                let at = at.ok_or(Fault::Peer(Misbehaviour::UnsolicitedDialback))?;
+                let (pair, key) = self.verifying.swap_remove(at);
+                self.wire.events.push_back(Event::Verified(pair, key, verdict));
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_stanza(&mut self, frame: Frame) -> Result<(), Fault> {
+        if !self.is_bidi || self.pairs.is_empty() {
+            return Err(Fault::Peer(Misbehaviour::StanzaBeforeAuth));
+        }
+        // One that cannot be read is ignored: its server should not have sent it.
+        let Ok(stanza) = Stanza::from_frame(frame) else { return Ok(()) };
+        judge_addresses(&stanza, self.pairs.iter())?;
+        self.wire.events.push_back(Event::Stanza(stanza));
+        Ok(())
+    }
+
+    fn handle_end(&mut self) {
+        match &mut self.phase {
+            Phase::Closing(_, fault) => {
+                let fault = fault.take();
+                self.end(fault, false);
+            }
+            Phase::Owing(_) | Phase::Ended => {}
+            _ => {
+                self.phase = Phase::Owing(self.wire.now.plus(self.settings.close_wait_ms));
+                self.wire.events.push_back(Event::PeerClosed);
+            }
+        }
+    }
+
+    /// Says the last words of our side and waits for the peer's, unless it has said them.
+    fn finish(&mut self, fault: Option<Fault>) {
+        let is_by_peer = matches!(fault, Some(Fault::ByPeer(_)));
+        let is_deaf = fault.as_ref().is_some_and(Fault::is_deaf);
+        let has_peer_closed = matches!(self.phase, Phase::Owing(_));
+        match &mut self.phase {
+            // RFC 6120 §5.4.3.2: no XML while the handshake is under way.
+            Phase::Handshake => return self.end(fault, false),
+            Phase::Closing(_, first) => {
+                if is_deaf || is_by_peer {
+                    let fault = first.take().or(fault);
+                    self.end(fault, is_by_peer);
+                }
+                return;
+            }
+            Phase::Ended => return,
+            _ => {}
+        }
+        if let Some(fault) = &fault {
+            fault.write(&mut self.wire.out);
+        }
+        tcp::write_end(&mut self.wire.out);
+        if has_peer_closed || is_by_peer || is_deaf {
+            return self.end(fault, has_peer_closed || is_by_peer);
+        }
+        self.phase = Phase::Closing(self.wire.now.plus(self.settings.close_wait_ms), fault);
+    }
+
+    fn end(&mut self, fault: Option<Fault>, by_peer: bool) {
+        self.phase = Phase::Ended;
+        self.wire.events.push_back(Event::Ended { fault, by_peer });
+    }
+}
