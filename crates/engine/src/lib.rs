@@ -21,6 +21,7 @@ pub mod host;
 pub mod iq;
 pub mod limits;
 mod locks;
+mod lookup;
 pub mod metrics;
 pub mod module;
 pub mod outbox;
@@ -47,8 +48,8 @@ pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Scope};
 pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
 pub use outbox::{Close, Fate, Item, Outbox, Pressure, Stored};
 pub use phase::{
-    Annotate, Copy, Cx, Direction, Mirror, Miss, Observe, Observed, Record, Recorded, Screen,
-    Serials, SharedBytes, Taken, Verdict,
+    Annotate, Copy, Cx, Direction, Lookup, Mirror, Miss, Observe, Observed, Record, Recorded,
+    Screen, Serials, SharedBytes, Taken, Verdict,
 };
 pub use registrar::Registrar;
 pub use remote::{Inbound, Links};

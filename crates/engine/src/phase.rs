@@ -4,14 +4,17 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use stentor_jid::BareJid;
 use stentor_stanza::{Stanza, StanzaError};
-use stentor_store::Stage;
+use stentor_store::{Stage, StoreError};
 
 use crate::account::{Account, AccountState};
 use crate::engine::Engine;
 use crate::host::Host;
+use crate::iq::BoxFuture;
 use crate::resource::Resource;
 use crate::session::Session;
+use crate::slots::{Slot, Slots};
 
 /// Where a pass runs: for whose account and in which direction.
 pub struct Cx<'a> {
@@ -31,6 +34,8 @@ pub struct Cx<'a> {
     pub now_ms: i64,
     /// The stanza's bytes, serialised once for both passes.
     pub bytes: &'a SharedBytes,
+    /// What [`Lookup`] found for this pass.
+    pub found: &'a Slots,
 }
 
 /// Which of the two passes.
@@ -51,6 +56,19 @@ impl SharedBytes {
     pub fn of(&self, stanza: &Stanza) -> Arc<[u8]> {
         self.0.get_or_init(|| stanza.to_bytes().into()).clone()
     }
+}
+
+/// What of the store must be known before a message is decided?
+pub trait Lookup: Send + Sync + 'static {
+    /// Starts reading for an account that sends or receives the message, if there is something to
+    /// read. What comes of it is in [`Cx::found`] in that account's pass.
+    fn look_up(
+        &self,
+        engine: &Arc<Engine>,
+        account: &BareJid,
+        direction: Direction,
+        stanza: &Stanza,
+    ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>>;
 }
 
 /// May this stanza pass? Asked about stanzas of every kind.

@@ -18,6 +18,7 @@ use crate::deliver::{self, Delivered};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::locks::Locks;
+use crate::lookup::Found;
 use crate::outbox::{Fate, Pressure};
 use crate::phase::{Cx, Direction, Observed, Recorded, Serials, SharedBytes, Taken, Verdict};
 use crate::session::Session;
@@ -31,6 +32,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) recipient: Option<Party<'a>>,
     /// The session that sent it, if it is one of ours.
     pub(crate) session: Option<&'a Arc<Session>>,
+    /// What was looked up for it.
+    pub(crate) found: &'a Found,
 }
 
 /// One of the two accounts.
@@ -114,7 +117,8 @@ pub(crate) fn again(
 ) -> Outcome {
     let bytes = SharedBytes::default();
     let recipient = Some(Party { host, account });
-    let passage = Passage { engine, sender: None, recipient, session: None };
+    let found = Found::default();
+    let passage = Passage { engine, sender: None, recipient, session: None, found: &found };
     let Some(cx) = passage.cx(Direction::Received, &bytes) else {
         return Outcome::Done { ticket: None, pressure: Pressure::Low };
     };
@@ -150,7 +154,8 @@ pub(crate) fn may_pass(
         Direction::Sent => (party, None),
         Direction::Received => (None, party),
     };
-    let passage = Passage { engine, sender, recipient, session: None };
+    let found = Found::default();
+    let passage = Passage { engine, sender, recipient, session: None, found: &found };
     match passage.cx(direction, &bytes) {
         Some(cx) => screen(&cx, state, stanza),
         None => Ok(()),
@@ -188,7 +193,8 @@ impl<'a> Passage<'a> {
         let Party { host, account } = party;
         let (engine, session) = (self.engine, self.session);
         let now_ms = engine.clock.unix_ms();
-        Some(Cx { engine, host, account, direction, session, is_to_self, now_ms, bytes })
+        let found = self.found.of(direction);
+        Some(Cx { engine, host, account, direction, session, is_to_self, now_ms, bytes, found })
     }
 }
 

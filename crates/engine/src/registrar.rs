@@ -8,7 +8,7 @@ use stentor_xml::Frame;
 
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
-use crate::phase::{Annotate, Mirror, Miss, Observe, Record, Screen};
+use crate::phase::{Annotate, Lookup, Mirror, Miss, Observe, Record, Screen};
 use crate::slots::Resident;
 
 /// Collects what the modules of one profile take part in.
@@ -26,6 +26,7 @@ pub struct Registrar {
 /// Who takes part in which phase, in the order of the registry.
 #[derive(Default)]
 pub(crate) struct Phases {
+    pub(crate) lookup: Vec<Arc<dyn Lookup>>,
     pub(crate) screen: Vec<Arc<dyn Screen>>,
     pub(crate) annotate: Vec<Arc<dyn Annotate>>,
     pub(crate) record: Vec<Arc<dyn Record>>,
@@ -104,6 +105,11 @@ impl Registrar {
     /// Adds a form to the domain's service discovery (XEP-0128).
     pub fn disco_form(&mut self, form: DiscoForm) {
         self.disco.forms.push(form);
+    }
+
+    /// Looks into the store before messages are decided.
+    pub fn lookup(&mut self, handler: Arc<dyn Lookup>) {
+        self.phases.lookup.push(handler);
     }
 
     /// Takes part in the phase `screen`.

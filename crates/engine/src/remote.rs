@@ -16,6 +16,7 @@ use crate::ask::{self, Asker};
 use crate::deliver;
 use crate::engine::{Engine, Route};
 use crate::host::Host;
+use crate::lookup::{self, Found};
 use crate::outbox::Pressure;
 use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::presence;
@@ -138,13 +139,24 @@ impl Inbound {
                 return self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable));
             }
         };
-        if let Some(recipient) = self.engine.resident(&jid) {
-            return self.deliver(&host, &recipient, stanza);
+        let route = Route::Account(host.clone(), jid.clone());
+        let looking = lookup::begin(&self.engine, None, &route, &stanza);
+        if looking.is_none()
+            && let Some(recipient) = self.engine.resident(&jid)
+        {
+            return self.deliver(&host, &recipient, stanza, &Found::default());
         }
         let inbound = self.clone();
         Handling::Later(Box::pin(async move {
+            let found = match looking {
+                None => Found::default(),
+                Some(looking) => match looking.await {
+                    Ok(found) => found,
+                    Err(error) => return inbound.refuse(&stanza, &store_error(&error)),
+                },
+            };
             let handling = match inbound.engine.account(&jid).await {
-                Ok(Some(recipient)) => inbound.deliver(&host, &recipient, stanza),
+                Ok(Some(recipient)) => inbound.deliver(&host, &recipient, stanza, &found),
                 Ok(None) if deliver::returns_unknown(&host.profile.settings, &stanza) => {
                     inbound.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
                 }
@@ -162,10 +174,15 @@ impl Inbound {
         host: &Arc<Host>,
         recipient: &Arc<Account>,
         mut stanza: Stanza,
+        found: &Found,
     ) -> Handling {
-        let recipient_party = Some(Party { host, account: recipient });
-        let engine = &self.engine;
-        let passage = Passage { engine, sender: None, recipient: recipient_party, session: None };
+        let passage = Passage {
+            engine: &self.engine,
+            sender: None,
+            recipient: Some(Party { host, account: recipient }),
+            session: None,
+            found,
+        };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),
             Outcome::Done { ticket, pressure } => {

@@ -16,6 +16,7 @@ use crate::engine::{Engine, Route};
 use crate::host::Host;
 use crate::iq::BoxFuture;
 use crate::limits::{SLOW_SENDER_PAUSE_MS, SLOW_SENDER_PAUSES, UNSETTLED_MAX};
+use crate::lookup::{self, Found};
 use crate::outbox::{Fate, Item, Pressure};
 use crate::phase::Direction;
 use crate::pipeline::{self, Outcome, Party, Passage};
@@ -121,27 +122,46 @@ impl Session {
         self.engine.metrics.messages_in.inc();
         // RFC 6120 §10.3.1: without an address it is for the sender's own account.
         let to = stanza.head.to.clone().unwrap_or_else(|| self.account.jid.clone().into());
-        match self.engine.route(&to) {
+        let route = self.engine.route(&to);
+        let Some(looking) = lookup::begin(&self.engine, Some(&self.account.jid), &route, &stanza)
+        else {
+            return self.route_message(route, stanza, Found::default());
+        };
+        let session = self.clone();
+        Handling::Later(Box::pin(async move {
+            let handling = match looking.await {
+                Ok(found) => session.route_message(route, stanza, found),
+                Err(error) => session.refused(&stanza, &store_error(&error)),
+            };
+            if let Handling::Later(rest) = handling {
+                rest.await;
+            }
+        }))
+    }
+
+    fn route_message(self: &Arc<Self>, route: Route, stanza: Stanza, found: Found) -> Handling {
+        match route {
             Route::Account(host, jid) => match self.engine.resident(&jid) {
-                Some(recipient) => self.deliver(&host, &recipient, stanza),
-                None => self.clone().load_and_deliver(host, jid, stanza),
+                Some(recipient) => self.deliver(&host, &recipient, stanza, &found),
+                None => self.clone().load_and_deliver(host, jid, stanza, found),
             },
             // RFC 6120 §10.5.2: nobody reads messages to the domain itself.
             Route::Host(_) => {
                 self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
             }
-            Route::Remote => self.message_abroad(stanza),
+            Route::Remote => self.message_abroad(stanza, &found),
         }
     }
 
-    fn message_abroad(self: &Arc<Self>, mut stanza: Stanza) -> Handling {
+    fn message_abroad(self: &Arc<Self>, mut stanza: Stanza, found: &Found) -> Handling {
         let host = match self.host() {
             Ok(host) => host,
             Err(error) => return self.refused(&stanza, &error),
         };
         let sender = Some(Party { host: &host, account: &self.account });
         let engine = &self.engine;
-        let passage = Passage { engine, sender, recipient: None, session: Some(self) };
+        let session = Some(self);
+        let passage = Passage { engine, sender, recipient: None, session, found };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),
             Outcome::Done { ticket, .. } => {
@@ -158,6 +178,7 @@ impl Session {
         host: &Arc<Host>,
         recipient: &Arc<Account>,
         mut stanza: Stanza,
+        found: &Found,
     ) -> Handling {
         let own_host = match self.host() {
             Ok(own_host) => own_host,
@@ -168,6 +189,7 @@ impl Session {
             sender: Some(Party { host: &own_host, account: &self.account }),
             recipient: Some(Party { host, account: recipient }),
             session: Some(self),
+            found,
         };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),
@@ -185,10 +207,11 @@ impl Session {
         host: Arc<Host>,
         jid: BareJid,
         stanza: Stanza,
+        found: Found,
     ) -> Handling {
         Handling::Later(Box::pin(async move {
             let handling = match self.engine.account(&jid).await {
-                Ok(Some(recipient)) => self.deliver(&host, &recipient, stanza),
+                Ok(Some(recipient)) => self.deliver(&host, &recipient, stanza, &found),
                 Ok(None) => {
                     self.no_such_account(&host, &stanza);
                     Handling::Done

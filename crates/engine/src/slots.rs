@@ -37,6 +37,11 @@ impl Slots {
         self.0.iter_mut().find_map(|slot| slot.downcast_mut())
     }
 
+    /// Adds a value of a type that there is none of.
+    pub(crate) fn push(&mut self, slot: Slot) {
+        self.0.push(slot);
+    }
+
     /// Adds a value or replaces the one of its type.
     pub fn put<T: Send + 'static>(&mut self, value: T) {
         match self.find_mut() {

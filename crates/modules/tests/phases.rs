@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
 use stentor_engine::{
-    AccountState, Annotate, Clock, Copy, Cx, Direction, Engine, Handling, Host, Hosts, Item,
-    Mirror, Miss, Observe, Observed, Profile, Record, Recorded, Registrar, Screen, Serials,
-    Session, Settings, Taken, Verdict,
+    AccountState, Annotate, BoxFuture, Clock, Copy, Cx, Direction, Engine, Handling, Host, Hosts,
+    Item, Lookup, Mirror, Miss, Observe, Observed, Profile, Record, Recorded, Registrar, Screen,
+    Serials, Session, Settings, Slot, Taken, Verdict,
 };
 use stentor_jid::BareJid;
 use stentor_stanza::{Condition, Stanza, StanzaError};
-use stentor_store::{Stage, Stores, Write};
+use stentor_store::{Stage, StoreError, Stores, Write};
 use stentor_store_sqlite::{Options, Sqlite};
 use stentor_xml::Frame;
 
@@ -33,6 +33,25 @@ impl Diary {
 
     fn lines(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock())
+    }
+}
+
+impl Lookup for Diary {
+    fn look_up(
+        &self,
+        engine: &Arc<Engine>,
+        account: &BareJid,
+        direction: Direction,
+        stanza: &Stanza,
+    ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>> {
+        if !stanza.has_child("urn:example:diary", "last") || direction == Direction::Sent {
+            return None;
+        }
+        let (data, owner) = (engine.stores.data.clone(), account.clone());
+        Some(Box::pin(async move {
+            let rows = data.of_kinds(&owner, &["diary"]).await?;
+            Ok(rows.last().map(|row| Box::new(row.key.clone()) as Slot))
+        }))
     }
 }
 
@@ -58,6 +77,9 @@ impl Record for Diary {
         stage: &mut Stage,
     ) -> Recorded {
         self.note("record", cx);
+        if let Some(last) = cx.found.find::<String>() {
+            self.lines.lock().push(format!("last {last}"));
+        }
         if self.refuses_record && cx.direction == Direction::Received {
             return Recorded::Refused(StanzaError::new(Condition::ResourceConstraint));
         }
@@ -135,6 +157,7 @@ struct Town {
 async fn town(refuses_record: bool) -> Town {
     let diary = Arc::new(Diary { refuses_record, ..Diary::default() });
     let mut registrar = Registrar::default();
+    registrar.lookup(diary.clone());
     registrar.screen(diary.clone());
     registrar.annotate(diary.clone());
     registrar.record(diary.clone());
@@ -250,6 +273,23 @@ async fn a_message_to_oneself_is_kept_once() {
     let note = received(&juliet);
     assert_eq!(note.len(), 1);
     assert!(id_in(&town, &note[0], "juliet@capulet.example").is_some());
+}
+
+#[tokio::test]
+async fn what_was_looked_up_is_at_hand_in_the_pass() {
+    let town = town(false).await;
+    let juliet = town.bind("juliet", "balcony").await;
+    say(&juliet, HELLO).await;
+    town.diary.lines();
+    let before = town.kept("nurse").await;
+    let ask = "<message to='nurse@capulet.example' type='chat'><last xmlns='urn:example:diary'/></message>";
+    say(&juliet, ask).await;
+    let lines = town.diary.lines();
+    // Only the recipient's pass asked, and what was staged just before was found.
+    let told: Vec<_> = lines.iter().filter(|l| l.starts_with("last")).collect();
+    assert_eq!(told, [&format!("last {}", before[0])]);
+    let at = lines.iter().position(|l| l.starts_with("last")).unwrap();
+    assert_eq!(lines[at - 1], "record received nurse");
 }
 
 #[tokio::test]
