@@ -12,11 +12,13 @@ use stentor_store::{OfflinePage, StoreError, Write};
 
 use crate::account::{Account, AccountState};
 use crate::engine::Engine;
+use crate::host::Host;
 use crate::limits::{
     BACKLOG_RETRY_MS, BACKLOG_STALL_PAUSES, BACKLOG_TRIES_MAX, OFFLINE_PAGE, OUTBOX_SOFT_BYTES,
     SLOW_SENDER_PAUSE_MS,
 };
 use crate::outbox::{Close, Fate, Outbox, Pressure, Stored};
+use crate::phase::Flow;
 use crate::resource::Resource;
 
 /// The right to be handed what is stored. One resource has it at a time; it ends with the value,
@@ -77,7 +79,7 @@ impl Flush {
             let page = engine.stores.offline.page(&self.account.jid, after, OFFLINE_PAGE).await?;
             {
                 let mut state = self.account.lock();
-                let Some(up_to) = self.hand_page(engine, &page) else { return Ok(()) };
+                let Some(up_to) = self.hand_page(engine, &state, &page) else { return Ok(()) };
                 state.offline.handed_id = page.next.unwrap_or(up_to).max(after);
                 forget(&mut state, page.damaged.len() as u64, 0);
                 // Under the lock: from here on messages go to the resource, behind these.
@@ -93,13 +95,16 @@ impl Flush {
 
     /// Queues the messages of a page and the mark behind them, and returns the last id. None if
     /// the session is ending.
-    fn hand_page(&self, engine: &Engine, page: &OfflinePage) -> Option<u64> {
+    fn hand_page(&self, engine: &Engine, state: &AccountState, page: &OfflinePage) -> Option<u64> {
         let outbox = &self.resource.outbox;
+        let host = engine.host(self.account.jid.domain());
         let mut mark = Stored { ids: Vec::with_capacity(page.messages.len()), bytes: 0 };
         for message in &page.messages {
             mark.ids.push(message.id);
             mark.bytes += message.stanza.len() as u64;
             match Stanza::parse(&message.stanza) {
+                // XEP-0191 §3.3: nothing is delivered of one who has been blocked meanwhile.
+                Ok(stanza) if !is_admitted(host.as_deref(), &self.resource, &stanza, state) => {}
                 Ok(stanza) => {
                     if outbox.push(stanza, Fate::Forget) == Pressure::Gone {
                         return None;
@@ -116,6 +121,16 @@ impl Flush {
         let Some(last) = mark.ids.last().copied() else { return Some(0) };
         (outbox.push_mark(mark) != Pressure::Gone).then_some(last)
     }
+}
+
+fn is_admitted(
+    host: Option<&Host>,
+    session: &Resource,
+    stanza: &Stanza,
+    state: &AccountState,
+) -> bool {
+    let (Some(host), Some(from)) = (host, &stanza.head.from) else { return true };
+    host.admits(Flow::MessageIn, session, from, state)
 }
 
 impl Drop for Flush {

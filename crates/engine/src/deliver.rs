@@ -27,24 +27,42 @@ pub(crate) enum Delivered {
 
 /// Delivers a message to an account that exists (§8.5.2, §8.5.3), unless it must not overtake
 /// stored ones (RFC 6120 §10.1).
-pub(crate) fn message(state: &AccountState, stanza: &Stanza, rule: Delivery) -> Delivered {
-    if is_behind_backlog(state, stanza) { Delivered::Queued } else { at_once(state, stanza, rule) }
+pub(crate) fn message(
+    state: &AccountState,
+    stanza: &Stanza,
+    rule: Delivery,
+    admits: Admits<'_>,
+) -> Delivered {
+    if is_behind_backlog(state, stanza) {
+        Delivered::Queued
+    } else {
+        at_once(state, stanza, rule, admits)
+    }
 }
+
+/// Which sessions may get the message, apart from its rules: those that do not, are not there.
+pub(crate) type Admits<'a> = &'a dyn Fn(&Resource) -> bool;
 
 /// Delivers a message whatever is stored.
 ///
 /// Where the RFC leaves a choice: a `normal` message to a resource that is not there comes back;
 /// `headline` and `groupchat` messages to one come back as well.
-pub(crate) fn at_once(state: &AccountState, stanza: &Stanza, rule: Delivery) -> Delivered {
+pub(crate) fn at_once(
+    state: &AccountState,
+    stanza: &Stanza,
+    rule: Delivery,
+    admits: Admits<'_>,
+) -> Delivered {
     let kind = stanza.message_type().unwrap_or(MessageType::Normal);
-    let Some(name) = resource_of(stanza) else { return to_bare(state, stanza, kind, rule) };
-    if let Some(resource) = state.resource(name)
+    let to_bare = |kind| to_bare(state, stanza, kind, rule, admits);
+    let Some(name) = resource_of(stanza) else { return to_bare(kind) };
+    if let Some(resource) = state.resource(name).filter(|r| admits(r))
         && let taken @ Delivered::Yes(..) = push(std::iter::once(resource), stanza)
     {
         return taken;
     }
     match kind {
-        MessageType::Chat => to_bare(state, stanza, kind, rule),
+        MessageType::Chat => to_bare(kind),
         MessageType::Error => Delivered::Ignored,
         MessageType::Normal | MessageType::Groupchat | MessageType::Headline => Delivered::Bounced,
     }
@@ -54,7 +72,7 @@ pub(crate) fn at_once(state: &AccountState, stanza: &Stanza, rule: Delivery) -> 
 /// comes back; what it would keep comes back, or vanishes where the operator says so: then nobody
 /// can tell the two apart.
 pub(crate) fn returns_unknown(settings: &Settings, stanza: &Stanza) -> bool {
-    match at_once(&AccountState::default(), stanza, settings.delivery) {
+    match at_once(&AccountState::default(), stanza, settings.delivery, &|_| true) {
         Delivered::Bounced => true,
         Delivered::Missed => !settings.unknown_account_silent,
         Delivered::Ignored | Delivered::Queued | Delivered::Yes(..) => false,
@@ -76,28 +94,34 @@ fn resource_of(stanza: &Stanza) -> Option<&str> {
     stanza.head.to.as_ref().and_then(|to| to.resource())
 }
 
-fn to_bare(state: &AccountState, stanza: &Stanza, kind: MessageType, rule: Delivery) -> Delivered {
+fn to_bare(
+    state: &AccountState,
+    stanza: &Stanza,
+    kind: MessageType,
+    rule: Delivery,
+    admits: Admits<'_>,
+) -> Delivered {
     match kind {
         MessageType::Error => Delivered::Ignored,
         MessageType::Groupchat => Delivered::Bounced,
-        MessageType::Headline => match push(between(state, 0, i8::MAX), stanza) {
+        MessageType::Headline => match push(between(state, 0, i8::MAX, admits), stanza) {
             Delivered::Missed => Delivered::Ignored,
             delivered => delivered,
         },
         MessageType::Chat | MessageType::Normal if rule == Delivery::All => {
-            push(between(state, 0, i8::MAX), stanza)
+            push(between(state, 0, i8::MAX, admits), stanza)
         }
-        MessageType::Chat | MessageType::Normal => to_best(state, stanza),
+        MessageType::Chat | MessageType::Normal => to_best(state, stanza, admits),
     }
 }
 
 /// To those of the highest priority. One that is ending takes nothing: then the next best get it.
-fn to_best(state: &AccountState, stanza: &Stanza) -> Delivered {
+fn to_best(state: &AccountState, stanza: &Stanza, admits: Admits<'_>) -> Delivered {
     let mut most = i8::MAX;
     loop {
-        let best = between(state, 0, most).filter_map(|r| r.priority()).max();
+        let best = between(state, 0, most, admits).filter_map(|r| r.priority()).max();
         let Some(best) = best else { return Delivered::Missed };
-        let delivered = push(between(state, best, best), stanza);
+        let delivered = push(between(state, best, best, admits), stanza);
         if delivered != Delivered::Missed || best == 0 {
             return delivered;
         }
@@ -105,13 +129,15 @@ fn to_best(state: &AccountState, stanza: &Stanza) -> Delivered {
     }
 }
 
-fn between(
-    state: &AccountState,
+fn between<'a>(
+    state: &'a AccountState,
     least: i8,
     most: i8,
-) -> impl Iterator<Item = &Arc<Resource>> + Clone {
+    admits: Admits<'a>,
+) -> impl Iterator<Item = &'a Arc<Resource>> + Clone {
     let range = least..=most;
-    state.resources().iter().filter(move |r| r.priority().is_some_and(|p| range.contains(&p)))
+    let is_there = move |r: &&Arc<Resource>| r.priority().is_some_and(|p| range.contains(&p));
+    state.resources().iter().filter(is_there).filter(move |r| admits(r))
 }
 
 fn push<'a>(

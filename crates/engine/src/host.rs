@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use stentor_jid::Jid;
 
+use crate::account::AccountState;
 use crate::iq::IqTable;
 use crate::module::Spec;
+use crate::phase::Flow;
 use crate::registrar::{Disco, Phases, Registrar, StreamFeature};
+use crate::resource::Resource;
 use crate::slots::Resident;
 
 /// A domain of ours.
@@ -30,6 +34,19 @@ pub struct Profile {
     pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) phases: Phases,
     pub(crate) iqs: IqTable,
+}
+
+impl Host {
+    /// Whether one of the domain's sessions takes part in what is for many.
+    pub(crate) fn admits(
+        &self,
+        flow: Flow,
+        session: &Resource,
+        peer: &Jid,
+        state: &AccountState,
+    ) -> bool {
+        self.profile.phases.admit.iter().all(|module| module.admits(flow, session, peer, state))
+    }
 }
 
 impl Profile {

@@ -48,8 +48,8 @@ pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Scope};
 pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
 pub use outbox::{Close, Fate, Item, Outbox, Pressure, Stored};
 pub use phase::{
-    Annotate, Copy, Cx, Direction, Lookup, Mirror, Miss, Observe, Observed, Record, Recorded,
-    Screen, Serials, SharedBytes, Taken, Verdict,
+    Admit, Annotate, Copy, Cx, Direction, Flow, Lookup, Mirror, Miss, Observe, Observed, Record,
+    Recorded, Screen, Serials, SharedBytes, Taken, Verdict,
 };
 pub use registrar::Registrar;
 pub use remote::{Inbound, Links};

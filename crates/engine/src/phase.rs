@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use stentor_jid::BareJid;
+use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Stanza, StanzaError};
 use stentor_store::{Stage, StoreError};
 
@@ -86,6 +86,24 @@ pub enum Verdict {
     Drop,
     /// Stop; the sender gets this error.
     Refuse(StanzaError),
+}
+
+/// May this session take part? Asked for each session and each other party where one stanza is for
+/// many: presence to contacts, presence and messages to a bare address.
+pub trait Admit: Send + Sync + 'static {
+    /// Decides about one session. `peer` is the other party; `state` that of the session's account.
+    fn admits(&self, flow: Flow, session: &Resource, peer: &Jid, state: &AccountState) -> bool;
+}
+
+/// What [`Admit`] is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// A message for the session.
+    MessageIn,
+    /// Presence of the peer for the session.
+    PresenceIn,
+    /// The session's presence for the peer.
+    PresenceOut,
 }
 
 /// What must travel with a message, and what must not?

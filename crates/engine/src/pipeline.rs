@@ -20,7 +20,8 @@ use crate::host::Host;
 use crate::locks::Locks;
 use crate::lookup::Found;
 use crate::outbox::{Fate, Pressure};
-use crate::phase::{Cx, Direction, Observed, Recorded, Serials, SharedBytes, Taken, Verdict};
+use crate::phase::{Cx, Direction, Flow, Observed, Recorded, Serials, SharedBytes, Taken, Verdict};
+use crate::resource::Resource;
 use crate::session::Session;
 
 /// A message on its way, and whom of ours it concerns.
@@ -289,7 +290,7 @@ fn place(
         return Err(StanzaError::new(Condition::ServiceUnavailable));
     }
     let rule = cx.host.profile.settings.delivery;
-    match deliver::message(state, stanza, rule) {
+    match deliver::message(state, stanza, rule, &|r| admits(cx, r, stanza, state)) {
         Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
         Delivered::Ignored => Ok(Placed::nowhere()),
         Delivered::Bounced => Err(StanzaError::new(Condition::ServiceUnavailable)),
@@ -300,12 +301,17 @@ fn place(
                 return outcome;
             }
             // What cannot be kept has nothing to wait for: somebody is there.
-            match deliver::at_once(state, stanza, rule) {
+            match deliver::at_once(state, stanza, rule, &|r| admits(cx, r, stanza, state)) {
                 Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
                 _ => outcome,
             }
         }
     }
+}
+
+fn admits(cx: &Cx<'_>, session: &Resource, stanza: &Stanza, state: &AccountState) -> bool {
+    let Some(from) = &stanza.head.from else { return true };
+    cx.host.admits(Flow::MessageIn, session, from, state)
 }
 
 fn keep(
@@ -334,6 +340,10 @@ fn mirror(cx: &Cx<'_>, state: &AccountState, view: &Stanza, took: &Serials) {
     let mut copies = Vec::new();
     for module in modules {
         module.mirror(cx, view, state, took, &mut copies);
+    }
+    // What a session does not get itself it gets no copy of either.
+    if cx.direction == Direction::Received {
+        copies.retain(|copy| admits(cx, &copy.resource, view, state));
     }
     for copy in copies {
         copy.resource.outbox.push(copy.stanza, Fate::Forget);

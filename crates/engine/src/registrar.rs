@@ -8,7 +8,7 @@ use stentor_xml::Frame;
 
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
-use crate::phase::{Annotate, Lookup, Mirror, Miss, Observe, Record, Screen};
+use crate::phase::{Admit, Annotate, Lookup, Mirror, Miss, Observe, Record, Screen};
 use crate::slots::Resident;
 
 /// Collects what the modules of one profile take part in.
@@ -28,6 +28,7 @@ pub struct Registrar {
 pub(crate) struct Phases {
     pub(crate) lookup: Vec<Arc<dyn Lookup>>,
     pub(crate) screen: Vec<Arc<dyn Screen>>,
+    pub(crate) admit: Vec<Arc<dyn Admit>>,
     pub(crate) annotate: Vec<Arc<dyn Annotate>>,
     pub(crate) record: Vec<Arc<dyn Record>>,
     pub(crate) mirror: Vec<Arc<dyn Mirror>>,
@@ -115,6 +116,11 @@ impl Registrar {
     /// Takes part in the phase `screen`.
     pub fn screen(&mut self, handler: Arc<dyn Screen>) {
         self.phases.screen.push(handler);
+    }
+
+    /// Takes part in deciding which sessions see what is for many.
+    pub fn admit(&mut self, handler: Arc<dyn Admit>) {
+        self.phases.admit.push(handler);
     }
 
     /// Takes part in the phase `annotate`.

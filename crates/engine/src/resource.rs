@@ -9,6 +9,7 @@ use stentor_stanza::Stanza;
 
 use crate::limits::DIRECTED_MAX;
 use crate::outbox::Outbox;
+use crate::slots::Slots;
 
 /// One bound client. Lock order: an account's state, then a resource's presence, then an outbox.
 pub struct Resource {
@@ -21,6 +22,7 @@ pub struct Resource {
     /// Bits of [`Flag`]; written by the session's own stanzas.
     flags: AtomicU32,
     presence: Mutex<Presence>,
+    notes: Mutex<Slots>,
 }
 
 /// What a session has asked for.
@@ -31,6 +33,8 @@ pub enum Flag {
     Interested = 1,
     /// It gets copies of messages that others of the account send and receive (XEP-0280).
     Carbons = 2,
+    /// It asked for the list of blocked addresses and gets its changes (XEP-0191 §3.3).
+    Blocking = 16,
 }
 
 #[derive(Default)]
@@ -58,7 +62,19 @@ impl Resource {
             serial,
             flags: AtomicU32::new(0),
             presence: Mutex::default(),
+            notes: Mutex::default(),
         }
+    }
+
+    /// What a feature noted about the session: the value of this type.
+    pub fn noted<T: Clone + 'static>(&self) -> Option<T> {
+        self.notes.lock().find::<T>().cloned()
+    }
+
+    /// Notes something about the session, in the place of an earlier note of this type. It ends
+    /// with the session.
+    pub fn note<T: Send + 'static>(&self, value: T) {
+        self.notes.lock().put(value);
     }
 
     /// Whether the session asked for this.
@@ -116,6 +132,12 @@ impl Resource {
                 presence.directed = None;
             }
         }
+    }
+
+    /// Who got directed presence and has not been told of its end.
+    pub(crate) fn directed(&self) -> Vec<Jid> {
+        let presence = self.presence.lock();
+        presence.directed.as_ref().map_or_else(Vec::new, |d| d.iter().cloned().collect())
     }
 
     pub(crate) fn take_directed(&self) -> Vec<Jid> {

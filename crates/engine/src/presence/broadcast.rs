@@ -6,11 +6,12 @@ use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, Kind, PresenceType, Stanza};
 use stentor_store::{LastRow, Write};
 
-use crate::account::Account;
+use crate::account::{Account, AccountState};
 use crate::backlog::Flush;
 use crate::engine::Engine;
+use crate::locks::Locks;
 use crate::outbox::Fate;
-use crate::phase::Direction;
+use crate::phase::{Direction, Flow};
 use crate::pipeline;
 use crate::presence::check;
 use crate::resource::{Available, Resource};
@@ -33,7 +34,7 @@ pub(crate) fn available(session: &Arc<Session>, stanza: &Stanza) -> Handling {
             .flatten();
         (former, flush)
     };
-    to_subscribers(&session.engine, &session.account, stanza);
+    to_subscribers(&session.engine, &session.account, &session.resource, stanza);
     to_own_resources(&session.account, stanza);
     if former.is_none() {
         greet(session);
@@ -45,55 +46,81 @@ pub(crate) fn available(session: &Arc<Session>, stanza: &Stanza) -> Handling {
 
 /// What a new presence session learns: its siblings, its contacts, requests that wait (§4.2.2).
 fn greet(session: &Session) {
-    let me = &session.resource;
+    let (engine, account, me) = (&session.engine, &session.account, &session.resource);
     let (contacts, requests): (Vec<_>, Vec<_>) = {
-        let state = session.account.lock();
+        let state = account.lock();
         for sibling in state.available().filter(|r| r.serial != me.serial) {
             if let Some(presence) = sibling.presence() {
                 push(me, presence, me.jid.as_jid());
             }
         }
         let contacts = state.roster.subscriptions().cloned().collect();
-        (contacts, state.roster.requests().cloned().collect())
+        (contacts, waiting_requests(engine, account, &state))
     };
     // §4.3.1: the presence of local contacts is known here, no probe is sent.
     for contact in contacts {
-        show_contact(session, &contact);
+        show_contact(engine, account, me, &contact);
     }
     // §3.1.3: at each new presence session until it is answered.
     for request in requests {
-        match Stanza::parse(&request) {
-            Ok(request) => {
-                me.outbox.push(request, Fate::Forget);
-            }
-            Err(error) => {
-                tracing::error!(account = %session.account.jid, %error, "A stored subscription request is damaged.");
-            }
-        }
+        me.outbox.push(request, Fate::Forget);
     }
 }
 
-/// Shows the presences of an account of ours, if it lets them be seen. Under its lock, so that a
-/// later presence is not overtaken.
-fn show_contact(session: &Session, contact: &BareJid) {
-    let Some(account) = session.engine.directory.find(contact.as_str()) else {
-        return probe_abroad(session, contact);
-    };
-    let state = account.lock();
-    if state.roster.item(&session.account.jid).is_some_and(|i| i.from) {
-        for presence in state.available().filter_map(|r| r.presence()) {
-            push(&session.resource, presence, session.account.jid.as_jid());
+fn waiting_requests(
+    engine: &Arc<Engine>,
+    account: &Arc<Account>,
+    state: &AccountState,
+) -> Vec<Stanza> {
+    let parsed = state.roster.requests().filter_map(|request| {
+        Stanza::parse(request)
+            .inspect_err(|error| {
+                tracing::error!(account = %account.jid, %error, "A stored subscription request is damaged.");
+            })
+            .ok()
+    });
+    let may_pass =
+        |r: &Stanza| pipeline::may_pass(engine, account, Direction::Received, state, r).is_ok();
+    parsed.filter(may_pass).collect()
+}
+
+/// Shows a session the presences of a contact that lets them be seen. Under both locks, so that no
+/// later presence is overtaken and both accounts' rules hold.
+pub(crate) fn show_contact(
+    engine: &Arc<Engine>,
+    account: &Account,
+    session: &Resource,
+    contact: &BareJid,
+) {
+    if engine.host(contact.domain()).is_none() {
+        let state = account.lock();
+        if admits(engine, account, &state, Flow::PresenceIn, session, contact.as_jid()) {
+            probe_abroad(engine, session, contact);
+        }
+        return;
+    }
+    let Some(other) = engine.directory.find(contact.as_str()) else { return };
+    let mut locks = Locks::take(Some(&*other), Some(account));
+    let Some(theirs) = locks.sender() else { return };
+    if theirs.roster.item(&account.jid).is_none_or(|i| !i.from) {
+        return;
+    }
+    let me = session.jid.as_jid();
+    let shown =
+        theirs.available().filter(|r| admits(engine, &other, theirs, Flow::PresenceOut, r, me));
+    let shown: Vec<_> = shown.filter_map(|r| Some((r.jid.clone(), r.presence()?))).collect();
+    let Some(own) = locks.recipient() else { return };
+    for (from, presence) in shown {
+        if admits(engine, account, own, Flow::PresenceIn, session, from.as_jid()) {
+            push(session, presence, account.jid.as_jid());
         }
     }
 }
 
 /// §4.3.1: a contact of another server is probed; an answer comes as presence.
-fn probe_abroad(session: &Session, contact: &BareJid) {
-    if session.engine.host(contact.domain()).is_some() {
-        return;
-    }
-    let head = Head::new(Kind::Presence(PresenceType::Probe)).from(session.resource.jid.clone());
-    drop(session.engine.send_remote(Stanza::empty(head.to(contact.clone()))));
+fn probe_abroad(engine: &Arc<Engine>, session: &Resource, contact: &BareJid) {
+    let head = Head::new(Kind::Presence(PresenceType::Probe)).from(session.jid.clone());
+    drop(engine.send_remote(Stanza::empty(head.to(contact.clone()))));
 }
 
 /// A session says that it is not there any more. Does nothing for what nobody saw.
@@ -132,7 +159,7 @@ pub(crate) fn announce_end(
         Stanza::empty(head.from(resource.jid.clone()))
     });
     if left.was_available {
-        to_subscribers(engine, account, &stanza);
+        to_subscribers(engine, account, resource, &stanza);
         to_own_resources(account, &stanza);
         // §4.5.2: to the one that said so as well.
         if said.is_some() {
@@ -143,7 +170,7 @@ pub(crate) fn announce_end(
     // §4.6.3: entities that only got directed presence hear of the end as well.
     for to in left.directed {
         let is_subscriber = left.was_available && is_subscriber(account, &to.to_bare());
-        if !is_subscriber {
+        if !is_subscriber && may_see(engine, account, resource, &to) {
             to_entity(engine, &stanza, &to);
         }
     }
@@ -167,12 +194,41 @@ fn note_last(engine: &Arc<Engine>, account: &Arc<Account>, stanza: &Stanza) {
     drop(engine.stores.writer.submit(Write::PutLast { owner: account.jid.clone(), last }));
 }
 
-/// Sends presence to every contact with a subscription (§4.2.2, §4.4.2, §4.5.2).
-pub(crate) fn to_subscribers(engine: &Arc<Engine>, account: &Account, stanza: &Stanza) {
-    let subscribers: Vec<BareJid> = account.lock().roster.subscribers().cloned().collect();
+/// Sends a session's presence to every contact with a subscription (§4.2.2, §4.4.2, §4.5.2).
+fn to_subscribers(engine: &Arc<Engine>, account: &Account, session: &Resource, stanza: &Stanza) {
+    let subscribers: Vec<BareJid> = {
+        let state = account.lock();
+        let may_see = |contact: &&BareJid| {
+            admits(engine, account, &state, Flow::PresenceOut, session, contact.as_jid())
+        };
+        state.roster.subscribers().filter(may_see).cloned().collect()
+    };
     for contact in subscribers {
         to_bare(engine, stanza, &contact);
     }
+}
+
+/// Whether a session's presence is for this entity, as far as its account's rules go.
+pub(crate) fn may_see(
+    engine: &Arc<Engine>,
+    account: &Account,
+    session: &Resource,
+    entity: &Jid,
+) -> bool {
+    admits(engine, account, &account.lock(), Flow::PresenceOut, session, entity)
+}
+
+fn admits(
+    engine: &Engine,
+    account: &Account,
+    state: &AccountState,
+    flow: Flow,
+    session: &Resource,
+    peer: &Jid,
+) -> bool {
+    let host = engine.host(account.jid.domain());
+    // A domain that is gone has no rules.
+    host.is_none_or(|host| host.admits(flow, session, peer, state))
 }
 
 /// Delivers presence to all available resources of an account of ours, if it has any (§8.5.2), or
@@ -188,8 +244,11 @@ pub(crate) fn to_bare(engine: &Arc<Engine>, stanza: &Stanza, to: &BareJid) {
     if pipeline::may_pass(engine, &account, Direction::Received, &state, stanza).is_err() {
         return;
     }
+    let Some(from) = &stanza.head.from else { return };
     for resource in state.available() {
-        push(resource, stanza.clone(), to.as_jid());
+        if admits(engine, &account, &state, Flow::PresenceIn, resource, from) {
+            push(resource, stanza.clone(), to.as_jid());
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub mod broadcast;
 mod check;
 mod directed;
 pub(crate) mod probe;
+mod sight;
 pub(crate) mod subscription;
 pub mod table;
 
@@ -13,6 +14,7 @@ use stentor_stanza::{PresenceType, Stanza};
 
 pub use broadcast::leave;
 pub(crate) use broadcast::{Left, announce_end};
+pub use sight::{Shift, Sight};
 pub use subscription::{Correspondent, correspondent, forget_account, remove_contact};
 
 use crate::engine::Route;

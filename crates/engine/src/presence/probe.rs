@@ -9,6 +9,10 @@ use stentor_stanza::{Head, Kind, PresenceType, Stanza};
 use crate::account::Account;
 use crate::engine::{Engine, Route};
 use crate::outbox::Fate;
+use crate::phase::Direction;
+use crate::pipeline;
+use crate::presence::broadcast;
+use crate::resource::Resource;
 use crate::session::Session;
 
 /// Answers a probe on the contact's behalf. Never brings the prober an error (§4.3).
@@ -34,16 +38,27 @@ pub(crate) async fn replies(engine: &Arc<Engine>, probe: &Stanza) -> Vec<Stanza>
             return Vec::new();
         }
     };
+    if let Some(account) = &found
+        && pipeline::may_pass(engine, account, Direction::Received, &account.lock(), probe).is_err()
+    {
+        // XEP-0191 §3.3: whoever is blocked hears nothing at all.
+        return Vec::new();
+    }
     let replies = match found {
-        Some(account) if may_see(&account, from) => presences(engine, &account, probe, to).await,
+        Some(account) if may_see(&account, from) => {
+            return addressed(presences(engine, &account, probe, to).await, from);
+        }
         Some(account) => directed(&account, probe, to),
         None => Vec::new(),
     };
     // §4.3.2 rule 1: the same for nobody as for somebody who does not share.
     let nothing = || vec![reply(probe, PresenceType::Unsubscribed, contact.as_jid().clone())];
-    let mut replies = if replies.is_empty() { nothing() } else { replies };
+    addressed(if replies.is_empty() { nothing() } else { replies }, from)
+}
+
+fn addressed(mut replies: Vec<Stanza>, to: &Jid) -> Vec<Stanza> {
     for presence in &mut replies {
-        presence.head.to = Some(from.clone());
+        presence.head.to = Some(to.clone());
     }
     replies
 }
@@ -64,22 +79,29 @@ fn directed(account: &Account, probe: &Stanza, to: &Jid) -> Vec<Stanza> {
         .collect()
 }
 
-async fn presences(engine: &Engine, account: &Account, probe: &Stanza, to: &Jid) -> Vec<Stanza> {
-    let there: Vec<Stanza> = {
+async fn presences(
+    engine: &Arc<Engine>,
+    account: &Account,
+    probe: &Stanza,
+    to: &Jid,
+) -> Vec<Stanza> {
+    let there: Vec<Arc<Resource>> = {
         let state = account.lock();
-        match to.resource() {
-            None => state.available().filter_map(|r| r.presence()).collect(),
-            // A full address tells about that resource, and only that it is there.
-            Some(name) => state
-                .resource(name)
-                .filter(|r| r.is_available())
-                .map(|r| reply(probe, PresenceType::Available, r.jid.as_jid().clone()))
-                .into_iter()
-                .collect(),
-        }
+        let is_asked = |r: &&Arc<Resource>| to.resource().is_none_or(|n| n == r.jid.resource());
+        state.available().filter(is_asked).cloned().collect()
     };
     if !there.is_empty() {
-        return there;
+        let Some(prober) = &probe.head.from else { return Vec::new() };
+        let may_see = |r: &&Arc<Resource>| broadcast::may_see(engine, account, r, prober);
+        return there
+            .iter()
+            .filter(may_see)
+            .filter_map(|r| match to.resource() {
+                None => r.presence(),
+                // A full address tells about that resource, and only that it is there.
+                Some(_) => Some(reply(probe, PresenceType::Available, r.jid.as_jid().clone())),
+            })
+            .collect();
     }
     let mut unavailable = reply(probe, PresenceType::Unavailable, to.clone());
     // The time is that of the account's last resource, not of the one asked for.

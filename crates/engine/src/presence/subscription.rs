@@ -10,6 +10,8 @@ use crate::account::{Account, AccountState};
 use crate::engine::{Engine, Route};
 use crate::limits::{REQUEST_BYTES_MAX, REQUESTS_MAX};
 use crate::outbox::Fate;
+use crate::phase;
+use crate::pipeline;
 use crate::presence::broadcast;
 use crate::presence::table::{Direction, Event, State};
 use crate::refuse::store_error;
@@ -26,6 +28,11 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
         return;
     }
     let other = match addressee(session, &contact, event).await {
+        Ok(Some(Correspondent::Ours(other))) => match takes(engine, &other, &stanza) {
+            Ok(()) => Some(Correspondent::Ours(other)),
+            Err(Some(error)) => return session.refuse(&stanza, &error),
+            Err(None) => None,
+        },
         Ok(other) => other,
         Err(error) => return session.refuse(&stanza, &error),
     };
@@ -119,10 +126,15 @@ pub(crate) fn from_remote(
     contact: &BareJid,
     mut stanza: Stanza,
 ) -> Commits {
+    let mut commits = Commits::new();
+    if let Err(error) = takes(engine, account, &stanza) {
+        let reply = error.and_then(|error| stanza.reply_error(&error));
+        reply.into_iter().for_each(|reply| drop(engine.send_remote(reply)));
+        return commits;
+    }
     // §3.1.3: subscriptions are between bare addresses.
     stanza.head.from = Some(contact.clone().into());
     stanza.head.to = Some(account.jid.clone().into());
-    let mut commits = Commits::new();
     let Some(event) = inbound(engine, &stanza, contact, account, &mut commits) else {
         return commits;
     };
@@ -138,6 +150,13 @@ pub(crate) fn from_remote(
 /// `other` is the [`correspondent`], asked for before the removal.
 pub fn remove_contact(session: &Session, other: Option<&Correspondent>, item: &Item) {
     let Some(other) = other else { return };
+    if let Correspondent::Ours(theirs) = other {
+        let (from, to) = (session.account.jid.clone(), theirs.jid.clone());
+        let stanza = bare_presence(PresenceType::Unsubscribe, from, to);
+        if takes(&session.engine, theirs, &stanza).is_err() {
+            return;
+        }
+    }
     for (ticket, account) in end_subscriptions(&session.engine, &session.account, other, item) {
         session.await_commit(ticket, &account, None);
     }
@@ -287,6 +306,18 @@ fn apply(
     engine.push_roster(state, contact, version);
 }
 
+/// Whether an account takes a subscription stanza at all (XEP-0016 §2.2, rule 4).
+///
+/// # Errors
+/// `Some` error for the sender, or none where the stanza is to vanish.
+fn takes(
+    engine: &Arc<Engine>,
+    account: &Arc<Account>,
+    stanza: &Stanza,
+) -> Result<(), Option<StanzaError>> {
+    pipeline::may_pass(engine, account, phase::Direction::Received, &account.lock(), stanza)
+}
+
 /// Hands a stanza to its recipient's half, and what that answers at once to the sender's.
 fn deliver(
     engine: &Arc<Engine>,
@@ -397,14 +428,21 @@ fn keep_request(
 fn say_unavailable(engine: &Arc<Engine>, account: &Account, contact: &BareJid) {
     let resources = account.resources();
     for resource in resources.iter().filter(|r| r.is_available()) {
-        let gone = bare_presence(PresenceType::Unavailable, resource.jid.clone(), contact.clone());
-        broadcast::to_bare(engine, &gone, contact);
+        if broadcast::may_see(engine, account, resource, contact.as_jid()) {
+            let from = resource.jid.clone();
+            let gone = bare_presence(PresenceType::Unavailable, from, contact.clone());
+            broadcast::to_bare(engine, &gone, contact);
+        }
     }
 }
 
 fn say_available(engine: &Arc<Engine>, account: &Account, contact: &BareJid) {
-    for presence in account.resources().iter().filter_map(|r| r.presence()) {
-        broadcast::to_bare(engine, &presence, contact);
+    for resource in account.resources() {
+        if let Some(presence) = resource.presence()
+            && broadcast::may_see(engine, account, &resource, contact.as_jid())
+        {
+            broadcast::to_bare(engine, &presence, contact);
+        }
     }
 }
 
