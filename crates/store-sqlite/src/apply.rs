@@ -40,6 +40,11 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::DropOffline { owner, up_to } => offline::drop_up_to(db, of(owner)?, *up_to),
         Write::DropOfflineIds { owner, ids } => offline::drop_ids(db, of(owner)?, ids),
         Write::PutAsideOffline { owner, id } => offline::put_aside(db, of(owner)?, *id),
+        Write::PutArchive { .. }
+        | Write::RetractArchive { .. }
+        | Write::DropArchive { .. }
+        | Write::ExpireArchive { .. }
+        | Write::PutAsideArchive { .. } => Err(StoreError::Unsupported),
         Write::PutPrivate { owner, ns, name, xml } => private::put(db, of(owner)?, ns, name, xml),
         Write::PutVcard { owner, xml } => vcard::put(db, of(owner)?, xml),
         Write::PutLast { owner, last } => last::put(db, of(owner)?, last),
@@ -122,6 +127,7 @@ fn forget(db: &Connection, account: i64, domain: Domain) -> Result<(), StoreErro
             "DELETE FROM offline WHERE account = ?1",
             "DELETE FROM offline_damaged WHERE account = ?1",
         ],
+        Domain::Archive => &[],
         Domain::Private => &["DELETE FROM private WHERE account = ?1"],
         Domain::Vcard => &["DELETE FROM vcards WHERE account = ?1"],
         Domain::Last => &["DELETE FROM last_logouts WHERE account = ?1"],

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod apply;
+mod archive;
 mod backup;
 mod checkpoint;
 mod checksum;

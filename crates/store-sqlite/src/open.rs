@@ -9,6 +9,7 @@ use stentor_jid::BareJid;
 use stentor_store::{Boxed, Domain, Stores, Write, Writer, WriterLimits};
 
 use crate::accounts::AccountsDb;
+use crate::archive::ArchiveDb;
 use crate::backup::back_up;
 use crate::checkpoint::Checkpointer;
 use crate::commit::Committer;
@@ -115,6 +116,7 @@ impl Sqlite {
         let inner = || Arc::clone(&self.inner);
         Stores {
             accounts: Arc::new(AccountsDb(inner())),
+            archive: Arc::new(ArchiveDb(inner())),
             data: Arc::new(DataDb(inner())),
             hosts: Arc::new(HostsDb(inner())),
             last: Arc::new(LastDb(inner())),

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// What is stored cannot be read.
     #[error("stored data is damaged: {0}")]
     Corrupt(Arc<str>),
+    /// This store does not do that, or was told not to.
+    #[error("the store does not support this")]
+    Unsupported,
     /// The store was stopped. Nothing was written.
     #[error("the store is stopped")]
     Stopped,
@@ -33,7 +36,7 @@ impl StoreError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Busy | Self::Unreachable(_) | Self::Full | Self::Stopped => true,
-            Self::Conflict | Self::NoAccount | Self::Corrupt(_) => false,
+            Self::Conflict | Self::NoAccount | Self::Corrupt(_) | Self::Unsupported => false,
         }
     }
 

@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accounts;
+mod archive;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod counters;
@@ -36,6 +37,10 @@ mod writer;
 mod writer_tests;
 
 pub use accounts::{AccountRow, Accounts, KeyHash, KeyRow};
+pub use archive::{
+    Archive, ArchiveDrop, ArchiveEntry, ArchiveFilter, ArchiveMark, ArchiveRange, ArchiveReference,
+    ArchiveRow, ArchiveSlice, Edge, ReferenceId,
+};
 pub use counters::Counters;
 pub use data::{Data, DataRow};
 pub use error::StoreError;

@@ -25,6 +25,16 @@ pub const PAGE_ROWS_MAX: u32 = 500;
 /// first row. 100 messages of the stanza limit at one login must not be in memory at once.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
 
+/// Archived messages up to which those that match a filter are counted: reading their keys takes
+/// less than a millisecond, and a client shows no more precise number than this anyway.
+pub const COUNT_ROWS_MAX: u64 = 10_000;
+/// Archived messages with one contact among which the one that a sender's id names is looked for.
+/// Reading their keys takes some ten milliseconds.
+pub const REFERENCE_ROWS_MAX: u32 = 100_000;
+/// Archived messages that one write removes, when it removes old ones: some milliseconds of the
+/// writer's time.
+pub const ARCHIVE_STEP_ROWS: u32 = 500;
+
 /// Removed roster items remembered for each account, so that an older client hears of the removal
 /// (RFC 6121 §2.6.3) without getting the whole roster.
 pub const ROSTER_TOMBSTONES_MAX: u32 = 128;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use stentor_jid::BareJid;
 
-use crate::{HostRow, KeyRow, LastRow, RosterRow};
+use crate::{ArchiveDrop, ArchiveEntry, HostRow, KeyRow, LastRow, RosterRow};
 
 /// The writes of one pass: committed together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl FromIterator<Write> for Stage {
 
 /// One change of what is stored.
 ///
-/// Each but the host's fails its stage with [`StoreError::NoAccount`](crate::StoreError::NoAccount)
+/// Each that has an owner fails its stage with [`StoreError::NoAccount`](crate::StoreError::NoAccount)
 /// if the owner is no account: what is written while an account is being deleted must not wait for
 /// the next one of that name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +177,46 @@ pub enum Write {
         /// Which; an unknown id is ignored.
         id: u64,
     },
+    /// Adds an entry to the archive; [`StoreError::Conflict`](crate::StoreError::Conflict) if its
+    /// id does not exceed every id there.
+    PutArchive {
+        /// Whose archive.
+        owner: BareJid,
+        /// The entry.
+        entry: ArchiveEntry,
+    },
+    /// Puts a tombstone in the place of an archived message, and takes its text from the search.
+    /// Nothing happens if there is no such entry.
+    RetractArchive {
+        /// Whose archive.
+        owner: BareJid,
+        /// Which entry.
+        id: u64,
+        /// The stanza that takes its place (XEP-0424 §4).
+        tombstone: Vec<u8>,
+    },
+    /// Removes entries from an archive.
+    DropArchive {
+        /// Whose archive.
+        owner: BareJid,
+        /// Which entries.
+        what: ArchiveDrop,
+    },
+    /// Removes the oldest entries of all archives, and what deleted accounts left, up to
+    /// [`ARCHIVE_STEP_ROWS`](crate::limits::ARCHIVE_STEP_ROWS) in all.
+    ExpireArchive {
+        /// Of the accounts of this host alone.
+        host: Option<String>,
+        /// Taken before this time, in milliseconds since 1970 UTC.
+        before_ms: i64,
+    },
+    /// Puts an entry that cannot be read aside, where an administrator finds it.
+    PutAsideArchive {
+        /// Whose archive.
+        owner: BareJid,
+        /// Which entry; an unknown id is ignored.
+        id: u64,
+    },
     /// Adds or replaces a private document.
     PutPrivate {
         /// Whose.
@@ -262,6 +302,10 @@ impl Write {
             | Self::DropOffline { owner, .. }
             | Self::DropOfflineIds { owner, .. }
             | Self::PutAsideOffline { owner, .. }
+            | Self::PutArchive { owner, .. }
+            | Self::RetractArchive { owner, .. }
+            | Self::DropArchive { owner, .. }
+            | Self::PutAsideArchive { owner, .. }
             | Self::PutPrivate { owner, .. }
             | Self::PutVcard { owner, .. }
             | Self::PutLast { owner, .. }
@@ -269,7 +313,7 @@ impl Write {
             | Self::RemoveData { owner, .. }
             | Self::ClearData { owner, .. }
             | Self::Forget { owner, .. } => Some(owner),
-            Self::PutHost(_) | Self::RemoveHost { .. } => None,
+            Self::ExpireArchive { .. } | Self::PutHost(_) | Self::RemoveHost { .. } => None,
         }
     }
 
@@ -285,6 +329,9 @@ impl Write {
             }
             Self::PutRequest { stanza, .. } | Self::StoreOffline { stanza, .. } => stanza.len(),
             Self::DropOfflineIds { ids, .. } => ids.len() * 8,
+            Self::PutArchive { entry, .. } => entry.held_bytes(),
+            Self::RetractArchive { tombstone, .. } => tombstone.len(),
+            Self::DropArchive { what: ArchiveDrop::Ids(ids), .. } => ids.len() * 8,
             Self::PutPrivate { ns, name, xml, .. } => ns.len() + name.len() + xml.len(),
             Self::PutVcard { xml, .. } => xml.len(),
             Self::PutData { kind, key, value, .. } => kind.len() + key.len() + value.len(),
@@ -300,6 +347,9 @@ impl Write {
             | Self::ClearData { .. }
             | Self::DropOffline { .. }
             | Self::PutAsideOffline { .. }
+            | Self::DropArchive { .. }
+            | Self::ExpireArchive { .. }
+            | Self::PutAsideArchive { .. }
             | Self::Forget { .. } => 0,
         };
         size_of::<Self>() + held
@@ -313,6 +363,8 @@ pub enum Domain {
     Roster,
     /// Kept messages, damaged ones included.
     Offline,
+    /// Archived messages, damaged ones included.
+    Archive,
     /// Private documents.
     Private,
     /// The vCard.

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::{Accounts, Data, Hosts, Last, Offline, Owned, Private, Roster, Vcard, Writer};
+use crate::{Accounts, Archive, Data, Hosts, Last, Offline, Owned, Private, Roster, Vcard, Writer};
 
 /// What the engine and the modules get: one reader for each domain, and the writer of them all.
 #[derive(Clone)]
 pub struct Stores {
     /// Accounts.
     pub accounts: Arc<dyn Accounts>,
+    /// Archived messages.
+    pub archive: Arc<dyn Archive>,
     /// Small data that features keep.
     pub data: Arc<dyn Data>,
     /// Hosts.
@@ -29,10 +31,12 @@ pub struct Stores {
 
 impl Stores {
     /// Every domain that belongs to accounts, in the order in which an import must replay them.
-    pub fn owned(&self) -> [(&'static str, Arc<dyn Owned>); 7] {
+    pub fn owned(&self) -> [(&'static str, Arc<dyn Owned>); 8] {
         [
             ("accounts", self.accounts.clone()),
             ("roster", self.roster.clone()),
+            // Before what refers to it.
+            ("archive", self.archive.clone()),
             ("offline", self.offline.clone()),
             ("private", self.private.clone()),
             ("vcard", self.vcard.clone()),
