@@ -1,10 +1,11 @@
 //! Adapters that join transports, stream machines and the engine.
 //!
 //! `c2s.rs` accepts connections, `driver.rs` is the one loop over a socket, `asks.rs` answers what
-//! a machine asks during negotiation.
+//! a machine asks during negotiation. `s2s/` speaks to other servers.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accept;
 mod admission;
 mod asks;
 pub mod c2s;
@@ -13,10 +14,12 @@ pub mod limits;
 pub mod metrics;
 mod monotonic;
 mod out;
+pub mod s2s;
 mod stored;
 
+pub use accept::{Serve, accept};
 pub use admission::{Admission, AdmissionSettings};
 pub use asks::Offers;
 pub use c2s::{C2sListener, Kind, Shared};
 pub use driver::{Driver, Link};
-pub use metrics::Metrics;
+pub use metrics::{FederationMetrics, Metrics};

@@ -44,3 +44,37 @@ impl Metrics {
         r.register("bytes_out", "Plaintext bytes written", self.bytes_out.clone());
     }
 }
+
+/// Counters of federation.
+#[derive(Debug, Default)]
+pub struct FederationMetrics {
+    /// Streams that we opened and that stand.
+    pub opened: Counter,
+    /// Domain pairs authorized on streams that others opened.
+    pub accepted: Counter,
+    /// Domains that could not be reached.
+    pub failed: Counter,
+    /// Stanzas queued for other servers.
+    pub queued: Counter,
+    /// Stanzas sent to other servers.
+    pub stanzas_out: Counter,
+    /// Stanzas that came from other servers.
+    pub stanzas_in: Counter,
+}
+
+impl FederationMetrics {
+    /// Lists them with their help texts.
+    pub fn register(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("stentor_federation");
+        for (name, help, counter) in [
+            ("opened", "Streams to other servers that stood", &self.opened),
+            ("accepted", "Domain pairs that other servers were authorized for", &self.accepted),
+            ("failed", "Attempts to reach a domain that failed", &self.failed),
+            ("queued", "Stanzas queued for other servers", &self.queued),
+            ("stanzas_out", "Stanzas sent to other servers", &self.stanzas_out),
+            ("stanzas_in", "Stanzas that came from other servers", &self.stanzas_in),
+        ] {
+            r.register(name, help, counter.clone());
+        }
+    }
+}

@@ -4,15 +4,13 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use stentor_edge::Kind;
-
-use crate::config::{Config, LogFormat, Sources};
+use crate::config::{Config, LogFormat, PortKind, Sources};
 use crate::wire::Trust;
 
 /// A port that is open.
 pub(crate) struct Port {
-    /// How connections begin.
-    pub kind: Kind,
+    /// Who connects, and how.
+    pub kind: PortKind,
     /// Where.
     pub address: SocketAddr,
 }
@@ -106,9 +104,11 @@ fn invocation(sources: &Sources) -> String {
     words
 }
 
-fn words(kind: Kind) -> &'static str {
+fn words(kind: PortKind) -> &'static str {
     match kind {
-        Kind::StartTls => "clients (STARTTLS)",
-        Kind::DirectTls => "clients (TLS from the first byte)",
+        PortKind::C2s => "clients (STARTTLS)",
+        PortKind::C2sTls => "clients (TLS from the first byte)",
+        PortKind::S2s => "servers (STARTTLS)",
+        PortKind::S2sTls => "servers (TLS from the first byte)",
     }
 }

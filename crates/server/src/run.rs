@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use stentor_admin::{facts, metrics, socket};
-use stentor_edge::Shared;
+use stentor_edge::{Shared, accept};
 use stentor_engine::Close;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -82,11 +82,23 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut ports = Vec::new();
+        let links = wire::federation(&config, &core)?;
         for listen in &config.listeners {
+            if listen.kind.is_s2s() && links.is_none() {
+                continue;
+            }
             let listener = wire::bind(listen.address)?;
             ports.push(Port { kind: listen.kind, address: listener.addr() });
-            let c2s = wire::c2s(&config, listen, &trust, &shared)?;
-            tasks.spawn(c2s.run(listener, stopped.clone()));
+            match links.as_ref().filter(|_| listen.kind.is_s2s()) {
+                Some(links) => {
+                    let s2s = wire::s2s(&config, listen, &trust, &shared, links);
+                    tasks.spawn(accept(s2s, listener, stopped.clone()));
+                }
+                None => {
+                    let c2s = wire::c2s(&config, listen, &trust, &shared)?;
+                    tasks.spawn(c2s.run(listener, stopped.clone()));
+                }
+            }
         }
         let path = wire::socket_path(&config.data_dir);
         let socket = socket::bind(&path).with_context(|| {

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use stentor_admin::{Cx, Wish};
+use stentor_edge::s2s::{Discovery, Federation, FederationParts, Links, S2sListener};
 use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
 use stentor_engine::credentials::Credentials;
 use stentor_engine::{Clock, Engine, Host, Hosts};
@@ -21,8 +22,8 @@ use stentor_transport::{
 };
 use tokio::sync::mpsc;
 
-use crate::config::files::client_roots;
-use crate::config::{Asked, Config, Listen, TlsUse};
+use crate::config::files::{client_roots, server_roots};
+use crate::config::{Asked, Config, HostEntry, Listen, TlsUse};
 
 /// The open data folder and the engine over it.
 pub(crate) struct Core {
@@ -167,7 +168,7 @@ pub(crate) fn c2s(
         (Asked::Required, Some(roots)) => ClientCerts::Required(roots),
         (Asked::Optional | Asked::Required, _) => ClientCerts::Optional,
     };
-    let alpn = match listen.kind {
+    let alpn = match listen.kind.beginning() {
         Kind::StartTls => Vec::new(),
         Kind::DirectTls => vec![b"xmpp-client".to_vec()],
     };
@@ -185,12 +186,63 @@ pub(crate) fn c2s(
     }
     stream.name = config.hosts.first().map(|h| h.name.clone()).unwrap_or_default();
     Ok(Arc::new(C2sListener {
-        kind: listen.kind,
+        kind: listen.kind.beginning(),
         settings: Arc::new(stream),
         tls_required: listen.tls == TlsUse::Required,
         acceptor,
         shared: shared.clone(),
     }))
+}
+
+/// The ways to other servers, which the engine is told of; none where there are to be none.
+///
+/// # Errors
+/// A certificate or the authorities cannot be read.
+pub(crate) fn federation(config: &Config, core: &Core) -> anyhow::Result<Option<Arc<Links>>> {
+    let wanted = &config.federation;
+    if !wanted.is_enabled {
+        return Ok(None);
+    }
+    let (mut identities, _) = identities(config)?;
+    for identity in &mut identities {
+        let of_it = Certificates::load(vec![identity.clone()])?.0;
+        let names = config.hosts.iter().map(HostEntry::ascii_name);
+        identity.names = names.filter(|name| of_it.has_name(name)).collect();
+    }
+    let parts = FederationParts {
+        engine: core.engine.clone(),
+        policy: wanted.policy.clone(),
+        discovery: Discovery::new(wanted.dns, wanted.routes.clone()),
+        roots: server_roots(config)?,
+        identities,
+        version_min: config.version_min,
+        secret: secret(&config.data_dir.join("secret"))?,
+    };
+    let links = Links::new(Federation::new(parts)?);
+    core.engine.connect_links(links.for_engine());
+    Ok(Some(links))
+}
+
+/// The adapter of one port for other servers.
+pub(crate) fn s2s(
+    config: &Config,
+    listen: &Listen,
+    trust: &Trust,
+    shared: &Arc<Shared>,
+    links: &Arc<Links>,
+) -> Arc<S2sListener> {
+    let kind = listen.kind.beginning();
+    let alpn = if kind == Kind::DirectTls { vec![b"xmpp-server".to_vec()] } else { Vec::new() };
+    let settings = TlsSettings {
+        alpn,
+        // What it proves is judged where it counts; a server without one may dial back.
+        client_certs: ClientCerts::Optional,
+        version_min: config.version_min,
+        unknown_name: config.unknown_name,
+    };
+    let acceptor = Arc::new(TlsAcceptor::new(trust.certificates.clone(), settings));
+    let name = config.hosts.first().map(|h| h.name.clone()).unwrap_or_default();
+    S2sListener::new(kind, Some(acceptor), links.clone(), shared.clone(), name)
 }
 
 /// What administrators' commands run with.

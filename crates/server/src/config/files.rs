@@ -1,6 +1,7 @@
 //! Checking the files that the configuration names, and what is not wrong but worth saying.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use stentor_transport::{Certificates, Roots};
@@ -31,6 +32,9 @@ pub(crate) fn check(config: &Config) -> (Vec<Mistake>, Vec<String>) {
     if let Err(mistake) = client_roots(config) {
         mistakes.push(mistake);
     }
+    if let Err(mistake) = server_roots(config) {
+        mistakes.push(mistake);
+    }
     for host in config.hosts.iter().filter(|h| !h.is_gone) {
         let name = host.ascii_name();
         if loaded.iter().any(|c| c.has_name(&name)) || !mistakes.is_empty() {
@@ -53,7 +57,21 @@ pub(crate) fn check(config: &Config) -> (Vec<Mistake>, Vec<String>) {
 /// # Errors
 /// The file cannot be used.
 pub(crate) fn client_roots(config: &Config) -> Result<Option<Roots>, Mistake> {
-    let Some((place, path)) = &config.client_authority else { return Ok(None) };
+    config.client_authority.as_ref().map(authorities).transpose()
+}
+
+/// Whose certificates prove other servers.
+///
+/// # Errors
+/// The file cannot be used.
+pub(crate) fn server_roots(config: &Config) -> Result<Roots, Mistake> {
+    match &config.federation.authority {
+        None => Ok(Roots::of_system()),
+        Some(named) => authorities(named),
+    }
+}
+
+fn authorities((place, path): &(Place, PathBuf)) -> Result<Roots, Mistake> {
     let shown = path.display();
     let wrong = |text| Mistake { place: place.clone(), text };
     let pem = fs::read(path).map_err(|error| {
@@ -62,7 +80,7 @@ pub(crate) fn client_roots(config: &Config) -> Result<Option<Roots>, Mistake> {
     let roots = Roots::from_pem(&pem).map_err(|error| {
         wrong(format!("{shown}: {error}; it must hold certificates of authorities in PEM"))
     })?;
-    Ok(Some(roots))
+    Ok(roots)
 }
 
 /// What to say about certificates that end soon.

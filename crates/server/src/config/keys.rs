@@ -1,6 +1,5 @@
 //! Every key of the configuration file, with its default and its meaning.
 
-use stentor_edge::Kind as ListenKind;
 use stentor_engine::host::{Delivery, ResourceConflict};
 use stentor_transport::{UnknownName as UnknownServerName, VersionMin};
 
@@ -8,7 +7,7 @@ use super::key::Change::{Reload, Restart};
 use super::key::Key;
 use super::key::Kind::{Address, Number, Path, Tables, Text, Texts, Truth, Word};
 use super::words::words;
-use super::{Asked, LogFormat as Format, TlsUse};
+use super::{Asked, LogFormat as Format, PortKind, TlsUse};
 
 /// A section of the file: its heading, a sentence about it, its keys.
 pub(crate) struct SectionDoc {
@@ -29,7 +28,8 @@ pub(crate) const ALL: &[SectionDoc] = &[
     },
     SectionDoc {
         heading: "[[listen]]",
-        about: "A port. Without any there are two: `c2s` on `[::]:5222`, `c2s-tls` on `[::]:5223`.",
+        about: "A port. Without any there are four: `c2s` on `[::]:5222`, `c2s-tls` on `[::]:5223`, \
+                `s2s` on `[::]:5269` and `s2s-tls` on `[::]:5270`.",
         keys: &[&LISTEN_KIND, &LISTEN_ADDRESS, &LISTEN_TLS, &LISTEN_ALLOW_PLAIN],
     },
     SectionDoc {
@@ -61,6 +61,26 @@ pub(crate) const ALL: &[SectionDoc] = &[
         heading: "[tls]",
         about: "TLS on all ports.",
         keys: &[&CLIENT_CERTIFICATES, &CLIENT_AUTHORITY, &VERSION_MIN, &UNKNOWN_NAME],
+    },
+    SectionDoc {
+        heading: "[federation]",
+        about: "Other servers.",
+        keys: &[
+            &FEDERATION_ENABLED,
+            &FEDERATION_ALLOW,
+            &FEDERATION_BLOCK,
+            &FEDERATION_TLS,
+            &FEDERATION_DIALBACK,
+            &FEDERATION_AUTHORITY,
+            &FEDERATION_IDLE_SECS,
+            &FEDERATION_CONNECT_WAIT_SECS,
+            &FEDERATION_DNS,
+        ],
+    },
+    SectionDoc {
+        heading: "[[route]]",
+        about: "Where another domain's server is, whatever DNS says: for private networks.",
+        keys: &[&ROUTE_DOMAIN, &ROUTE_HOST, &ROUTE_PORT, &ROUTE_DIRECT_TLS],
     },
     SectionDoc {
         heading: "[limits]",
@@ -121,10 +141,10 @@ keys! {
     DATA_DIR = "data_dir", Path, "\"…/stentor\"", Restart,
         "The folder of the database, the certificates and the local socket. By default `$STENTOR_DATA`, else `/var/lib/stentor` for root where that is a folder, else `stentor` in the user's data folder.";
 
-    LISTEN_KIND = "kind", Word(words::<ListenKind>), "\"c2s\"", Restart,
-        "`c2s`: clients, in clear until STARTTLS. `c2s-tls`: clients, TLS from the first byte (XEP-0368).";
+    LISTEN_KIND = "kind", Word(words::<PortKind>), "\"c2s\"", Restart,
+        "`c2s`: clients, in clear until STARTTLS. `c2s-tls`: clients, TLS from the first byte (XEP-0368). `s2s`, `s2s-tls`: the same for other servers.";
     LISTEN_ADDRESS = "address", Address, "\"[::]:5222\"", Restart,
-        "Where; `[::]` takes IPv4 as well. For `c2s-tls` the default port is 5223.";
+        "Where; `[::]` takes IPv4 as well. The default port is 5222 for `c2s`, 5223 for `c2s-tls`, 5269 for `s2s`, 5270 for `s2s-tls`.";
     LISTEN_TLS = "tls", Word(words::<TlsUse>), "\"required\"", Restart,
         "Whether a port of kind `c2s` insists on STARTTLS. Anything but `required` only on the loopback interface.";
     LISTEN_ALLOW_PLAIN = "allow_plaintext_beyond_loopback", Truth, "false", Restart,
@@ -167,6 +187,34 @@ keys! {
         "The oldest TLS version.";
     UNKNOWN_NAME = "unknown_name", Word(words::<UnknownServerName>), "\"default\"", Restart,
         "For a server name without a certificate: `default` shows the first certificate, `refuse` sends the alert unrecognized_name.";
+
+    FEDERATION_ENABLED = "enabled", Truth, "true", Restart,
+        "Whether this server speaks to others at all.";
+    FEDERATION_ALLOW = "allow", Texts, "[]", Restart,
+        "Only these domains and those below them; everyone if there are none.";
+    FEDERATION_BLOCK = "block", Texts, "[]", Restart,
+        "Never these domains, nor those below them.";
+    FEDERATION_TLS = "tls_required", Truth, "true", Restart,
+        "Whether nothing goes without TLS.";
+    FEDERATION_DIALBACK = "dialback", Truth, "true", Restart,
+        "Whether a call back (XEP-0220) may stand in for a certificate that proves the domain. Without it only valid certificates are believed.";
+    FEDERATION_AUTHORITY = "authority", Path, "none", Restart,
+        "PEM file with the authorities of other servers' certificates. By default those that the system trusts.";
+    FEDERATION_IDLE_SECS = "idle_secs", UP_TO_A_WEEK, "600", Restart,
+        "Silence after which a stream that this server opened is closed.";
+    FEDERATION_CONNECT_WAIT_SECS = "connect_wait_secs", UP_TO_AN_HOUR, "10", Restart,
+        "What one address has to take a connection.";
+    FEDERATION_DNS = "dns", Address, "none", Restart,
+        "A DNS server to ask instead of those of the system.";
+
+    ROUTE_DOMAIN = "domain", Text, "none", Restart,
+        "The other domain, or `*` for all without a route of their own; must be there.";
+    ROUTE_HOST = "host", Text, "none", Restart,
+        "The name or address of its server; must be there.";
+    ROUTE_PORT = "port", Number(1, 65_535, "port"), "5269", Restart,
+        "Its port.";
+    ROUTE_DIRECT_TLS = "direct_tls", Truth, "false", Restart,
+        "Whether TLS comes first there (XEP-0368).";
 
     STANZA_BYTES_MAX = "stanza_bytes_max", Number(10_000, 16_777_216, "bytes"), "262144", Restart,
         "One stanza after sign-in.";

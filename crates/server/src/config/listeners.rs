@@ -2,10 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use stentor_edge::Kind;
-
 use super::reader::{Reader, Value};
-use super::{Listen, TlsUse, keys};
+use super::{Listen, PortKind, TlsUse, keys};
 
 /// Reads `[[listen]]`. `metrics` is where the page for Prometheus is served.
 pub(super) fn read<'t>(
@@ -16,16 +14,17 @@ pub(super) fn read<'t>(
     let mut listeners: Vec<Listen> = Vec::new();
     for (index, table) in reader.items("listen", value).into_iter().enumerate() {
         let mut s = reader.item("listen", index, table);
-        let kind = s.word(&keys::LISTEN_KIND);
-        let port = if kind == Kind::StartTls { 5222 } else { 5223 };
-        let (span, address) =
-            s.address(&keys::LISTEN_ADDRESS).unwrap_or_else(|| (table.span(), any(port)));
+        let kind: PortKind = s.word(&keys::LISTEN_KIND);
+        let (span, address) = s
+            .address(&keys::LISTEN_ADDRESS)
+            .unwrap_or_else(|| (table.span(), any(kind.default_port())));
         let tls = s.word(&keys::LISTEN_TLS);
         let is_plain_allowed = s.truth(&keys::LISTEN_ALLOW_PLAIN);
-        if tls != TlsUse::Required && kind == Kind::DirectTls {
+        if tls != TlsUse::Required && kind != PortKind::C2s {
             s.wrong(
                 &table.span(),
-                "a port of kind `c2s-tls` cannot do without TLS: leave out `tls`",
+                "only a port of kind `c2s` can do without TLS: leave out `tls`; for servers there \
+                 is `tls_required` in `[federation]`",
             );
         } else if tls != TlsUse::Required && !address.ip().is_loopback() && !is_plain_allowed {
             s.wrong(
@@ -53,8 +52,13 @@ pub(super) fn read<'t>(
         listeners.push(Listen { kind, address, tls });
     }
     if value.is_none() {
-        let listen = |kind, port| Listen { kind, address: any(port), tls: TlsUse::Required };
-        listeners = vec![listen(Kind::StartTls, 5222), listen(Kind::DirectTls, 5223)];
+        let listen = |kind: PortKind| Listen {
+            kind,
+            address: any(kind.default_port()),
+            tls: TlsUse::Required,
+        };
+        let all = [PortKind::C2s, PortKind::C2sTls, PortKind::S2s, PortKind::S2sTls];
+        listeners = all.map(listen).to_vec();
     }
     listeners
 }

@@ -2,6 +2,7 @@
 
 mod document;
 mod environment;
+mod federation;
 pub(crate) mod files;
 mod hosts;
 mod key;
@@ -46,6 +47,8 @@ pub(crate) struct Config {
     pub profiles: BTreeMap<String, ProfileEntry>,
     /// Certificates; none means that the server makes its own.
     pub certificates: Vec<CertificateEntry>,
+    /// Other servers.
+    pub federation: Federation,
     /// Whether clients are asked for certificates.
     pub client_certificates: Asked,
     /// Whose certificates sign clients in.
@@ -88,12 +91,65 @@ pub(crate) struct Sources {
 /// One port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
-    /// How connections begin.
-    pub kind: stentor_edge::Kind,
+    /// Who connects, and how.
+    pub kind: PortKind,
     /// Where.
     pub address: SocketAddr,
     /// Whether STARTTLS is offered and required.
     pub tls: TlsUse,
+}
+
+/// Who connects to a port, and how connections begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortKind {
+    /// Clients, in clear until STARTTLS.
+    C2s,
+    /// Clients, by a TLS handshake.
+    C2sTls,
+    /// Servers, in clear until STARTTLS.
+    S2s,
+    /// Servers, by a TLS handshake.
+    S2sTls,
+}
+
+impl PortKind {
+    /// How connections begin.
+    pub(crate) const fn beginning(self) -> stentor_edge::Kind {
+        match self {
+            Self::C2s | Self::S2s => stentor_edge::Kind::StartTls,
+            Self::C2sTls | Self::S2sTls => stentor_edge::Kind::DirectTls,
+        }
+    }
+
+    /// Whether other servers connect there.
+    pub(crate) const fn is_s2s(self) -> bool {
+        matches!(self, Self::S2s | Self::S2sTls)
+    }
+
+    /// The port that people expect (RFC 6120 §14.7, XEP-0368).
+    pub(crate) const fn default_port(self) -> u16 {
+        match self {
+            Self::C2s => 5222,
+            Self::C2sTls => 5223,
+            Self::S2s => 5269,
+            Self::S2sTls => 5270,
+        }
+    }
+}
+
+/// Other servers.
+#[derive(Clone, Debug)]
+pub(crate) struct Federation {
+    /// Whether there are any for us.
+    pub is_enabled: bool,
+    /// Whom we speak to, and how.
+    pub policy: stentor_edge::s2s::Policy,
+    /// Authorities of their certificates; none takes the system's.
+    pub authority: Option<(Place, PathBuf)>,
+    /// The DNS server to ask; none asks the system's.
+    pub dns: Option<SocketAddr>,
+    /// Where domains are, whatever DNS says.
+    pub routes: Vec<stentor_edge::s2s::Route>,
 }
 
 /// Whether a port for STARTTLS insists on it.

@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::reader::{Reader, Value};
-use super::{Asked, Config, LogFormat, hosts, keys, listeners, profiles};
+use super::{Asked, Config, LogFormat, federation, hosts, keys, listeners, profiles};
 
 /// Reads the whole file.
 pub(super) fn read<'t>(reader: &mut Reader<'_>, root: &'t DeTable<'t>) -> Config {
@@ -23,12 +23,14 @@ pub(super) fn read<'t>(reader: &mut Reader<'_>, root: &'t DeTable<'t>) -> Config
     let profiles = profiles::read(reader, value("profile"));
     let hosts = hosts::read(reader, value("host"), &profiles);
     let certificates = hosts::certificates(reader, value("certificate"));
+    let federation = federation::read(reader, value("federation"), value("route"));
     let mut config = Config {
         data_dir: data_dir(reader, root),
         listeners,
         hosts,
         profiles,
         certificates,
+        federation,
         client_certificates: Asked::Off,
         client_authority: None,
         version_min: VersionMin::default(),
@@ -59,6 +61,8 @@ const TOP: &[&str] = &[
     "profile",
     "certificate",
     "tls",
+    "federation",
+    "route",
     "limits",
     "sign_in",
     "log",

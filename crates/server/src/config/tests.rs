@@ -82,7 +82,8 @@ fn every_mistake_names_its_place_reason_and_remedy() {
         ),
         (
             "[[listen]]\nkind = 'c2s-tls'\ntls = 'off'",
-            "f:1:1: a port of kind `c2s-tls` cannot do without TLS: leave out `tls`",
+            "f:1:1: only a port of kind `c2s` can do without TLS: leave out `tls`; for servers there \
+             is `tls_required` in `[federation]`",
         ),
         (
             "[[listen]]\ntls = 'optional'\naddress = '0.0.0.0:5222'",
@@ -315,8 +316,16 @@ fn documented_defaults_are_those_of_the_parts() {
         address: address.parse().unwrap(),
         tls: TlsUse::Required,
     };
-    let (starttls, direct) = (stentor_edge::Kind::StartTls, stentor_edge::Kind::DirectTls);
-    assert_eq!(config.listeners, [listen(starttls, "[::]:5222"), listen(direct, "[::]:5223")]);
+    let expected = [
+        listen(PortKind::C2s, "[::]:5222"),
+        listen(PortKind::C2sTls, "[::]:5223"),
+        listen(PortKind::S2s, "[::]:5269"),
+        listen(PortKind::S2sTls, "[::]:5270"),
+    ];
+    assert_eq!(config.listeners, expected);
+    let (policy, default) = (&config.federation.policy, stentor_edge::s2s::Policy::default());
+    assert_eq!(format!("{policy:?}"), format!("{default:?}"));
+    assert!(config.federation.is_enabled);
     assert_eq!(config.metrics, Some("127.0.0.1:5280".parse().unwrap()));
     assert_eq!(config.hosts[0].name, "localhost");
 }
@@ -337,6 +346,7 @@ fn every_documented_default_can_stand_in_the_file() {
         match section.heading {
             "[[certificate]]" => text.push_str("chain = 'c.pem'\nkey = 'k.pem'\n"),
             "[[host]]" => text.push_str("name = 'capulet.example'\n"),
+            "[[route]]" => text.push_str("domain = 'far.example'\nhost = '127.0.0.1'\n"),
             _ => {}
         }
         assert_eq!(told(&text), [""; 0], "{text}");

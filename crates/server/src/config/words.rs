@@ -1,10 +1,9 @@
 //! The words that stand for choices.
 
-use stentor_edge::Kind;
 use stentor_engine::host::{Delivery, ResourceConflict};
 use stentor_transport::{UnknownName, VersionMin};
 
-use super::{Asked, LogFormat, TlsUse};
+use super::{Asked, LogFormat, PortKind, TlsUse};
 
 /// The words of a choice, in the order of the reference page.
 pub(crate) type Words = fn() -> Vec<&'static str>;
@@ -25,9 +24,13 @@ pub(super) fn words<T: Word>() -> Vec<&'static str> {
     T::ALL.iter().map(|(word, _)| *word).collect()
 }
 
-impl Word for Kind {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("c2s", Self::StartTls), ("c2s-tls", Self::DirectTls)];
+impl Word for PortKind {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("c2s", Self::C2s),
+        ("c2s-tls", Self::C2sTls),
+        ("s2s", Self::S2s),
+        ("s2s-tls", Self::S2sTls),
+    ];
 }
 
 impl Word for TlsUse {

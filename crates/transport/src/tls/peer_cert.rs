@@ -48,6 +48,15 @@ impl Roots {
         Ok(Self { store: Arc::new(store) })
     }
 
+    /// The authorities that the system trusts; none of them is believed where it has none.
+    #[must_use]
+    pub fn of_system() -> Self {
+        let mut store = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        store.add_parsable_certificates(found.certs);
+        Self { store: Arc::new(store) }
+    }
+
     /// Whether a chain, leaf first, leads to one of these authorities at `now_secs` (Unix time).
     ///
     /// The extended key usages `clientAuth` and `serverAuth` are both accepted: public authorities

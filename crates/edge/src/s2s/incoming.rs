@@ -1,0 +1,375 @@
+//! The task of a stream that another server opened to us.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use stentor_engine::{Handling, Inbound};
+use stentor_stanza::Condition;
+use stentor_stream::fault::Fault;
+use stentor_stream::s2s::{
+    Answer, Ask, How, Incoming, IncomingEvent, IncomingSettings, Key, Offer, Pair, Verdict,
+};
+use stentor_transport::{Conn, TlsAcceptor};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::certificates::proves;
+use super::links::{Link, Links};
+use super::pump::{Pump, Wake};
+use super::verify::verify;
+use super::{ALPN, Federation};
+use crate::accept::Serve;
+use crate::admission::Permit;
+use crate::c2s::{Kind, Shared};
+use crate::limits::{HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX};
+use crate::monotonic;
+
+/// A listening port for other servers.
+pub struct S2sListener {
+    kind: Kind,
+    acceptor: Option<Arc<TlsAcceptor>>,
+    links: Arc<Links>,
+    shared: Arc<Shared>,
+    settings: Arc<IncomingSettings>,
+}
+
+impl S2sListener {
+    /// A port whose connections begin in this way. `name` is told to servers that ask for no
+    /// domain of ours.
+    #[must_use]
+    pub fn new(
+        kind: Kind,
+        acceptor: Option<Arc<TlsAcceptor>>,
+        links: Arc<Links>,
+        shared: Arc<Shared>,
+        name: String,
+    ) -> Arc<Self> {
+        let settings = Arc::new(Federation::incoming_settings(name));
+        Arc::new(Self { kind, acceptor, links, shared, settings })
+    }
+}
+
+impl Serve for S2sListener {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    async fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, _permit: Permit) {
+        let conn = match (self.kind, &self.acceptor) {
+            (Kind::DirectTls, Some(acceptor)) => {
+                let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
+                let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
+                match tokio::time::timeout(wait, handshake).await {
+                    Ok(Ok(conn)) => conn,
+                    outcome => {
+                        let error = outcome.ok().and_then(Result::err);
+                        self.shared.metrics.handshakes_failed.inc();
+                        tracing::info!(event = "tls_failed", %peer, ?error, "A TLS handshake failed.");
+                        return;
+                    }
+                }
+            }
+            _ => Conn::plain(tcp, peer),
+        };
+        let mut stream = Stream::new(self, conn, peer);
+        let outcome = stream.turn().await;
+        stream.finish(outcome.err()).await;
+    }
+}
+
+/// One stream while it lasts.
+struct Stream {
+    listener: Arc<S2sListener>,
+    peer: SocketAddr,
+    pump: Pump,
+    machine: Incoming,
+    inbound: Arc<Inbound>,
+    /// Verdicts about keys, from the tasks that call back.
+    verdicts: mpsc::Receiver<(Pair, Verdict)>,
+    judge: mpsc::Sender<(Pair, Verdict)>,
+    /// Queues that this stream drains (XEP-0288).
+    back: Vec<(Arc<Link>, u64)>,
+    remote: Option<String>,
+    fault: Option<String>,
+}
+
+impl Stream {
+    fn new(listener: Arc<S2sListener>, conn: Conn, peer: SocketAddr) -> Self {
+        let is_tls = conn.facts().tls.is_some();
+        let settings = listener.settings.clone();
+        let machine = Incoming::new(settings, is_tls, Box::new(token), monotonic::now());
+        let (judge, verdicts) = mpsc::channel(stentor_stream::limits::DIALBACKS_MAX);
+        let inbound = Arc::new(Inbound::new(listener.links.federation.engine.clone()));
+        let pump = Pump::new(conn);
+        let back = Vec::new();
+        Self {
+            listener,
+            peer,
+            pump,
+            machine,
+            inbound,
+            verdicts,
+            judge,
+            back,
+            remote: None,
+            fault: None,
+        }
+    }
+
+    async fn turn(&mut self) -> std::io::Result<()> {
+        loop {
+            self.events().await?;
+            self.machine.take_output(&mut self.pump.out);
+            if self.machine.is_ended() {
+                return self.pump.flush().await;
+            }
+            self.fill();
+            let has_room = self.pump.has_room();
+            let (back, verdicts) = (&self.back, &mut self.verdicts);
+            let may_read = self.machine.may_read() && has_room;
+            let wake = self.pump.wait(self.machine.poll_timeout(), may_read, |cx| {
+                if let Poll::Ready(Some(verdict)) = verdicts.poll_recv(cx) {
+                    return Poll::Ready(Some(verdict));
+                }
+                let is_ready = |(link, _): &(Arc<Link>, u64)| link.queue.poll_ready(cx).is_ready();
+                if has_room && back.iter().any(is_ready) {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            });
+            match wake.await? {
+                Wake::Socket | Wake::Other(None) => {}
+                Wake::Other(Some((pair, verdict))) => {
+                    let answer = Answer::Dialback(pair, verdict);
+                    self.machine.handle_answer(answer, monotonic::now());
+                }
+                Wake::Timer => self.machine.handle_timeout(monotonic::now()),
+            }
+        }
+    }
+
+    /// Reads and acts until nothing moves.
+    async fn events(&mut self) -> std::io::Result<()> {
+        loop {
+            let now = monotonic::now();
+            let mut moved = self.pump.feed(|input| self.machine.handle_bytes(input, now));
+            if self.pump.is_eof() {
+                self.machine.handle_eof(now);
+            }
+            while let Some(event) = self.machine.poll_event() {
+                moved = true;
+                self.event(event).await?;
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn event(&mut self, event: IncomingEvent) -> std::io::Result<()> {
+        match event {
+            IncomingEvent::StartTls => self.start_tls().await?,
+            IncomingEvent::Ask(Ask::Host { to, from }) => {
+                let offer = self.offer(to.as_deref(), from.as_deref());
+                self.remote = from;
+                self.machine.handle_answer(Answer::Host(offer), monotonic::now());
+            }
+            IncomingEvent::Ask(Ask::Dialback { pair, key }) => self.dial_back(pair, key),
+            IncomingEvent::Ask(Ask::Verify { pair, key }) => {
+                let verdict = self.about_our_key(&pair, &key);
+                self.machine.handle_answer(Answer::Verify(pair, key, verdict), monotonic::now());
+            }
+            IncomingEvent::Authorized(pair, how) => self.authorized(&pair, how),
+            IncomingEvent::Stanza(stanza) => {
+                self.federation().metrics.stanzas_in.inc();
+                if self.inbound.unsettled() >= S2S_UNSETTLED_MAX {
+                    self.inbound.settle_all().await;
+                }
+                if let Handling::Later(rest) = self.inbound.handle(stanza) {
+                    rest.await;
+                }
+            }
+            IncomingEvent::Refused(reply) => self.federation().engine.send_answer(reply),
+            IncomingEvent::PeerClosed => {
+                self.fill();
+                self.machine.close(None, monotonic::now());
+            }
+            IncomingEvent::Ended { fault, .. } => {
+                self.fault = fault.map(|fault| fault.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn federation(&self) -> &Arc<Federation> {
+        &self.listener.links.federation
+    }
+
+    async fn start_tls(&mut self) -> std::io::Result<()> {
+        let Some(acceptor) = self.listener.acceptor.clone() else { return Ok(()) };
+        self.machine.take_output(&mut self.pump.out);
+        self.pump.flush().await?;
+        // RFC 6120 §5.4.3.3: whatever came in clear behind the request is not read again.
+        self.pump.take_input();
+        let hint = self.machine.domain().map(str::to_owned);
+        let handshake = self.pump.conn.start_tls(&acceptor, &[], hint.as_deref());
+        let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
+        let error = match tokio::time::timeout(wait, handshake).await {
+            Ok(Ok(())) => {
+                self.machine.handle_tls(monotonic::now());
+                return Ok(());
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        self.listener.shared.metrics.handshakes_failed.inc();
+        tracing::info!(event = "tls_failed", peer = %self.peer, error, "A TLS handshake with a server failed.");
+        self.machine.handle_eof(monotonic::now());
+        Ok(())
+    }
+
+    /// What is offered to a server that says it is `from`.
+    fn offer(&self, to: Option<&str>, from: Option<&str>) -> Result<Arc<Offer>, Fault> {
+        let federation = self.federation();
+        let to = to.ok_or(Fault::HostUnknown)?;
+        let hosts = federation.engine.hosts.load();
+        let Some(host) = hosts.find(to) else {
+            return Err(if hosts.is_gone(to) { Fault::HostGone } else { Fault::HostUnknown });
+        };
+        if from.is_some_and(|from| !federation.policy.allows(from)) {
+            return Err(Fault::Policy("This server does not speak to that domain"));
+        }
+        Ok(Arc::new(Offer {
+            domain: host.domain.to_string(),
+            starttls: self.listener.acceptor.is_some(),
+            tls_required: federation.policy.tls_required,
+            external: from.is_some_and(|from| self.is_proven(from).is_ok()),
+            dialback: federation.policy.allows_dialback,
+            bidi: true,
+        }))
+    }
+
+    /// Whether the peer's certificate proves a domain; the reason if not.
+    fn is_proven(&self, domain: &str) -> Result<(), String> {
+        let Some(facts) = &self.pump.conn.facts().tls else {
+            return Err("the connection is not encrypted".to_owned());
+        };
+        // XEP-0368 §3: a protocol that is named is the one of servers.
+        if facts.alpn.as_deref().is_some_and(|alpn| alpn != ALPN) {
+            return Err("the connection was not made for servers".to_owned());
+        }
+        let roots = &self.federation().roots;
+        proves(&facts.client_certs, roots, domain).map_err(|error| error.to_string())
+    }
+
+    /// XEP-0220 §2.2.1: the key is verified, unless the certificate says enough.
+    fn dial_back(&mut self, pair: Pair, key: Key) {
+        let federation = self.federation().clone();
+        let is_ours = federation.engine.host(&pair.local).is_some();
+        let verdict = if !is_ours {
+            Some(Verdict::Error(Condition::ItemNotFound))
+        } else if !federation.policy.allows(&pair.remote) {
+            Some(Verdict::Error(Condition::PolicyViolation))
+        } else if federation.engine.host(&pair.remote).is_some() {
+            // Nobody else speaks for a domain of ours.
+            Some(Verdict::Error(Condition::NotAcceptable))
+        } else {
+            self.is_proven(&pair.remote).is_ok().then_some(Verdict::Valid)
+        };
+        if let Some(verdict) = verdict {
+            let answer = Answer::Dialback(pair, verdict);
+            return self.machine.handle_answer(answer, monotonic::now());
+        }
+        let judge = self.judge.clone();
+        tokio::spawn(async move {
+            let verdict = verify(&federation, pair.clone(), key).await;
+            if verdict == Verdict::Invalid {
+                let (local, remote) = (&pair.local, &pair.remote);
+                tracing::warn!(
+                    event = "dialback_invalid",
+                    local,
+                    remote,
+                    "A server showed a key that its domain did not make."
+                );
+            }
+            // The stream may be gone meanwhile.
+            let _ = judge.send((pair, verdict)).await;
+        });
+    }
+
+    fn about_our_key(&self, pair: &Pair, key: &Key) -> Verdict {
+        let federation = self.federation();
+        if federation.engine.host(&pair.local).is_none() {
+            Verdict::Error(Condition::ItemNotFound)
+        } else if federation.keys.is_ours(pair, &key.stream_id, &key.key) {
+            Verdict::Valid
+        } else {
+            Verdict::Invalid
+        }
+    }
+
+    fn authorized(&mut self, pair: &Pair, how: How) {
+        let federation = self.federation();
+        federation.metrics.accepted.inc();
+        let tls = self.pump.conn.facts().tls.as_ref().map_or("none", |tls| tls.version.as_str());
+        let is_proven = self.is_proven(&pair.remote).is_ok();
+        let Pair { local, remote } = pair;
+        tracing::info!(
+            event = "s2s_in",
+            local,
+            remote,
+            peer = %self.peer,
+            tls,
+            certificate = if is_proven { "valid" } else { "unproven" },
+            how = how.name(),
+            "A stream from another server stands."
+        );
+    }
+
+    /// Takes from the queues of pairs that may go back on this stream.
+    fn fill(&mut self) {
+        let pairs: Vec<Pair> = self.machine.pairs().cloned().collect();
+        for pair in pairs {
+            let is_known = self.back.iter().any(|(link, _)| link.pair == pair);
+            if !is_known && self.machine.may_send(&pair) {
+                self.back.extend(self.listener.links.for_bidi(&pair));
+            }
+        }
+        for (link, taker) in &self.back {
+            while self.pump.has_room() && link.is_taken_by(*taker) {
+                let Some(stanza) = link.queue.pop() else { break };
+                if !self.machine.send(&stanza, &mut self.pump.out) {
+                    link.queue.unpop(stanza);
+                    break;
+                }
+                self.listener.links.federation.metrics.stanzas_out.inc();
+            }
+        }
+    }
+
+    /// The stream is over: what waits for its domain goes another way.
+    async fn finish(&mut self, broken: Option<std::io::Error>) {
+        for (link, taker) in std::mem::take(&mut self.back) {
+            if link.leave(taker) && !link.queue.is_empty() {
+                self.listener.links.ensure_taker(&link);
+            }
+        }
+        self.inbound.settle_all().await;
+        let reason = self.fault.take().or_else(|| broken.map(|error| error.to_string()));
+        let (remote, peer) = (self.remote.as_deref(), self.peer);
+        let reason = reason.as_deref().unwrap_or("closed");
+        tracing::info!(event = "s2s_in_ended", remote, %peer, reason, "A stream from another server ended.");
+    }
+}
+
+/// An id of 160 random bits.
+fn token() -> String {
+    let id = || stentor_engine::random_id().map(|id| id.to_string());
+    match (id(), id()) {
+        (Ok(one), Ok(two)) => one + &two,
+        // Without randomness no key could be trusted: an id that nothing is made for.
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,415 @@
+//! The task that connects to another server and drains the queue of one domain pair.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use stentor_engine::{Handling, Inbound};
+use stentor_jid::domain_to_ascii;
+use stentor_stanza::Condition;
+use stentor_stream::fault::{Fault, StreamCondition};
+use stentor_stream::s2s::{How, Outgoing, OutgoingEvent, Verdict};
+use stentor_transport::{Conn, dial};
+
+use super::certificates::proves;
+use super::discovery::{NotFound, Target};
+use super::links::{Link, Links};
+use super::pump::{Pump, Wake};
+use super::{ALPN, Federation};
+use crate::limits::{HANDSHAKE_WAIT_MS, S2S_STAGGER_MS};
+use crate::monotonic;
+
+/// Drains a link's queue until it is idle, or nobody can be reached. `taker` is its right to.
+pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
+    let Err(failure) = attempt(&links, &link, taker).await else {
+        // The stream did its work; what came since starts another.
+        if link.leave(taker) && !link.queue.is_empty() {
+            links.ensure_taker(&link);
+        }
+        return;
+    };
+    let (local, remote) = (&link.pair.local, &link.pair.remote);
+    let reason = failure.to_string();
+    tracing::info!(event = "s2s_failed", local, remote, reason, "A server could not be reached.");
+    links.give_up(&link, taker, failure.condition());
+}
+
+/// Why a domain could not be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// It has no server, or DNS does not say.
+    #[error("{0}")]
+    NotFound(NotFound),
+    /// No address answered.
+    #[error("no server answered: {0}")]
+    Unreachable(String),
+    /// The server's certificate is not good enough and the operator allows nothing less.
+    #[error("its certificate is not believed: {0}")]
+    Certificate(String),
+    /// The server does not believe us.
+    #[error("the server refused dialback: {0:?}")]
+    Denied(Verdict),
+    /// The stream ended before anything could be sent.
+    #[error("the stream ended: {0}")]
+    Ended(String, Option<StreamCondition>),
+}
+
+impl Failure {
+    /// The error for senders.
+    pub(crate) fn condition(&self) -> Condition {
+        match self {
+            Self::NotFound(NotFound::NoServer) => Condition::RemoteServerNotFound,
+            Self::NotFound(NotFound::NoAnswer) | Self::Unreachable(_) | Self::Certificate(_) => {
+                Condition::RemoteServerTimeout
+            }
+            // XEP-0220 §2.1.1.
+            Self::Denied(Verdict::Invalid) => Condition::InternalServerError,
+            Self::Denied(_) => Condition::RemoteServerTimeout,
+            Self::Ended(_, Some(StreamCondition::HostUnknown | StreamCondition::HostGone)) => {
+                Condition::RemoteServerNotFound
+            }
+            Self::Ended(..) => Condition::RemoteServerTimeout,
+        }
+    }
+}
+
+async fn attempt(links: &Arc<Links>, link: &Arc<Link>, taker: u64) -> Result<(), Failure> {
+    let federation = &links.federation;
+    let found = federation.discovery.find(&link.pair.remote).await;
+    let mut last = None;
+    for target in found.map_err(Failure::NotFound)? {
+        let conn = match connect(federation, &link.pair.local, &link.pair.remote, &target).await {
+            Ok(conn) => conn,
+            Err(error) => {
+                last = Some(Failure::Unreachable(error));
+                continue;
+            }
+        };
+        let mut stream = Stream::new(links, link, taker, conn, target.is_direct_tls);
+        match stream.run().await {
+            Ok(()) => return Ok(()),
+            Err(failure) => last = Some(failure),
+        }
+    }
+    Err(last.unwrap_or(Failure::NotFound(NotFound::NoServer)))
+}
+
+/// Connects to the first address that answers; the next is tried before the one before it has
+/// failed for good (RFC 8305 §5).
+pub(crate) async fn connect(
+    federation: &Federation,
+    local: &str,
+    remote: &str,
+    target: &Target,
+) -> Result<Conn, String> {
+    let wait = Duration::from_millis(federation.policy.connect_wait_ms);
+    let mut conn = race(&target.addresses, wait).await?;
+    if target.is_direct_tls {
+        secure(federation, &mut conn, local, remote, true, &[]).await?;
+        let alpn = conn.facts().tls.as_ref().and_then(|tls| tls.alpn.clone());
+        // XEP-0368 §3: a server that names another protocol is not one of XMPP.
+        if alpn.is_some_and(|alpn| alpn != ALPN) {
+            return Err("the port speaks another protocol".to_owned());
+        }
+    }
+    Ok(conn)
+}
+
+async fn race(addresses: &[SocketAddr], wait: Duration) -> Result<Conn, String> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for (at, address) in addresses.iter().copied().enumerate() {
+        let head_start = Duration::from_millis(S2S_STAGGER_MS) * u32::try_from(at).unwrap_or(0);
+        tasks.spawn(async move {
+            tokio::time::sleep(head_start).await;
+            match tokio::time::timeout(wait, dial(address)).await {
+                Ok(Ok(conn)) => Ok(conn),
+                Ok(Err(error)) => Err(format!("{address}: {error}")),
+                Err(_) => Err(format!("{address}: no answer")),
+            }
+        });
+    }
+    let mut last = "it has no address".to_owned();
+    while let Some(outcome) = tasks.join_next().await {
+        match outcome {
+            Ok(Ok(conn)) => return Ok(conn),
+            Ok(Err(error)) => last = error,
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}
+
+/// Secures a connection with the certificate of the domain that speaks.
+pub(crate) async fn secure(
+    federation: &Federation,
+    conn: &mut Conn,
+    local: &str,
+    remote: &str,
+    is_direct: bool,
+    leftover: &[u8],
+) -> Result<(), String> {
+    let connectors = federation.connectors.of(local);
+    let connector = if is_direct { &connectors.direct } else { &connectors.starttls };
+    let name = domain_to_ascii(remote).map_err(|error| error.to_string())?;
+    let handshake = conn.connect_tls(connector, &name, leftover);
+    let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
+    match tokio::time::timeout(wait, handshake).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("TLS: {error}")),
+        Err(_) => Err("TLS: the handshake took too long".to_owned()),
+    }
+}
+
+/// Whether the server's certificate proves its domain; the reason if not.
+pub(crate) fn judge(federation: &Federation, conn: &Conn, remote: &str) -> Result<(), String> {
+    match &conn.facts().tls {
+        None => Err("the connection is not encrypted".to_owned()),
+        Some(facts) => {
+            proves(&facts.server_certs, &federation.roots, remote).map_err(|e| e.to_string())
+        }
+    }
+}
+
+/// One stream while it lasts.
+struct Stream<'a> {
+    links: &'a Arc<Links>,
+    link: &'a Arc<Link>,
+    taker: u64,
+    pump: Pump,
+    machine: Outgoing,
+    inbound: Arc<Inbound>,
+    is_authorized: bool,
+    failure: Option<Failure>,
+    /// When the stream has been idle for too long.
+    idle_at: stentor_stream::Millis,
+}
+
+impl<'a> Stream<'a> {
+    fn new(
+        links: &'a Arc<Links>,
+        link: &'a Arc<Link>,
+        taker: u64,
+        conn: Conn,
+        is_tls: bool,
+    ) -> Self {
+        let federation = &links.federation;
+        let now = monotonic::now();
+        let settings = Arc::new(federation.outgoing_settings());
+        let machine = Outgoing::new(settings, link.pair.clone(), is_tls, true, now);
+        let inbound = Arc::new(Inbound::new(federation.engine.clone()));
+        Self {
+            links,
+            link,
+            taker,
+            pump: Pump::new(conn),
+            machine,
+            inbound,
+            is_authorized: false,
+            failure: None,
+            idle_at: now.plus(federation.policy.idle_ms),
+        }
+    }
+
+    /// Runs the stream to its end.
+    async fn run(&mut self) -> Result<(), Failure> {
+        if self.machine_is_tls() {
+            self.judge_certificate()?;
+        }
+        let outcome = self.turn().await;
+        let unsent = std::mem::take(&mut self.failure);
+        match outcome {
+            Ok(()) if self.is_authorized => Ok(()),
+            Ok(()) => {
+                Err(unsent.unwrap_or_else(|| Failure::Ended("without a word".to_owned(), None)))
+            }
+            Err(_) if self.is_authorized => Ok(()),
+            Err(error) => Err(unsent.unwrap_or_else(|| Failure::Unreachable(error.to_string()))),
+        }
+    }
+
+    fn machine_is_tls(&self) -> bool {
+        self.pump.conn.facts().tls.is_some()
+    }
+
+    async fn turn(&mut self) -> std::io::Result<()> {
+        loop {
+            self.events().await?;
+            self.machine.take_output(&mut self.pump.out);
+            if self.machine.is_ended() {
+                return self.pump.flush().await;
+            }
+            self.fill();
+            if self.is_spare() {
+                self.machine.close(None, monotonic::now());
+                continue;
+            }
+            let may_send = self.may_send() && self.pump.has_room();
+            let due = self.machine.poll_timeout().map_or(self.idle_at, |at| at.min(self.idle_at));
+            let link = self.link;
+            let may_read = self.machine.may_read();
+            let wake = self.pump.wait(Some(due), may_read, |cx| {
+                if may_send { link.queue.poll_ready(cx) } else { Poll::Pending }
+            });
+            match wake.await? {
+                Wake::Socket | Wake::Other(()) => {}
+                Wake::Timer => {
+                    let now = monotonic::now();
+                    self.machine.handle_timeout(now);
+                    if self.is_authorized && self.idle_at <= now {
+                        self.machine.close(None, now);
+                        self.idle_at = now.plus(self.links.federation.policy.idle_ms);
+                    }
+                }
+            }
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        self.is_authorized && self.machine.may_send(&self.link.pair)
+    }
+
+    /// Whether another stream drains the queue now, so that this one may close.
+    fn is_spare(&self) -> bool {
+        self.is_authorized
+            && !self.machine.is_ended()
+            && !self.machine.is_bidi()
+            && !self.link.is_taken_by(self.taker)
+    }
+
+    fn fill(&mut self) {
+        if !self.may_send() {
+            return;
+        }
+        while self.pump.has_room() {
+            let Some(stanza) = self.link.queue.pop() else { return };
+            if !self.machine.send(&stanza, &mut self.pump.out) {
+                return self.link.queue.unpop(stanza);
+            }
+            self.links.federation.metrics.stanzas_out.inc();
+            self.idle_at = monotonic::now().plus(self.links.federation.policy.idle_ms);
+        }
+    }
+
+    /// Reads and acts until nothing moves.
+    async fn events(&mut self) -> std::io::Result<()> {
+        loop {
+            let now = monotonic::now();
+            let mut moved = self.pump.feed(|input| self.machine.handle_bytes(input, now));
+            if moved {
+                self.idle_at = now.plus(self.links.federation.policy.idle_ms);
+            }
+            if self.pump.is_eof() {
+                self.machine.handle_eof(now);
+            }
+            while let Some(event) = self.machine.poll_event() {
+                moved = true;
+                self.event(event).await?;
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn event(&mut self, event: OutgoingEvent) -> std::io::Result<()> {
+        let federation = &self.links.federation;
+        let now = monotonic::now();
+        match event {
+            OutgoingEvent::StartTls => self.start_tls().await?,
+            OutgoingEvent::Key { pair, stream_id } => {
+                let key = federation.keys.make(&pair, &stream_id);
+                self.machine.handle_key(&pair, &key, now);
+            }
+            OutgoingEvent::Authorized(pair, how) => {
+                self.is_authorized = true;
+                self.link.succeeded();
+                federation.metrics.opened.inc();
+                self.log_open(&pair.local, &pair.remote, how);
+            }
+            OutgoingEvent::Denied(_, verdict) => {
+                self.failure = Some(Failure::Denied(verdict));
+                self.machine.close(None, now);
+            }
+            OutgoingEvent::Verified(..) => {}
+            OutgoingEvent::Stanza(stanza) => {
+                federation.metrics.stanzas_in.inc();
+                if let Handling::Later(rest) = self.inbound.handle(stanza) {
+                    rest.await;
+                }
+            }
+            OutgoingEvent::PeerClosed => {
+                self.fill();
+                self.machine.close(None, monotonic::now());
+            }
+            OutgoingEvent::Ended { fault, by_peer } => self.ended(fault.as_ref(), by_peer),
+        }
+        Ok(())
+    }
+
+    async fn start_tls(&mut self) -> std::io::Result<()> {
+        self.machine.take_output(&mut self.pump.out);
+        self.pump.flush().await?;
+        let leftover = self.pump.take_input();
+        let pair = &self.link.pair;
+        let federation = &self.links.federation;
+        let conn = &mut self.pump.conn;
+        let secured = secure(federation, conn, &pair.local, &pair.remote, false, &leftover).await;
+        if let Err(reason) = secured {
+            self.failure = Some(Failure::Unreachable(reason));
+            self.machine.handle_eof(monotonic::now());
+            return Ok(());
+        }
+        match self.judge_certificate() {
+            Ok(()) => self.machine.handle_tls(monotonic::now()),
+            Err(failure) => {
+                self.failure = Some(failure);
+                self.machine.handle_eof(monotonic::now());
+            }
+        }
+        Ok(())
+    }
+
+    /// A certificate that proves nothing is enough only where dialback is.
+    fn judge_certificate(&self) -> Result<(), Failure> {
+        let federation = &self.links.federation;
+        match judge(federation, &self.pump.conn, &self.link.pair.remote) {
+            Err(reason) if !federation.policy.allows_dialback => Err(Failure::Certificate(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    fn log_open(&self, local: &str, remote: &str, how: How) {
+        let facts = self.pump.conn.facts();
+        let tls = facts.tls.as_ref().map_or("none", |tls| tls.version.as_str());
+        let is_proven = judge(&self.links.federation, &self.pump.conn, remote).is_ok();
+        tracing::info!(
+            event = "s2s_out",
+            local,
+            remote,
+            peer = %facts.peer,
+            tls,
+            certificate = if is_proven { "valid" } else { "unproven" },
+            how = how.name(),
+            bidi = self.machine.is_bidi(),
+            "A stream to another server stands."
+        );
+    }
+
+    fn ended(&mut self, fault: Option<&Fault>, by_peer: bool) {
+        let (local, remote) = (&self.link.pair.local, &self.link.pair.remote);
+        let reason = fault.map_or_else(|| "closed".to_owned(), ToString::to_string);
+        tracing::info!(
+            event = "s2s_out_ended",
+            local,
+            remote,
+            by_peer,
+            reason,
+            "A stream to another server ended."
+        );
+        if let (false, None) = (self.is_authorized, &self.failure) {
+            let condition = fault.map(Fault::condition);
+            self.failure = Some(Failure::Ended(reason, condition));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Other servers: whom we speak to, and where they are.
+
+use stentor_edge::s2s::{Policy, Route};
+
+use super::reader::{Reader, Section, Value};
+use super::{Federation, keys};
+
+/// Reads `[federation]` and `[[route]]`.
+pub(super) fn read<'t>(
+    reader: &mut Reader<'_>,
+    value: Option<&'t Value<'t>>,
+    routes: Option<&'t Value<'t>>,
+) -> Federation {
+    let mut s = reader.section("federation", value);
+    let is_enabled = s.truth(&keys::FEDERATION_ENABLED);
+    let policy = Policy {
+        allow: domains(&mut s, &keys::FEDERATION_ALLOW),
+        block: domains(&mut s, &keys::FEDERATION_BLOCK),
+        tls_required: s.truth(&keys::FEDERATION_TLS),
+        allows_dialback: s.truth(&keys::FEDERATION_DIALBACK),
+        idle_ms: s.number(&keys::FEDERATION_IDLE_SECS) * 1_000,
+        connect_wait_ms: s.number(&keys::FEDERATION_CONNECT_WAIT_SECS) * 1_000,
+    };
+    let authority = s.path(&keys::FEDERATION_AUTHORITY).map(|(span, path)| (s.place(&span), path));
+    let dns = s.address(&keys::FEDERATION_DNS).map(|(_, address)| address);
+    s.finish();
+    let routes = read_routes(reader, routes);
+    Federation { is_enabled, policy, authority, dns, routes }
+}
+
+fn domains(s: &mut Section<'_, '_, '_>, key: &'static super::key::Key) -> Vec<String> {
+    let mut domains = Vec::new();
+    for (span, text) in s.texts(key) {
+        match Policy::domain(&text) {
+            Some(domain) => domains.push(domain),
+            None => s.wrong(&span, format!("`{text}` is no domain")),
+        }
+    }
+    domains
+}
+
+fn read_routes<'t>(reader: &mut Reader<'_>, value: Option<&'t Value<'t>>) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    for (index, table) in reader.items("route", value).into_iter().enumerate() {
+        let mut s = reader.item("route", index, table);
+        let domain = s.text(&keys::ROUTE_DOMAIN);
+        let host = s.text(&keys::ROUTE_HOST);
+        let port = u16::try_from(s.number(&keys::ROUTE_PORT)).unwrap_or(u16::MAX);
+        let is_direct_tls = s.truth(&keys::ROUTE_DIRECT_TLS);
+        match (domain, host) {
+            (Some((span, text)), Some((_, host))) => {
+                let domain = if text == "*" { Some(text.clone()) } else { Policy::domain(&text) };
+                match domain {
+                    None => s.wrong(&span, format!("`{text}` is no domain, nor `*` for all")),
+                    Some(domain) if routes.iter().any(|r| r.domain == domain) => {
+                        s.wrong(&span, format!("`{text}` stands there twice: take one out"));
+                    }
+                    Some(domain) => routes.push(Route { domain, host, port, is_direct_tls }),
+                }
+            }
+            _ => s.wrong(&table.span(), "a `[[route]]` needs both `domain` and `host`"),
+        }
+        s.finish();
+    }
+    routes
+}
