@@ -15,8 +15,8 @@ pub const HANDSHAKE_WAIT_MS: u64 = 10_000;
 /// Milliseconds that the last bytes of an ended stream may take to leave.
 pub const LINGER_WAIT_MS: u64 = 2_000;
 
-/// Domain pairs of which something is known at once.
-pub const S2S_LINKS_MAX: usize = 65_536;
+/// How many domain pairs something is known of at once.
+pub const S2S_PAIRS_MAX: usize = 65_536;
 
 /// Stanzas waiting for one domain pair.
 pub const S2S_QUEUE_ITEMS_MAX: usize = 10_000;
@@ -27,8 +27,8 @@ pub const S2S_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes waiting for one domain pair before its senders are slowed.
 pub const S2S_QUEUE_BYTES_SOFT: usize = 512 * 1024;
 
-/// Servers of one domain that are tried.
-pub const S2S_TARGETS_MAX: usize = 8;
+/// How many servers of one domain are tried.
+pub const S2S_SERVERS_MAX: usize = 8;
 
 /// Addresses of one server that are tried.
 pub const S2S_ADDRESSES_MAX: usize = 8;
@@ -42,8 +42,8 @@ pub const S2S_BACK_OFF_MIN_MS: u64 = 5_000;
 /// The same after many failures.
 pub const S2S_BACK_OFF_MAX_MS: u64 = 300_000;
 
-/// Dialback keys verified at once.
-pub const S2S_VERIFYING_MAX: usize = 64;
+/// How many dialback keys are verified at once.
+pub const S2S_VERIFICATIONS_MAX: usize = 64;
 
 /// Messages of one stream whose commit is awaited before more is read.
 pub const S2S_UNSETTLED_MAX: usize = 1_024;

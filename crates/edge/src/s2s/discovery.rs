@@ -9,7 +9,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use stentor_jid::domain_to_ascii;
 
-use crate::limits::{S2S_ADDRESSES_MAX, S2S_TARGETS_MAX};
+use crate::limits::{S2S_ADDRESSES_MAX, S2S_SERVERS_MAX};
 
 /// Finds servers of domains.
 pub struct Discovery {
@@ -130,7 +130,7 @@ impl Discovery {
     async fn targets(&self, services: Vec<Service>) -> Result<Vec<Target>, NotFound> {
         let mut targets = Vec::new();
         let mut last = NotFound::NoServer;
-        for service in services.into_iter().take(S2S_TARGETS_MAX) {
+        for service in services.into_iter().take(S2S_SERVERS_MAX) {
             match self.addresses(&service.host, service.port).await {
                 Ok(addresses) => {
                     targets.push(Target { addresses, is_direct_tls: service.is_direct_tls });

@@ -12,7 +12,7 @@ use stentor_stream::s2s::Pair;
 use super::outgoing;
 use super::queue::Queue;
 use super::{Federation, policy::Policy};
-use crate::limits::{S2S_BACK_OFF_MAX_MS, S2S_BACK_OFF_MIN_MS, S2S_LINKS_MAX};
+use crate::limits::{S2S_BACK_OFF_MAX_MS, S2S_BACK_OFF_MIN_MS, S2S_PAIRS_MAX};
 use crate::monotonic;
 
 /// The ways to other servers.
@@ -83,9 +83,9 @@ impl Links {
         if let Some(link) = links.get(&pair) {
             return Ok(link.clone());
         }
-        if links.len() >= S2S_LINKS_MAX {
+        if links.len() >= S2S_PAIRS_MAX {
             links.retain(|_, link| !link.is_spare());
-            if links.len() >= S2S_LINKS_MAX {
+            if links.len() >= S2S_PAIRS_MAX {
                 return Err(StanzaError::new(Condition::ResourceConstraint));
             }
         }

@@ -32,7 +32,7 @@ pub use self::incoming::S2sListener;
 pub use self::links::Links;
 pub use self::policy::Policy;
 use self::xep0185_keys::Keys;
-use crate::limits::S2S_VERIFYING_MAX;
+use crate::limits::S2S_VERIFICATIONS_MAX;
 use crate::metrics::FederationMetrics;
 
 /// What all streams between servers share.
@@ -80,7 +80,7 @@ impl Federation {
             discovery: parts.discovery,
             roots: parts.roots,
             keys: Keys::new(&parts.secret),
-            verifying: Semaphore::new(S2S_VERIFYING_MAX),
+            verifying: Semaphore::new(S2S_VERIFICATIONS_MAX),
             metrics: FederationMetrics::default(),
         }))
     }
