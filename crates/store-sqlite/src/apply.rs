@@ -5,7 +5,7 @@ use stentor_jid::BareJid;
 use stentor_store::{Domain, KeyRow, StoreError, Write};
 
 use crate::error::store_error;
-use crate::{data, hosts, last, offline, private, roster, vcard};
+use crate::{data, hosts, last, offline, private, roster, sessions, vcard};
 
 /// Applies one write inside the transaction of its batch.
 pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
@@ -52,6 +52,8 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
         Write::RemoveData { owner, kind, key } => data::remove(db, of(owner)?, kind, key),
         Write::ClearData { owner, kind } => data::clear(db, of(owner)?, kind),
         Write::Forget { owner, domain } => forget(db, of(owner)?, *domain),
+        Write::Session { session, change } => sessions::change(db, *session, change),
+        Write::ExpireSessions { now_ms } => sessions::expire(db, *now_ms),
         Write::PutHost(host) => hosts::put(db, host),
         Write::RemoveHost { name } => run(db, "DELETE FROM hosts WHERE name = ?1", params![name]),
     }
@@ -75,7 +77,8 @@ pub(crate) fn change(
     db.prepare_cached(sql).and_then(|mut statement| statement.execute(params)).map_err(store_error)
 }
 
-fn account(db: &Connection, owner: &BareJid) -> Result<i64, StoreError> {
+/// The row of an account.
+pub(crate) fn account(db: &Connection, owner: &BareJid) -> Result<i64, StoreError> {
     db.prepare_cached("SELECT id FROM accounts WHERE jid = ?1")
         .and_then(|mut query| query.query_row([owner.as_str()], |row| row.get(0)).optional())
         .map_err(store_error)?

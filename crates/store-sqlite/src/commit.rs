@@ -11,6 +11,7 @@ use crate::checkpoint::{Checkpointer, truncate_log};
 use crate::error::store_error;
 use crate::files::Folder;
 use crate::limits::CHECKPOINT_PAGES;
+use crate::sessions::superseded;
 
 /// The writing end of a database.
 #[derive(Debug)]
@@ -86,8 +87,11 @@ fn together(connection: &mut Connection, stages: &[Stage]) -> Result<(), StoreEr
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(store_error)?;
-    for write in stages.iter().flat_map(Stage::writes) {
-        apply(&transaction, write)?;
+    let mut needless = superseded(stages).into_iter().peekable();
+    for (place, write) in stages.iter().flat_map(Stage::writes).enumerate() {
+        if needless.next_if_eq(&place).is_none() {
+            apply(&transaction, write)?;
+        }
     }
     transaction.commit().map_err(store_error)
 }

@@ -27,6 +27,7 @@ mod private;
 mod readers;
 mod roster;
 mod rows;
+mod sessions;
 mod vcard;
 
 pub use error::OpenError;

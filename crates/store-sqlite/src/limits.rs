@@ -11,7 +11,7 @@ pub const WRITER_CACHE_KIB: u32 = 16 << 10;
 /// Page cache of each reader.
 pub const READER_CACHE_KIB: u32 = 4 << 10;
 /// Prepared statements kept for each connection: more than there are different ones.
-pub const STATEMENTS_MAX: usize = 64;
+pub const STATEMENTS_MAX: usize = 128;
 /// How long a connection waits for another one's lock. Only checkpoints take any.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Pages written, by estimate, after which the log is moved into the file: 4 MiB.

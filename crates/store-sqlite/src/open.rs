@@ -24,6 +24,7 @@ use crate::offline::OfflineDb;
 use crate::private::PrivateDb;
 use crate::readers::Readers;
 use crate::roster::RosterDb;
+use crate::sessions::SessionsDb;
 use crate::vcard::VcardDb;
 use crate::{OpenError, migrate};
 
@@ -123,6 +124,7 @@ impl Sqlite {
             offline: Arc::new(OfflineDb(inner())),
             private: Arc::new(PrivateDb(inner())),
             roster: Arc::new(RosterDb(inner())),
+            sessions: Arc::new(SessionsDb(inner())),
             vcard: Arc::new(VcardDb(inner())),
             writer: self.inner.writer.clone(),
         }

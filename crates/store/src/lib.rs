@@ -28,6 +28,7 @@ mod owned;
 mod private;
 mod queue;
 mod roster;
+mod sessions;
 mod stage;
 mod stores;
 mod ticket;
@@ -51,6 +52,10 @@ pub use owned::{Boxed, Export, Owned, Usage};
 pub use private::{Private, PrivateRow};
 pub use roster::{
     RequestRow, Roster, RosterChange, RosterChanges, RosterData, RosterRow, Subscription,
+};
+pub use sessions::{
+    OpenIq, PendingBody, PendingHow, PendingPage, PendingRow, SessionChange, SessionPage,
+    SessionRow, SessionState, Sessions,
 };
 pub use stage::{Domain, Stage, Write};
 pub use stores::Stores;

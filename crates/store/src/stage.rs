@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use stentor_jid::BareJid;
 
-use crate::{ArchiveDrop, ArchiveEntry, HostRow, KeyRow, LastRow, RosterRow};
+use crate::{ArchiveDrop, ArchiveEntry, HostRow, KeyRow, LastRow, RosterRow, SessionChange};
 
 /// The writes of one pass: committed together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -276,6 +276,18 @@ pub enum Write {
         /// From where.
         domain: Domain,
     },
+    /// Changes a session that can be resumed.
+    Session {
+        /// Its number.
+        session: u64,
+        /// How.
+        change: SessionChange,
+    },
+    /// Removes sessions that have ended and need not be remembered any longer.
+    ExpireSessions {
+        /// Now, in milliseconds since 1970 UTC.
+        now_ms: i64,
+    },
     /// Adds or replaces a host.
     PutHost(HostRow),
     /// Removes a host, if it is there. Accounts under it stay.
@@ -286,7 +298,7 @@ pub enum Write {
 }
 
 impl Write {
-    /// The account that the write belongs to; hosts belong to none.
+    /// The account that the write belongs to; hosts belong to none, sessions are known by number.
     pub fn owner(&self) -> Option<&BareJid> {
         match self {
             Self::CreateAccount { owner, .. }
@@ -313,7 +325,11 @@ impl Write {
             | Self::RemoveData { owner, .. }
             | Self::ClearData { owner, .. }
             | Self::Forget { owner, .. } => Some(owner),
-            Self::ExpireArchive { .. } | Self::PutHost(_) | Self::RemoveHost { .. } => None,
+            Self::ExpireArchive { .. }
+            | Self::Session { .. }
+            | Self::ExpireSessions { .. }
+            | Self::PutHost(_)
+            | Self::RemoveHost { .. } => None,
         }
     }
 
@@ -337,6 +353,7 @@ impl Write {
             Self::PutData { kind, key, value, .. } => kind.len() + key.len() + value.len(),
             Self::RemoveData { key, .. } => key.len(),
             Self::PutLast { last, .. } => last.status.as_ref().map_or(0, String::len),
+            Self::Session { change, .. } => change.held_bytes(),
             Self::PutHost(host) => host.name.len() + host.profile.len(),
             Self::RemoveHost { name } => name.len(),
             Self::SetSuspended { .. }
@@ -349,6 +366,7 @@ impl Write {
             | Self::PutAsideOffline { .. }
             | Self::DropArchive { .. }
             | Self::ExpireArchive { .. }
+            | Self::ExpireSessions { .. }
             | Self::PutAsideArchive { .. }
             | Self::Forget { .. } => 0,
         };

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Accounts, Archive, Data, Hosts, Last, Offline, Owned, Private, Roster, Vcard, Writer};
+use crate::{
+    Accounts, Archive, Data, Hosts, Last, Offline, Owned, Private, Roster, Sessions, Vcard, Writer,
+};
 
 /// What the engine and the modules get: one reader for each domain, and the writer of them all.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct Stores {
     pub private: Arc<dyn Private>,
     /// Rosters and pending requests.
     pub roster: Arc<dyn Roster>,
+    /// Sessions that can be resumed.
+    pub sessions: Arc<dyn Sessions>,
     /// vCards.
     pub vcard: Arc<dyn Vcard>,
     /// The way in.

@@ -10,6 +10,7 @@ pub mod documents;
 pub mod offline;
 pub mod owned;
 pub mod roster;
+pub mod sessions;
 pub mod writer;
 
 use stentor_jid::BareJid;
@@ -23,6 +24,7 @@ pub async fn all(stores: &Stores) {
     offline::suite(stores).await;
     documents::suite(stores).await;
     owned::suite(stores).await;
+    sessions::suite(stores).await;
     writer::suite(stores).await;
 }
 
