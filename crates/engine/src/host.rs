@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use stentor_jid::Jid;
 
 use crate::account::AccountState;
+use crate::chores::Chore;
 use crate::iq::IqTable;
 use crate::module::Spec;
 use crate::phase::Flow;
@@ -32,6 +33,7 @@ pub struct Profile {
     /// Elements among the stream features.
     pub stream_features: Vec<StreamFeature>,
     pub(crate) residents: Vec<Arc<dyn Resident>>,
+    pub(crate) chores: Vec<Arc<dyn Chore>>,
     pub(crate) phases: Phases,
     pub(crate) iqs: IqTable,
 }
@@ -64,6 +66,7 @@ impl Profile {
             modules: registrar.specs,
             stream_features: registrar.stream_features,
             residents: registrar.residents,
+            chores: registrar.chores,
             phases: registrar.phases,
             iqs: registrar.iqs,
         }

@@ -11,6 +11,7 @@ pub mod account;
 mod ask;
 pub mod backlog;
 mod bind;
+pub mod chores;
 pub mod clock;
 pub mod credentials;
 mod deliver;
@@ -41,6 +42,7 @@ pub mod worth;
 
 pub use account::{Account, AccountState};
 pub use bind::random_id;
+pub use chores::Chore;
 pub use clock::Clock;
 pub use engine::{Engine, Route};
 pub use host::{Host, Hosts, Profile, Settings};

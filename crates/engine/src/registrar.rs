@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stentor_payload::Decode;
 use stentor_xml::Frame;
 
+use crate::chores::Chore;
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
 use crate::phase::{Admit, Annotate, Lookup, Mirror, Miss, Observe, Record, Screen};
@@ -16,6 +17,7 @@ use crate::slots::Resident;
 pub struct Registrar {
     pub(crate) phases: Phases,
     pub(crate) residents: Vec<Arc<dyn Resident>>,
+    pub(crate) chores: Vec<Arc<dyn Chore>>,
     pub(crate) iqs: IqTable,
     pub(crate) disco: Disco,
     pub(crate) stream_features: Vec<StreamFeature>,
@@ -111,6 +113,11 @@ impl Registrar {
     /// Looks into the store before messages are decided.
     pub fn lookup(&mut self, handler: Arc<dyn Lookup>) {
         self.phases.lookup.push(handler);
+    }
+
+    /// Has work that is due now and then.
+    pub fn chore(&mut self, chore: Arc<dyn Chore>) {
+        self.chores.push(chore);
     }
 
     /// Takes part in the phase `screen`.

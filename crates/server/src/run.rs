@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use stentor_admin::{facts, metrics, socket};
 use stentor_edge::{Shared, accept};
-use stentor_engine::Close;
+use stentor_engine::{Close, Engine};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -77,6 +77,8 @@ impl Server {
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let signals = Signals::new(wishes)?;
         let core = wire::core(&config)?;
+        let stores = &core.engine.stores;
+        core.engine.skip_ids(stores.archive.last_id().await.context("the archive cannot be read")?);
         let trust = wire::trust(&config)?;
         let shared = wire::shared(&config, &core.engine)?;
         let (stop, stopped) = watch::channel(false);
@@ -108,6 +110,7 @@ impl Server {
             };
             format!("the socket `{}` cannot be made; {remedy}", path.display())
         })?;
+        tasks.spawn(chores(core.engine.clone()));
         tasks.spawn(socket::serve(socket, wire::admin(&core, Some(wish))));
         let metrics = serve_metrics(&config, &core, &shared, &trust, &mut tasks).await?;
         greeting::greet(&config, &sources, &ports, metrics, &trust);
@@ -182,6 +185,16 @@ async fn drain(core: &Core, shared: &Shared) {
             looks_left -= 1;
         }
         tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// Removes what has expired, now and every hour.
+async fn chores(engine: Arc<Engine>) {
+    let mut hour = tokio::time::interval(HOUR);
+    hour.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        hour.tick().await;
+        engine.do_chores().await;
     }
 }
 
@@ -261,6 +274,8 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 /// How often it is looked for connections without a session before they are cut: 2 seconds.
 const LINGER_LOOKS: u32 = 100;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 const DAY: Duration = Duration::from_secs(86_400);
 

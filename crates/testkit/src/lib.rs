@@ -10,7 +10,7 @@ mod script;
 mod tcp;
 mod world;
 
-pub use matching::{difference, tree};
+pub use matching::{Names, difference, exact_difference, filled_in, tree};
 pub use script::run;
 pub use tcp::{Login, TcpClient, Tls};
 pub use world::{Client, World};

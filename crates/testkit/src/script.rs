@@ -11,21 +11,26 @@
 //! ```
 //!
 //! Elements are indented and end at the next line that is not. `{any}` fits any attribute or text.
+//! `$name` fits anything where it first stands and the same from then on, also in what is sent. Ids
+//! under which messages are archived are compared only where the expected element has one, or after
+//! `X receives exactly`.
 //! `X receives` looks at the next stanza that came in, `X receives later` passes over others before
 //! it, `X ignores what came` throws all away. `X is cut` breaks a connection, `the server restarts`
-//! ends them all, `N seconds pass` moves the clock. `options:`, which comes first, is followed by
+//! ends them all, `N seconds pass` moves the clock, `the server does its chores` removes what has
+//! expired. `options:`, which comes first, is followed by
 //! module options as in the configuration file. A line that begins with `#` is a comment.
 
 use std::collections::BTreeMap;
 
 use stentor_engine::Settings;
 
-use crate::matching::{difference, tree};
+use crate::matching::{Names, difference, exact_difference, filled_in, tree};
 use crate::world::{Client, World};
 
 /// Runs a script; panics with the line that failed.
 pub async fn run(world: &mut World, script: &str) {
     let mut clients: BTreeMap<String, Client> = BTreeMap::new();
+    let mut names = Names::new();
     let mut lines = script.lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
         let at = format!("line {}: {line}", number + 1);
@@ -38,13 +43,14 @@ pub async fn run(world: &mut World, script: &str) {
             element.push_str(more.trim());
             element.push('\n');
         }
-        step(world, &mut clients, line, element.trim(), &at).await;
+        step(world, &mut clients, &mut names, line, element.trim(), &at).await;
     }
 }
 
 async fn step(
     world: &mut World,
     clients: &mut BTreeMap<String, Client>,
+    names: &mut Names,
     line: &str,
     element: &str,
     at: &str,
@@ -64,6 +70,9 @@ async fn step(
         clients.clear();
         return world.restart();
     }
+    if line == "the server does its chores" {
+        return world.engine.do_chores().await;
+    }
     if let Some(seconds) = line.strip_suffix(" seconds pass") {
         return world.advance(seconds.parse().unwrap_or_else(|_| panic!("{at}")));
     }
@@ -79,18 +88,19 @@ async fn step(
     }
     let client = clients.get_mut(name).unwrap_or_else(|| panic!("{at}\nwho is {name}?"));
     match deed {
-        "sends:" => client.send(element).await,
-        "receives:" => match client.receive() {
-            None => panic!("{at}\nnothing came; expected\n    {element}"),
-            Some(stanza) => {
-                if let Some(words) = difference(element, &stanza) {
-                    panic!("{at}\n{words}");
-                }
+        "sends:" => client.send(&filled_in(element, names)).await,
+        "receives:" | "receives exactly:" => {
+            let compare = if deed == "receives:" { difference } else { exact_difference };
+            let Some(stanza) = client.receive() else {
+                panic!("{at}\nnothing came; expected\n    {element}")
+            };
+            if let Some(words) = compare(element, &stanza, names) {
+                panic!("{at}\n{words}");
             }
-        },
+        }
         "receives later:" => {
             let _ = tree(element);
-            if client.find(|s| difference(element, s).is_none()).is_none() {
+            if client.find(|s| difference(element, s, names).is_none()).is_none() {
                 let all: Vec<String> = client
                     .receive_all()
                     .iter()

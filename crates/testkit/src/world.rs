@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
@@ -11,7 +12,7 @@ use stentor_engine::{
 };
 use stentor_jid::BareJid;
 use stentor_stanza::{BadStanza, Stanza};
-use stentor_store::{Stores, Write};
+use stentor_store::{Boxed, StoreError, Stores, Write};
 use stentor_store_sqlite::{Options, Sqlite};
 use stentor_xml::Frame;
 
@@ -137,7 +138,7 @@ impl Client {
     }
 
     /// The first stanza that fits, whatever came before it.
-    pub fn find(&mut self, fits: impl Fn(&Stanza) -> bool) -> Option<Stanza> {
+    pub fn find(&mut self, fits: impl FnMut(&Stanza) -> bool) -> Option<Stanza> {
         self.take();
         let at = self.received.iter().position(fits)?;
         Some(self.received.remove(at))
@@ -202,7 +203,21 @@ fn engine(stores: &Stores, clock: &Arc<Stopped>, settings: Settings, modules: &s
     let hosts = ["capulet.example", "montague.example"]
         .map(|domain| Host { domain: domain.into(), profile: profile.clone() });
     let credentials = Credentials::new(b"secret", 4_096, GuardSettings::default());
-    Engine::new(stores.clone(), Hosts::new(hosts), clock.clone(), credentials)
+    let engine = Engine::new(stores.clone(), Hosts::new(hosts), clock.clone(), credentials);
+    // The clock stands still, so ids would be used again after a restart.
+    engine.skip_ids(wait(stores.archive.last_id()).unwrap());
+    engine
+}
+
+/// Waits for the store where nothing can be awaited.
+fn wait<T>(mut reading: Boxed<T>) -> Result<T, StoreError> {
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(read) = reading.as_mut().poll(&mut cx) {
+            return read;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// 2026-01-02T03:04:05Z.

@@ -103,6 +103,12 @@ pub fn of(stanza: &Stanza) -> Worth {
     }
 }
 
+/// Whether a message comes from, or is for, an occupant of a room (XEP-0045 §7.5).
+#[must_use]
+pub fn is_of_room(stanza: &Stanza) -> bool {
+    stanza.has_child(content::NS_MUC_USER, "x")
+}
+
 fn is_archived(kind: MessageType, content: Content, hints: Hints) -> bool {
     // XEP-0334 §4.1, §4.2: of two hints that contradict each other the more private one holds.
     if hints.has_no_store || hints.has_no_permanent_store {
@@ -136,8 +142,7 @@ fn carbon(kind: MessageType, content: Content, hints: Hints, stanza: &Stanza) ->
     if !is_eligible {
         return Carbon::No;
     }
-    let is_of_room = stanza.has_child(content::NS_MUC_USER, "x");
-    if is_of_room && content != Content::Invitation { Carbon::Sent } else { Carbon::Both }
+    if is_of_room(stanza) && content != Content::Invitation { Carbon::Sent } else { Carbon::Both }
 }
 
 fn offline(kind: MessageType, content: Content, hints: Hints) -> Offline {
