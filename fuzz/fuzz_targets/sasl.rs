@@ -9,16 +9,19 @@
 use stentor_sasl::client;
 use stentor_sasl::limits::{AUTHZID_BYTES_MAX, PART_BYTES_MAX, TRACE_CHARS_MAX};
 use stentor_sasl::server::{Answer, Exchange, ServerContext, Step};
-use stentor_sasl::{Bindings, Condition, Hash, Mechanism, ScramKeys, check_authzid, prep};
+use stentor_sasl::{Bindings, Condition, Hash, Mechanism, Offered, ScramKeys, check_authzid, prep};
 
 stentor_fuzz::target!(check);
 
 const CLIENT_NONCE: &str = "nonce-of-our-client";
 const SERVER_NONCE: &str = "nonce-of-our-server";
+const TOKEN: &str = "a token that nobody guesses";
 
 fn check(data: &[u8]) {
     let [mechanism, switches, messages @ ..] = data else { return };
-    let mechanism = Mechanism::ALL[usize::from(*mechanism) % Mechanism::ALL.len()];
+    let known = Mechanism::ALL.len() + Mechanism::TOKENS.len();
+    let mut all = Mechanism::ALL.into_iter().chain(Mechanism::TOKENS);
+    let Some(mechanism) = all.nth(usize::from(*mechanism) % known) else { return };
     let switches = Switches(*switches);
     check_server(mechanism, switches, Messages(messages));
     check_client(mechanism, switches, Messages(messages));
@@ -29,7 +32,9 @@ fn check(data: &[u8]) {
 fn check_server(mechanism: Mechanism, switches: Switches, mut messages: Messages<'_>) {
     let bindings = switches.bindings();
     let plus_offered = !bindings.is_empty();
-    let cx = ServerContext { bindings: &bindings, plus_offered, nonce: SERVER_NONCE };
+    let offered = Offered { mechanisms: &["SCRAM-SHA-1"], bindings: &["tls-exporter"] };
+    let offered = Some(offered).filter(|_| switches.has_digest());
+    let cx = ServerContext { bindings: &bindings, plus_offered, nonce: SERVER_NONCE, offered };
     let mut exchange = Exchange::start(mechanism, &cx);
     let initial = if switches.has_initial_response() { messages.next() } else { None };
     let mut step = exchange.begin(initial);
@@ -41,6 +46,7 @@ fn check_server(mechanism: Mechanism, switches: Switches, mut messages: Messages
             },
             Ok(Step::Done(success)) => {
                 assert!(mechanism.hash().is_none(), "a stranger proved to know the password");
+                assert!(!mechanism.is_token(), "a stranger proved to have the token");
                 assert!(success.authzid.is_none_or(|authzid| authzid.len() <= AUTHZID_BYTES_MAX));
                 return;
             }
@@ -66,6 +72,13 @@ fn answer(step: Step, switches: Switches) -> Answer {
             check_part(&password);
             assert!(!keys(Hash::Sha1, &username).verify(&password), "made-up keys fit a password");
             accept(username, switches)
+        }
+        Step::NeedToken { username, proof } => {
+            check_part(&username);
+            if !proof.is_made_with(TOKEN) {
+                return Answer::Refused(Condition::NotAuthorized);
+            }
+            Answer::Token { data: proof.answer(TOKEN) }
         }
         Step::NeedExternal { authzid } => {
             let own = "juliet@capulet.example";
@@ -96,11 +109,20 @@ fn check_part(part: &str) {
 /// What an impostor sends to our client.
 fn check_client(mechanism: Mechanism, switches: Switches, mut messages: Messages<'_>) {
     let (name, password, bindings) = ("juliet", "r0m30myr0m30", switches.bindings());
-    let exchange = client::Exchange::new(mechanism, name, password, None, &bindings, CLIENT_NONCE);
+    let exchange = if mechanism.is_token() {
+        client::Exchange::with_token(mechanism, name, TOKEN, &bindings)
+    } else {
+        client::Exchange::new(mechanism, name, password, None, &bindings, CLIENT_NONCE)
+    };
     let Ok(mut exchange) = exchange else {
-        assert!(mechanism.is_plus() && bindings.is_empty());
+        let lacks = |binding| bindings.data(binding).is_none();
+        let is_unbound = mechanism.token_binding().map_or(bindings.is_empty(), lacks);
+        assert!((mechanism.is_plus() || mechanism.is_token()) && is_unbound);
         return;
     };
+    if switches.has_digest() {
+        exchange.expect(&Offered { mechanisms: &["SCRAM-SHA-1"], bindings: &[] });
+    }
     if switches.has_initial_response() {
         exchange.first();
     }
@@ -114,6 +136,7 @@ fn check_client(mechanism: Mechanism, switches: Switches, mut messages: Messages
     }
     let believed = exchange.finish(last).is_ok();
     assert!(!believed || mechanism.hash().is_none(), "an impostor knew the password");
+    assert!(!believed || !mechanism.is_token(), "an impostor had the token");
 }
 
 fn check_passwords(data: &[u8]) {
@@ -146,6 +169,10 @@ impl Switches {
 
     fn has_account(self) -> bool {
         self.0 & 8 != 0
+    }
+
+    fn has_digest(self) -> bool {
+        self.0 & 32 != 0
     }
 
     fn answers_wrongly(self) -> bool {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use stentor_engine::clients::tokens::Usage;
 use stentor_engine::{BoxFuture, Engine, Host, Session, random_id};
 use stentor_jid::BareJid;
 use stentor_sasl::{Bindings, Condition, Hash, Mechanism};
@@ -11,8 +12,11 @@ use stentor_stream::c2s::{HostOffer, TlsInfo};
 use stentor_stream::event::{Answer, Ask};
 use stentor_stream::fault::Fault;
 use stentor_stream::feature::{Bits, ExtraFeature};
+use stentor_stream::sign_in::SignedIn;
 use stentor_transport::{CertNames, Roots, TlsFacts};
 use zeroize::Zeroizing;
+
+use crate::sign_in;
 
 /// What domains offer to clients who have not signed in.
 #[derive(Debug)]
@@ -49,12 +53,15 @@ pub(crate) struct Caller {
     pub(crate) domain: Option<Box<str>>,
     /// Addresses in the client's certificate, if it may sign in by it.
     pub(crate) cert_addrs: Arc<[String]>,
+    /// When its credentials began to be judged, by [`Engine::moment`].
+    pub(crate) proven: u64,
 }
 
 /// What came of a question.
 pub(crate) enum Answered {
     Machine(Answer),
     Bound(Arc<Session>),
+    SignedIn(Option<Arc<Session>>, Box<SignedIn>),
     /// The registration IQ needs no answer.
     Nothing,
 }
@@ -72,6 +79,7 @@ impl Offers {
         let after = profile.stream_features.iter().filter(|f| f.is_after_sign_in);
         HostOffer {
             domain: host.domain.to_string(),
+            extended: sign_in::offer(host, &mechanisms),
             mechanisms,
             starttls,
             tls_required,
@@ -146,11 +154,27 @@ pub(crate) fn answer(
         Ask::Password { username, password } => Box::pin(async move {
             Answered::Machine(password_is(&engine, &caller, username, password).await)
         }),
+        Ask::Token { username, client, proof, count, invalidates } => Box::pin(async move {
+            let usage = Usage { count, invalidates };
+            let shown = sign_in::Shown { username, client, proof, usage };
+            Answered::Machine(sign_in::token(&engine, &caller, shown).await)
+        }),
+        Ask::Upgrade { account, hash } => {
+            Box::pin(
+                async move { Answered::Machine(sign_in::upgrade(&engine, &account, hash).await) },
+            )
+        }
+        Ask::Keep { account, keys } => Box::pin(async move {
+            Answered::Machine(sign_in::keep(&engine, &caller, &account, keys).await)
+        }),
+        Ask::SignIn(wish) => {
+            Box::pin(async move { sign_in::finish(&engine, &caller, *wish).await })
+        }
         Ask::External { authzid } => Box::pin(async move {
             Answered::Machine(external(&engine, &caller, authzid.as_deref()).await)
         }),
         Ask::Bind { account, resource } => Box::pin(async move {
-            match engine.bind(&account, resource.as_deref()).await {
+            match engine.bind_proven(&account, resource.as_deref(), caller.proven).await {
                 Ok(session) => Answered::Bound(session),
                 Err(error) => Answered::Machine(Answer::BindRefused(error)),
             }
@@ -202,7 +226,10 @@ async fn password_is(
         engine.credentials.verify(&engine.stores.accounts, &account, password.to_string()).await;
     match (verified, barred(engine, &account).await) {
         (Ok(true), Ok(Some(condition))) => Answer::Refused(condition),
-        (Ok(true), Ok(None)) => Answer::Accepted(username),
+        (Ok(true), Ok(None)) => {
+            engine.complete_keys(&account, &password, caller.proven).await;
+            Answer::Accepted(username)
+        }
         (Ok(false), _) => Answer::Refused(Condition::NotAuthorized),
         (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%account, %error, "A password could not be checked.");
@@ -211,7 +238,7 @@ async fn password_is(
     }
 }
 
-fn is_hasty(engine: &Engine, caller: &Caller) -> bool {
+pub(crate) fn is_hasty(engine: &Engine, caller: &Caller) -> bool {
     engine.credentials.guard.is_hasty(caller.peer.ip(), engine.clock.unix_ms())
 }
 
@@ -251,6 +278,6 @@ async fn external(engine: &Engine, caller: &Caller, authzid: Option<&str>) -> An
     }
 }
 
-fn account_of(caller: &Caller, username: &str) -> Option<BareJid> {
+pub(crate) fn account_of(caller: &Caller, username: &str) -> Option<BareJid> {
     BareJid::from_parts(Some(username), caller.domain.as_deref()?).ok()
 }

@@ -16,7 +16,7 @@ use stentor_engine::{BoxFuture, Close, Fate, Handling, Item, Session, Stored, ba
 use stentor_jid::BareJid;
 use stentor_sasl::{Condition, Mechanism};
 use stentor_stream::c2s::{C2s, ConnInfo};
-use stentor_stream::event::{Answer, Event};
+use stentor_stream::event::{Answer, Ask, Event};
 use stentor_stream::fault::Fault;
 use stentor_transport::{Conn, HandshakeError};
 use tokio::io::ReadBuf;
@@ -57,6 +57,8 @@ pub struct Driver {
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     cert_addrs: Option<Arc<[String]>>,
+    /// When credentials were last judged, by [`Engine::moment`](stentor_engine::Engine::moment).
+    proven: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,7 @@ impl Driver {
             timer: None,
             phase: Phase::Open,
             cert_addrs,
+            proven: 0,
         }
     }
 
@@ -127,18 +130,29 @@ impl Driver {
             Done::Answered(Answered::Machine(answer)) => self.machine.handle_answer(answer, now),
             Done::Answered(Answered::Bound(session)) => {
                 let jid = session.resource.jid.clone();
-                tracing::info!(event = "bound", %jid, peer = %self.link.peer, "A session was bound.");
-                self.session = Some(session);
+                self.bound(session);
                 self.machine.handle_answer(Answer::Bound(jid), now);
-                // Sign-in is over: what it needed is not kept.
-                self.cert_addrs = None;
-                if let Some(conn) = &mut self.conn {
-                    conn.forget_bindings();
+            }
+            Done::Answered(Answered::SignedIn(session, signed_in)) => {
+                if let Some(session) = session {
+                    self.bound(session);
                 }
+                self.machine.handle_answer(Answer::SignedIn(signed_in), now);
             }
             Done::Secured(secured) => self.secured(*secured),
         }
         true
+    }
+
+    fn bound(&mut self, session: Arc<Session>) {
+        let jid = &session.resource.jid;
+        tracing::info!(event = "bound", %jid, peer = %self.link.peer, "A session was bound.");
+        self.session = Some(session);
+        // Sign-in is over: what it needed is not kept.
+        self.cert_addrs = None;
+        if let Some(conn) = &mut self.conn {
+            conn.forget_bindings();
+        }
     }
 
     fn secured(&mut self, (conn, outcome): (Conn, Result<(), HandshakeError>)) {
@@ -175,6 +189,9 @@ impl Driver {
             Event::Ask(ask) => {
                 let listener = self.link.listener.clone();
                 let engine = listener.shared.engine.clone();
+                if is_about_credentials(&ask) {
+                    self.proven = engine.moment();
+                }
                 let caller = self.caller();
                 let asked = asks::answer(engine, ask, caller, |host| {
                     let has_tls = listener.acceptor.is_some();
@@ -220,6 +237,7 @@ impl Driver {
             peer: self.link.peer,
             domain: self.machine.domain().map(Box::from),
             cert_addrs: self.cert_addrs.clone().unwrap_or_default(),
+            proven: self.proven,
         }
     }
 
@@ -529,11 +547,24 @@ fn confirm(session: &Session, confirmed: Vec<Stored>) {
     }
 }
 
+const fn is_about_credentials(ask: &Ask) -> bool {
+    matches!(
+        ask,
+        Ask::Keys { .. }
+            | Ask::Password { .. }
+            | Ask::Token { .. }
+            | Ask::External { .. }
+            | Ask::Anonymous
+    )
+}
+
 fn fault_of(reason: Close) -> Fault {
     match reason {
         Close::Conflict => Fault::Replaced,
         Close::Deleted => Fault::AccountClosed,
         Close::Suspended => Fault::Policy("The account is suspended."),
+        // RFC 6120 §4.9.3.16: what secured the stream has been revoked.
+        Close::Revoked => Fault::Reset,
         Close::Overflow => Fault::Overloaded,
         Close::Shutdown => Fault::Shutdown,
     }

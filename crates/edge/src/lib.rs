@@ -15,6 +15,7 @@ pub mod metrics;
 mod monotonic;
 mod out;
 pub mod s2s;
+mod sign_in;
 mod stored;
 
 pub use accept::{Serve, accept};

@@ -37,6 +37,11 @@ pub struct AccountState {
     pub offline: OfflineState,
     /// What features keep with the account.
     pub slots: Slots,
+    /// When credentials of the account last changed, by [`Engine::moment`]; what was judged before
+    /// counts no more.
+    ///
+    /// [`Engine::moment`]: crate::Engine::moment
+    pub(crate) credentials_changed: u64,
     pub(crate) resources: Vec<Arc<Resource>>,
 }
 
@@ -93,7 +98,8 @@ impl Account {
         };
         let resources = std::mem::take(&mut state.resources);
         let former = std::mem::take(&mut state.roster);
-        *state = AccountState { resources, offline, ..fresh };
+        let credentials_changed = state.credentials_changed;
+        *state = AccountState { resources, offline, credentials_changed, ..fresh };
         self.stale.store(false, Ordering::Release);
         former
     }

@@ -8,12 +8,24 @@ use stentor_stanza::{Condition, ErrorType, StanzaError};
 
 use crate::account::{Account, AccountState};
 use crate::engine::Engine;
-use crate::host::ResourceConflict;
+use crate::host::{ResourceConflict, Settings};
 use crate::outbox::Close;
 use crate::presence;
 use crate::refuse::store_error;
 use crate::resource::Resource;
 use crate::session::Session;
+
+/// What shall be bound, for whom.
+pub(crate) struct Wish<'a> {
+    /// The resource that the client wishes, or that was made for it.
+    pub(crate) resource: Option<&'a str>,
+    /// The key of the client, whose earlier sessions end (XEP-0386 §3.2).
+    pub(crate) client: Option<SmolStr>,
+    /// When its credentials were judged, by [`Engine::moment`].
+    pub(crate) proven: u64,
+    /// Sets up the resource before anybody sees it.
+    pub(crate) prepare: &'a (dyn Fn(&Resource) + Sync),
+}
 
 impl Engine {
     /// Binds a session of this account, with the wished resource if that can be.
@@ -27,6 +39,29 @@ impl Engine {
         account: &BareJid,
         wish: Option<&str>,
     ) -> Result<Arc<Session>, StanzaError> {
+        self.bind_proven(account, wish, self.moment()).await
+    }
+
+    /// The same, for credentials that were judged at an earlier [`Engine::moment`]: they may have
+    /// been changed since.
+    ///
+    /// # Errors
+    /// As [`Engine::bind`], and `not-authorized` if they were.
+    pub async fn bind_proven(
+        self: &Arc<Self>,
+        account: &BareJid,
+        wish: Option<&str>,
+        proven: u64,
+    ) -> Result<Arc<Session>, StanzaError> {
+        let wish = Wish { resource: wish, client: None, proven, prepare: &|_| () };
+        self.bind_as(account, wish).await
+    }
+
+    pub(crate) async fn bind_as(
+        self: &Arc<Self>,
+        account: &BareJid,
+        wish: Wish<'_>,
+    ) -> Result<Arc<Session>, StanzaError> {
         let host = self
             .host(account.as_jid().domain())
             .ok_or(StanzaError::new(Condition::ItemNotFound))?;
@@ -37,29 +72,8 @@ impl Engine {
             let found = self.account(account).await.map_err(|e| store_error(&e))?;
             found.ok_or(StanzaError::new(Condition::NotAllowed))?
         };
-        let wished = match wish.filter(|w| !w.is_empty()) {
-            None => random_resource(&account.jid)?,
-            Some(wish) => account
-                .jid
-                .with_resource(wish)
-                .map_err(|_| StanzaError::new(Condition::BadRequest))?,
-        };
-        let (resource, replaced) = {
-            let mut state = account.lock();
-            if state.is_suspended {
-                return Err(StanzaError::new(Condition::NotAllowed));
-            }
-            if state.resources().len() >= settings.sessions_max {
-                return Err(
-                    StanzaError::new(Condition::ResourceConstraint).of_type(ErrorType::Wait)
-                );
-            }
-            let (jid, replaced) = free_resource(&mut state, wished, settings.resource_conflict)?;
-            let resource = Arc::new(Resource::new(jid, self.next_serial()));
-            state.add_resource(resource.clone());
-            (resource, replaced)
-        };
-        if let Some(older) = replaced {
+        let (resource, replaced) = self.add_resource(&account, wish, settings)?;
+        for older in replaced {
             // Its end must be seen before the newcomer's beginning.
             let left = presence::Left::take(&older);
             presence::announce_end(self, &account, &older, left, None);
@@ -67,6 +81,49 @@ impl Engine {
         }
         self.metrics.sessions.inc();
         Ok(Arc::new(Session::new(self.clone(), account, resource)))
+    }
+
+    /// Takes the resource, and returns those that it replaces.
+    fn add_resource(
+        &self,
+        account: &Account,
+        wish: Wish<'_>,
+        settings: &Settings,
+    ) -> Result<(Arc<Resource>, Vec<Arc<Resource>>), StanzaError> {
+        let wished = match wish.resource.filter(|w| !w.is_empty()) {
+            None => random_resource(&account.jid)?,
+            Some(wish) => account
+                .jid
+                .with_resource(wish)
+                .map_err(|_| StanzaError::new(Condition::BadRequest))?,
+        };
+        let mut state = account.lock();
+        if state.is_suspended {
+            return Err(StanzaError::new(Condition::NotAllowed));
+        }
+        if state.credentials_changed > wish.proven {
+            return Err(StanzaError::new(Condition::NotAuthorized));
+        }
+        let is_same = |older: &&Arc<Resource>| wish.client.is_some() && older.client == wish.client;
+        let mut replaced: Vec<_> = state.resources().iter().filter(is_same).cloned().collect();
+        if state.resources().len() - replaced.len() >= settings.sessions_max {
+            return Err(StanzaError::new(Condition::ResourceConstraint).of_type(ErrorType::Wait));
+        }
+        for older in &replaced {
+            state.remove_resource(older.serial);
+        }
+        let (jid, older) = free_resource(&mut state, wished, settings.resource_conflict)?;
+        replaced.extend(older);
+        let bound_ms = self.clock.unix_ms();
+        let resource = Arc::new(Resource::new(jid, self.next_serial(), bound_ms, wish.client));
+        (wish.prepare)(&resource);
+        state.add_resource(resource.clone());
+        Ok((resource, replaced))
+    }
+
+    /// A moment among all changes of credentials, see [`Engine::bind_proven`].
+    pub fn moment(&self) -> u64 {
+        self.next_serial()
     }
 
     /// An account that lasts as long as its session (RFC 4505).
@@ -109,13 +166,18 @@ fn random_resource(account: &BareJid) -> Result<FullJid, StanzaError> {
 pub fn random_id() -> Result<SmolStr, getrandom::Error> {
     let mut bytes = [0_u8; 10];
     getrandom::fill(&mut bytes)?;
+    Ok(letters(bytes))
+}
+
+/// 80 bits as 16 letters and digits.
+pub(crate) fn letters(bytes: [u8; 10]) -> SmolStr {
     let mut bits = bytes.iter().fold(0_u128, |sum, b| sum << 8 | u128::from(*b));
     let letters = (0..16).map(|_| {
         let letter = ALPHABET[usize::try_from(bits & 31).unwrap_or(0)];
         bits >>= 5;
         char::from(letter)
     });
-    Ok(letters.collect())
+    letters.collect()
 }
 
 /// Letters and digits that people do not mistake for one another.

@@ -7,12 +7,15 @@ use stentor_sasl::{Hash, ScramKeys};
 use stentor_store::{Accounts, KeyHash, KeyRow, StoreError};
 use tokio::sync::Semaphore;
 
+use crate::clients::Secrets;
 use crate::guard::{Guard, GuardSettings};
 
 /// What deciding about a password needs.
 pub struct Credentials {
     /// Failures and lock-outs.
     pub guard: Guard,
+    /// What becomes of the ids of clients and tokens.
+    pub clients: Secrets,
     /// Makes the salts of accounts that do not exist, and the ids that are shown: the same at each
     /// attempt, and unknown to whoever asks. Kept in the data folder so that it outlives a restart.
     secret: Box<[u8]>,
@@ -38,6 +41,7 @@ impl Credentials {
     pub fn new(secret: &[u8], iterations: u32, guard: GuardSettings) -> Self {
         Self {
             guard: Guard::new(guard),
+            clients: Secrets::new(secret),
             secret: secret.into(),
             iterations,
             derivations: Arc::new(Semaphore::new(DERIVATIONS_MAX)),
@@ -77,7 +81,14 @@ impl Credentials {
         account: &BareJid,
         password: String,
     ) -> Result<bool, StoreError> {
-        let (keys, exists) = self.keys(accounts, account, Hash::Sha256).await?;
+        let (mut keys, mut exists) = self.keys(accounts, account, Hash::Sha256).await?;
+        // An account that came from elsewhere may have keys of one hash only.
+        for other in [Hash::Sha512, Hash::Sha1] {
+            if !exists {
+                let (found, is_real) = self.keys(accounts, account, other).await?;
+                (keys, exists) = if is_real { (found, true) } else { (keys, false) };
+            }
+        }
         let matches = self.off_thread(move || keys.verify(&password)).await.unwrap_or(false);
         Ok(matches && exists)
     }
@@ -90,6 +101,16 @@ impl Credentials {
         let iterations = self.iterations;
         let derived = self.off_thread(move || derive_all(&password, iterations)).await;
         derived.ok_or(PasswordError::Stopping)?
+    }
+
+    /// Salt and count for new keys.
+    ///
+    /// # Errors
+    /// The server is stopping.
+    pub fn fresh_salt(&self) -> Result<(Vec<u8>, u32), PasswordError> {
+        let mut salt = vec![0; SALT_BYTES];
+        getrandom::fill(&mut salt).map_err(|_| PasswordError::Stopping)?;
+        Ok((salt, self.iterations))
     }
 
     async fn off_thread<T: Send + 'static>(
@@ -124,7 +145,7 @@ pub fn derive_all(password: &str, iterations: u32) -> Result<Vec<KeyRow>, Passwo
         .collect()
 }
 
-fn keys_of(row: KeyRow) -> ScramKeys {
+pub(crate) fn keys_of(row: KeyRow) -> ScramKeys {
     let hash = match row.hash {
         KeyHash::Sha1 => Hash::Sha1,
         KeyHash::Sha256 => Hash::Sha256,
@@ -139,7 +160,7 @@ fn keys_of(row: KeyRow) -> ScramKeys {
     }
 }
 
-fn row_of(keys: ScramKeys) -> KeyRow {
+pub(crate) fn row_of(keys: ScramKeys) -> KeyRow {
     KeyRow {
         hash: key_hash(keys.hash),
         iterations: keys.iterations,
@@ -149,7 +170,7 @@ fn row_of(keys: ScramKeys) -> KeyRow {
     }
 }
 
-const fn key_hash(hash: Hash) -> KeyHash {
+pub(crate) const fn key_hash(hash: Hash) -> KeyHash {
     match hash {
         Hash::Sha1 => KeyHash::Sha1,
         Hash::Sha256 => KeyHash::Sha256,

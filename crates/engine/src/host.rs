@@ -12,6 +12,7 @@ use crate::module::Spec;
 use crate::phase::Flow;
 use crate::registrar::{Disco, Phases, Registrar, StreamFeature};
 use crate::resource::Resource;
+use crate::sign_in::Rules;
 use crate::slots::Resident;
 
 /// A domain of ours.
@@ -32,6 +33,8 @@ pub struct Profile {
     pub modules: Vec<&'static Spec>,
     /// Elements among the stream features.
     pub stream_features: Vec<StreamFeature>,
+    /// What clients may do while they sign in.
+    pub sign_in: Rules,
     pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) chores: Vec<Arc<dyn Chore>>,
     pub(crate) phases: Phases,
@@ -65,6 +68,7 @@ impl Profile {
             disco,
             modules: registrar.specs,
             stream_features: registrar.stream_features,
+            sign_in: registrar.sign_in,
             residents: registrar.residents,
             chores: registrar.chores,
             phases: registrar.phases,

@@ -42,3 +42,6 @@ pub const BACKLOG_RETRY_MS: u64 = 500;
 
 /// Offline messages read from the store at a time.
 pub const OFFLINE_PAGE: u32 = 64;
+
+/// Clients of one account that are remembered; those seen longest ago are forgotten for new ones.
+pub const CLIENTS_MAX: usize = 64;

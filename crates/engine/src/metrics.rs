@@ -27,6 +27,10 @@ pub struct Metrics {
     pub sign_ins_failed: Counter,
     /// Successful sign-ins.
     pub sign_ins: Counter,
+    /// Successful sign-ins by a token instead of a password.
+    pub sign_ins_by_token: Counter,
+    /// Tokens given out.
+    pub tokens_issued: Counter,
 }
 
 impl Metrics {
@@ -54,6 +58,12 @@ impl Metrics {
         );
         r.register("writes_refused", "Writes that the store refused", self.writes_refused.clone());
         r.register("sign_ins", "Successful sign-ins", self.sign_ins.clone());
+        r.register(
+            "sign_ins_by_token",
+            "Successful sign-ins by a token",
+            self.sign_ins_by_token.clone(),
+        );
+        r.register("tokens_issued", "Tokens given out", self.tokens_issued.clone());
         r.register("sign_ins_failed", "Failed sign-ins", self.sign_ins_failed.clone());
     }
 }

@@ -66,6 +66,9 @@ pub enum Close {
     Deleted,
     /// The account is suspended.
     Suspended,
+    /// What it signed in with is good no more: the password was changed, or the client's access
+    /// was taken back.
+    Revoked,
     /// The peer reads too slowly.
     Overflow,
     /// The server stops.

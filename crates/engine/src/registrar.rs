@@ -10,6 +10,7 @@ use crate::chores::Chore;
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
 use crate::phase::{Admit, Annotate, Lookup, Mirror, Miss, Observe, Record, Screen};
+use crate::sign_in::{Inline, Rules};
 use crate::slots::Resident;
 
 /// Collects what the modules of one profile take part in.
@@ -21,6 +22,7 @@ pub struct Registrar {
     pub(crate) iqs: IqTable,
     pub(crate) disco: Disco,
     pub(crate) stream_features: Vec<StreamFeature>,
+    pub(crate) sign_in: Rules,
     pub(crate) specs: Vec<&'static Spec>,
     pub(crate) clashes: Vec<String>,
 }
@@ -157,6 +159,16 @@ impl Registrar {
             self.clashes.push(format!("two features keep data of the kind {kind}"));
         }
         self.residents.push(resident);
+    }
+
+    /// What clients may do while they sign in.
+    pub const fn sign_in(&mut self) -> &mut Rules {
+        &mut self.sign_in
+    }
+
+    /// Takes part in binding a resource within sign-in (XEP-0386).
+    pub fn inline(&mut self, handler: Arc<dyn Inline>) {
+        self.sign_in.inline.push(handler);
     }
 
     /// Takes part in the phase `miss`.

@@ -63,18 +63,6 @@ impl Engine {
         Ok(self.stores.writer.submit(write).await?)
     }
 
-    /// Replaces the password. On return it is on disk; sessions go on.
-    ///
-    /// # Errors
-    /// As [`AccountError`] says.
-    pub async fn set_password(&self, jid: &BareJid, password: String) -> Result<(), AccountError> {
-        let keys = self.credentials.derive(password).await?;
-        let write = Write::SetKeys { owner: jid.clone(), keys };
-        self.stores.writer.submit(write).await?;
-        self.credentials.guard.forgive_account(jid);
-        Ok(())
-    }
-
     /// Suspends an account, or lifts that. Its sessions end; nothing of it is lost.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashSet;
 use parking_lot::Mutex;
+use smol_str::SmolStr;
 use stentor_jid::{FullJid, Jid};
 use stentor_stanza::Stanza;
 
@@ -19,6 +20,10 @@ pub struct Resource {
     pub outbox: Outbox,
     /// A number that tells this binding from an earlier one of the same address.
     pub serial: u64,
+    /// When it was bound, in milliseconds since 1970 UTC.
+    pub bound_ms: i64,
+    /// The key of the client that it is a session of, if that told its id (XEP-0388 §2.3).
+    pub client: Option<SmolStr>,
     /// Bits of [`Flag`]; written by the session's own stanzas.
     flags: AtomicU32,
     presence: Mutex<Presence>,
@@ -55,11 +60,13 @@ pub struct Available {
 }
 
 impl Resource {
-    pub(crate) fn new(jid: FullJid, serial: u64) -> Self {
+    pub(crate) fn new(jid: FullJid, serial: u64, bound_ms: i64, client: Option<SmolStr>) -> Self {
         Self {
             jid,
             outbox: Outbox::default(),
             serial,
+            bound_ms,
+            client,
             flags: AtomicU32::new(0),
             presence: Mutex::default(),
             notes: Mutex::default(),

@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Sends the client the error for its stanza, where one may be sent.
-    pub(crate) fn refuse(&self, stanza: &Stanza, error: &StanzaError) {
+    pub fn refuse(&self, stanza: &Stanza, error: &StanzaError) {
         if let Some(mut reply) = stanza.reply_error(error) {
             reply.head.from.get_or_insert_with(|| self.account.jid.clone().into());
             self.reply(reply);

@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod limits;
 pub mod registry;
 mod rfc4505_anonymous;
 mod rfc6121_roster;
@@ -18,3 +19,7 @@ mod xep0199_ping;
 mod xep0202_time;
 mod xep0280_carbons;
 mod xep0359_sid;
+mod xep0386_bind2;
+mod xep0388_sasl2;
+mod xep0484_fast;
+mod xep0494_access;

@@ -8,7 +8,8 @@ use stentor_engine::{Factory, Registrar};
 use crate::{
     rfc4505_anonymous, rfc6121_roster, xep0012_last, xep0030_disco, xep0049_private, xep0054_vcard,
     xep0077_register, xep0092_version, xep0115_caps, xep0157_contact, xep0160_offline,
-    xep0199_ping, xep0202_time, xep0280_carbons, xep0359_sid,
+    xep0199_ping, xep0202_time, xep0280_carbons, xep0359_sid, xep0386_bind2, xep0388_sasl2,
+    xep0484_fast, xep0494_access,
 };
 
 /// Order matters inside a phase and nowhere else: who screens first, who keeps first.
@@ -29,6 +30,10 @@ pub const ALL: &[Factory] = &[
     xep0157_contact::MODULE,
     xep0199_ping::MODULE,
     xep0202_time::MODULE,
+    xep0386_bind2::MODULE,
+    xep0388_sasl2::MODULE,
+    xep0484_fast::MODULE,
+    xep0494_access::MODULE,
 ];
 
 /// Builds a profile of all modules with their tables of the configuration. A table with

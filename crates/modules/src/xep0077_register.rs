@@ -260,7 +260,8 @@ impl Register {
         if named.ok().as_ref() != Some(&account.jid) {
             return Err(StanzaError::new(Condition::NotAllowed));
         }
-        cx.engine.set_password(&account.jid, password).await.map_err(refusal)
+        let own = Some(&*session.resource);
+        cx.engine.set_password(&account.jid, password, own).await.map_err(refusal)
     }
 
     async fn remove(&self, cx: &IqCx<'_>, session: &Session) -> Result<(), StanzaError> {

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use stentor_engine::{
-    AccountState, Annotate, Copy, Cx, Direction, Factory, Flag, IqCx, Mirror, Module, NoConfig,
-    OnSet, Registrar, Scope, Serials, Session, Spec, Status, Xep, worth,
+    AccountState, Annotate, Copy, Cx, Direction, Factory, Flag, Inline, IqCx, Mirror, Module,
+    NoConfig, OnSet, Registrar, Resource, Scope, Serials, Session, Spec, Status, Wishes, Xep,
+    worth,
 };
 use stentor_payload::xep0280_carbons::{self as carbons, Disable, Enable, Side};
 use stentor_stanza::{Condition, MessageType, Stanza, StanzaError};
@@ -38,6 +39,7 @@ impl Module for Carbons {
         r.disco(Scope::Host, &[carbons::NS, RULES]);
         r.disco(Scope::Account, &[carbons::NS, RULES]);
         r.annotate(self.clone());
+        r.inline(self.clone());
         r.mirror(self);
     }
 }
@@ -57,6 +59,19 @@ impl OnSet<Disable> for Carbons {
     async fn set(&self, cx: &IqCx<'_>, _: Disable) -> Result<(), StanzaError> {
         own_session(cx)?.resource.clear(Flag::Carbons);
         Ok(())
+    }
+}
+
+/// XEP-0386 §3.2.1: it must succeed, so there is nothing to answer.
+impl Inline for Carbons {
+    fn feature(&self) -> Option<&'static str> {
+        Some(carbons::NS)
+    }
+
+    fn set(&self, resource: &Resource, wishes: &Wishes<'_>) {
+        if wishes.has(carbons::NS, "enable") {
+            resource.set(Flag::Carbons);
+        }
     }
 }
 

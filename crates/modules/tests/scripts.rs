@@ -212,3 +212,13 @@ fn xep0280_carbons() {
 fn xep0359_stanza_ids() {
     run("xep0359_stanza_ids");
 }
+
+#[test]
+fn xep0386_bind2() {
+    run("xep0386_bind2");
+}
+
+#[test]
+fn xep0494_access() {
+    run("xep0494_access");
+}

@@ -12,11 +12,12 @@ mod scram;
 
 use std::fmt;
 
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use self::scram::Scram;
 use crate::limits::{AUTHZID_BYTES_MAX, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
-use crate::{Bindings, Mechanism, PrepError, plain, prep};
+use crate::{Bindings, Mechanism, Offered, PrepError, plain, prep, token};
 
 pub use self::choose::choose;
 
@@ -44,7 +45,8 @@ impl Exchange {
     /// # Errors
     ///
     /// [`ClientError::Username`], [`ClientError::Authzid`], [`ClientError::Password`],
-    /// [`ClientError::Nonce`], or [`ClientError::NoBinding`] for -PLUS without any.
+    /// [`ClientError::Nonce`], [`ClientError::NoBinding`] for -PLUS without any, or
+    /// [`ClientError::OutOfOrder`] for a mechanism that takes a token instead.
     pub fn new(
         mechanism: Mechanism,
         username: &str,
@@ -56,6 +58,9 @@ impl Exchange {
         let authzid = authzid.filter(|authzid| !authzid.is_empty());
         if authzid.is_some_and(|authzid| !is_part(authzid, AUTHZID_BYTES_MAX)) {
             return Err(ClientError::Authzid);
+        }
+        if mechanism.is_token() {
+            return Err(ClientError::OutOfOrder);
         }
         if let Mechanism::External | Mechanism::Anonymous = mechanism {
             let authzid = authzid.filter(|_| mechanism == Mechanism::External);
@@ -76,6 +81,40 @@ impl Exchange {
         Ok(Self { mechanism, state })
     }
 
+    /// Prepares the first message of a mechanism that takes a token.
+    ///
+    /// `username` is the localpart of the account, `token` what the server gave out.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Username`], [`ClientError::NoBinding`] without the data that the mechanism
+    /// binds to, [`ClientError::OutOfOrder`] for a mechanism that takes no token.
+    pub fn with_token(
+        mechanism: Mechanism,
+        username: &str,
+        token: &str,
+        bindings: &Bindings,
+    ) -> Result<Self, ClientError> {
+        if !is_part(username, PART_BYTES_MAX) {
+            return Err(ClientError::Username);
+        }
+        if !mechanism.is_token() {
+            return Err(ClientError::OutOfOrder);
+        }
+        let shown = token::show(mechanism, username, token, bindings);
+        let (message, answer) = shown.ok_or(ClientError::NoBinding)?;
+        let message = Some(Zeroizing::new(message));
+        Ok(Self { mechanism, state: State::Token { message, answer } })
+    }
+
+    /// Has SCRAM check that what the server listed arrived as it was sent (XEP-0474 §6.2), if the
+    /// server takes part. To be called before [`step`](Self::step).
+    pub fn expect(&mut self, offered: &Offered<'_>) {
+        if let State::Scram(scram) = &mut self.state {
+            scram.expect(offered);
+        }
+    }
+
     /// The mechanism of this exchange.
     #[must_use]
     pub const fn mechanism(&self) -> Mechanism {
@@ -88,7 +127,7 @@ impl Exchange {
         match &mut self.state {
             // XEP-0175 §3: no trace data.
             State::One(_) if self.mechanism == Mechanism::Anonymous => None,
-            State::One(message) => State::sent(message),
+            State::One(message) | State::Token { message, .. } => State::sent(message),
             State::Scram(scram) => scram.first(),
         }
     }
@@ -106,10 +145,10 @@ impl Exchange {
             return Err(ClientError::Malformed);
         }
         match &mut self.state {
-            State::One(message) if challenge.is_empty() => {
+            State::One(message) | State::Token { message, .. } if challenge.is_empty() => {
                 State::sent(message).ok_or(ClientError::OutOfOrder)
             }
-            State::One(_) => Err(ClientError::OutOfOrder),
+            State::One(_) | State::Token { .. } => Err(ClientError::OutOfOrder),
             State::Scram(scram) => scram.step(challenge),
         }
     }
@@ -124,6 +163,9 @@ impl Exchange {
         match (&mut self.state, data) {
             (State::One(_), None | Some([])) => Ok(()),
             (State::One(_), Some(_)) => Err(ClientError::OutOfOrder),
+            (State::Token { answer, .. }, Some(data)) if bool::from(answer.ct_eq(data)) => Ok(()),
+            (State::Token { .. }, Some(_)) => Err(ClientError::ServerSignature),
+            (State::Token { .. }, None) => Err(ClientError::ServerUnproven),
             (State::Scram(scram), data) => scram.finish(data),
         }
     }
@@ -169,6 +211,9 @@ pub enum ClientError {
     /// An iteration count below 4,096 or above two million.
     #[error("an iteration count of {0} is not accepted")]
     Iterations(u32),
+    /// What the server listed is not what it sent (XEP-0474 §6.2).
+    #[error("the server's lists of mechanisms and bindings have been changed on the way")]
+    Downgraded,
     /// The server reported an error in SCRAM's last message.
     #[error("the server reported: {0}")]
     Reported(String),
@@ -187,6 +232,11 @@ enum State {
     /// A mechanism of one message, which is kept until it is sent and wiped if it never is: it may
     /// have the password.
     One(Option<Zeroizing<Vec<u8>>>),
+    /// A token's message, and what the server must answer.
+    Token {
+        message: Option<Zeroizing<Vec<u8>>>,
+        answer: Vec<u8>,
+    },
     Scram(Box<Scram>),
 }
 
@@ -339,6 +389,45 @@ mod tests {
         assert_eq!(challenge(&longer, "i=4096,m=x"), ClientError::MandatoryExtension);
         assert_eq!(challenge(&longer, "j=4096"), ClientError::Malformed);
         assert_eq!(refusal(&"r".repeat(MESSAGE_BYTES_MAX + 1)), ClientError::Malformed);
+    }
+
+    #[test]
+    fn notices_lists_that_were_changed_on_the_way() {
+        let offered = Offered { mechanisms: &["SCRAM-SHA-1"], bindings: &[] };
+        let step = |digest: &str, expects: bool| {
+            let mut exchange = exchange(Mechanism::ScramSha1).unwrap();
+            if expects {
+                exchange.expect(&offered);
+            }
+            exchange.first().unwrap();
+            exchange.step(format!("{CHALLENGE},h={digest}").as_bytes()).map(|_| ())
+        };
+        assert_eq!(step(&offered.digest(crate::Hash::Sha1), true), Ok(()));
+        assert_eq!(step("AAAA", true), Err(ClientError::Downgraded));
+        assert_eq!(step("AAAA", false), Ok(()));
+        // A server without XEP-0474 is believed.
+        let mut old = exchange(Mechanism::ScramSha1).unwrap();
+        old.expect(&offered);
+        old.first().unwrap();
+        assert!(old.step(CHALLENGE.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn shows_a_token_and_wants_to_see_that_the_server_has_it() {
+        let none = Bindings::default();
+        let token =
+            || Exchange::with_token(Mechanism::HtSha256None, "juliet", "secret", &none).unwrap();
+        let mut exchange = token();
+        let message = exchange.first().unwrap();
+        assert!(message.starts_with(b"juliet\0"));
+        assert_eq!(exchange.first(), None);
+        assert_eq!(exchange.finish(None), Err(ClientError::ServerUnproven));
+        assert_eq!(exchange.finish(Some(&message[7..])), Err(ClientError::ServerSignature));
+        assert_eq!(token().step(b""), Ok(message));
+        let bound = Exchange::with_token(Mechanism::HtSha256Expr, "juliet", "secret", &none);
+        assert_eq!(bound.unwrap_err(), ClientError::NoBinding);
+        let other = Exchange::with_token(Mechanism::Plain, "juliet", "secret", &none);
+        assert_eq!(other.unwrap_err(), ClientError::OutOfOrder);
     }
 
     #[test]

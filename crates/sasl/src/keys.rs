@@ -45,11 +45,7 @@ impl ScramKeys {
         salt: &[u8],
         iterations: u32,
     ) -> Result<Self, PrepError> {
-        if iterations == 0 {
-            return Err(PrepError::NoIterations);
-        }
-        let password = prep::opaque_string(password)?;
-        let salted = crypto::hi(hash, &password, salt, iterations);
+        let salted = Self::salted(hash, password, salt, iterations)?;
         Ok(Self {
             hash,
             salt: salt.to_vec(),
@@ -57,6 +53,39 @@ impl ScramKeys {
             stored_key: stored_key(hash, &salted),
             server_key: server_key(hash, &salted),
         })
+    }
+
+    /// The keys of a salted password that the client derived itself (XEP-0480 §3): `Hi()` of the
+    /// password with this salt and count. None if it has another length than the hash.
+    #[must_use]
+    pub fn from_salted(hash: Hash, salted: &[u8], salt: &[u8], iterations: u32) -> Option<Self> {
+        (salted.len() == hash.bytes() && iterations > 0).then(|| Self {
+            hash,
+            salt: salt.to_vec(),
+            iterations,
+            stored_key: stored_key(hash, salted),
+            server_key: server_key(hash, salted),
+        })
+    }
+
+    /// What a client that is asked to upgrade derives from its password (XEP-0480 §3).
+    ///
+    /// Costs one PBKDF2.
+    ///
+    /// # Errors
+    ///
+    /// As [`ScramKeys::derive`].
+    pub fn salted(
+        hash: Hash,
+        password: &str,
+        salt: &[u8],
+        iterations: u32,
+    ) -> Result<Zeroizing<Vec<u8>>, PrepError> {
+        if iterations == 0 {
+            return Err(PrepError::NoIterations);
+        }
+        let password = prep::opaque_string(password)?;
+        Ok(crypto::hi(hash, &password, salt, iterations))
     }
 
     /// Whether these are the keys of the password, in one of its two prepared forms ([`prep`]).
@@ -76,7 +105,8 @@ impl ScramKeys {
     /// Keys for a name that has no account, which no password fits: the same ones each time, so
     /// that asking twice tells nothing.
     ///
-    /// `server_secret` is random and kept by the server, not used for anything else; `username` is
+    /// `server_secret` is random and kept by the server, and keys nothing but other functions of
+    /// distinct input; `username` is
     /// the prepared name or bare JID, so that all spellings of one name get one salt, as with an
     /// account; `iterations` is what new accounts get. An answer with these keys says
     /// `exists: false`.
@@ -128,6 +158,16 @@ impl fmt::Debug for ScramKeys {
     }
 }
 
+/// A key for one purpose, made of a secret that the server keeps.
+///
+/// `purpose` is a fixed word and what the key is for, in this order; none has a NUL in it. Different
+/// purposes have unrelated keys, and none tells anything about the secret.
+#[must_use]
+pub fn derive_key(secret: &[u8], purpose: &[&str]) -> [u8; 32] {
+    let mac = crypto::hmac(Hash::Sha256, secret, &[purpose.join("\0").as_bytes()]);
+    mac.try_into().expect("SHA-256 has 32 bytes")
+}
+
 /// ClientKey of a salted password.
 pub(crate) fn client_key(hash: Hash, salted: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(crypto::hmac(hash, salted, &[b"Client Key"]))
@@ -173,6 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_salted_password_are_those_of_the_password() {
+        for hash in Hash::ALL {
+            let salted = ScramKeys::salted(hash, "r0m30", b"salt of juliet", ITERATIONS).unwrap();
+            let from =
+                |salted: &[u8]| ScramKeys::from_salted(hash, salted, b"salt of juliet", ITERATIONS);
+            assert_eq!(from(&salted), Some(keys(hash, "r0m30")));
+            assert_eq!(from(&salted[1..]), None);
+        }
+        assert_eq!(ScramKeys::from_salted(Hash::Sha1, &[0; 20], b"salt", 0), None);
+    }
+
+    #[test]
     fn fit_every_spelling_of_a_password() {
         let keys = keys(Hash::Sha256, "p\u{E5}ss word");
         assert!(keys.verify("pa\u{30A}ss\u{3000}word"));
@@ -191,6 +243,15 @@ mod tests {
         assert_eq!(ScramKeys::derive(Hash::Sha1, "", b"salt", 1), Err(PrepError::Empty));
         assert_eq!(ScramKeys::derive(Hash::Sha1, "x", b"salt", 0), Err(PrepError::NoIterations));
         assert!(!ScramKeys { iterations: 0, ..keys(Hash::Sha1, "x") }.verify("x"));
+    }
+
+    #[test]
+    fn of_purposes_are_unrelated_and_stay() {
+        let key = |purpose: &[&str]| derive_key(b"secret", purpose);
+        assert_eq!(key(&["token", "a"]), key(&["token", "a"]));
+        assert_ne!(key(&["token", "a"]), key(&["token", "b"]));
+        assert_ne!(key(&["token", "a"]), key(&["client", "a"]));
+        assert_ne!(key(&["token", "a"]), derive_key(b"another", &["token", "a"]));
     }
 
     #[test]

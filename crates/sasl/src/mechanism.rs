@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ChannelBinding;
+
 /// A SASL mechanism that this crate speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mechanism {
@@ -23,10 +25,17 @@ pub enum Mechanism {
     External,
     /// RFC 4505.
     Anonymous,
+    /// A hashed token (draft-schmaus-kitten-sasl-ht-09), bound by `tls-exporter`.
+    HtSha256Expr,
+    /// A hashed token, bound by `tls-server-end-point`.
+    HtSha256Endp,
+    /// A hashed token, not bound.
+    HtSha256None,
 }
 
 impl Mechanism {
-    /// All mechanisms, in the order in which a server should list them (RFC 6120 §6.3.3, §6.3.4).
+    /// All mechanisms that a server lists by themselves, in the order in which it should (RFC 6120
+    /// §6.3.3, §6.3.4).
     pub const ALL: [Self; 9] = [
         Self::External,
         Self::ScramSha512Plus,
@@ -38,6 +47,12 @@ impl Mechanism {
         Self::Plain,
         Self::Anonymous,
     ];
+
+    /// The mechanisms that take a token instead of a password, the strongest first. They are
+    /// offered apart from the others (XEP-0484 §3.1).
+    ///
+    /// There is none for `tls-unique`, which TLS 1.3 does not have.
+    pub const TOKENS: [Self; 3] = [Self::HtSha256Expr, Self::HtSha256Endp, Self::HtSha256None];
 
     /// The registered name.
     #[must_use]
@@ -52,13 +67,45 @@ impl Mechanism {
             Self::ScramSha512Plus => "SCRAM-SHA-512-PLUS",
             Self::External => "EXTERNAL",
             Self::Anonymous => "ANONYMOUS",
+            Self::HtSha256Expr => "HT-SHA-256-EXPR",
+            Self::HtSha256Endp => "HT-SHA-256-ENDP",
+            Self::HtSha256None => "HT-SHA-256-NONE",
         }
     }
 
-    /// The mechanism of that name; names are in upper case (RFC 4422 §3.1).
+    /// The mechanism of [`ALL`](Self::ALL) with that name; names are in upper case
+    /// (RFC 4422 §3.1).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| mechanism.name() == name)
+    }
+
+    /// The mechanism of [`TOKENS`](Self::TOKENS) with that name.
+    #[must_use]
+    pub fn token_from_name(name: &str) -> Option<Self> {
+        Self::TOKENS.into_iter().find(|mechanism| mechanism.name() == name)
+    }
+
+    /// Whether it takes a token instead of a password.
+    #[must_use]
+    pub const fn is_token(self) -> bool {
+        matches!(self, Self::HtSha256Expr | Self::HtSha256Endp | Self::HtSha256None)
+    }
+
+    /// Whether who gets through with it knows the password.
+    #[must_use]
+    pub const fn is_password(self) -> bool {
+        matches!(self, Self::Plain) || self.hash().is_some()
+    }
+
+    /// The channel binding that a token mechanism cannot do without.
+    #[must_use]
+    pub const fn token_binding(self) -> Option<ChannelBinding> {
+        match self {
+            Self::HtSha256Expr => Some(ChannelBinding::TlsExporter),
+            Self::HtSha256Endp => Some(ChannelBinding::TlsServerEndPoint),
+            _ => None,
+        }
     }
 
     /// Whether it is a SCRAM mechanism with channel binding.
@@ -74,7 +121,12 @@ impl Mechanism {
             Self::ScramSha1 | Self::ScramSha1Plus => Some(Hash::Sha1),
             Self::ScramSha256 | Self::ScramSha256Plus => Some(Hash::Sha256),
             Self::ScramSha512 | Self::ScramSha512Plus => Some(Hash::Sha512),
-            Self::Plain | Self::External | Self::Anonymous => None,
+            Self::Plain
+            | Self::External
+            | Self::Anonymous
+            | Self::HtSha256Expr
+            | Self::HtSha256Endp
+            | Self::HtSha256None => None,
         }
     }
 }
@@ -147,6 +199,21 @@ mod tests {
         }
         for hash in Hash::ALL {
             assert_eq!(Hash::from_name(hash.name()), Some(hash));
+        }
+    }
+
+    #[test]
+    fn keeps_the_mechanisms_of_tokens_apart() {
+        for mechanism in Mechanism::TOKENS {
+            assert_eq!(Mechanism::token_from_name(mechanism.name()), Some(mechanism));
+            assert_eq!(Mechanism::from_name(mechanism.name()), None);
+            assert!(mechanism.is_token());
+            let is_bound = !mechanism.name().ends_with("-NONE");
+            assert_eq!(mechanism.token_binding().is_some(), is_bound);
+        }
+        for mechanism in Mechanism::ALL {
+            assert_eq!(Mechanism::token_from_name(mechanism.name()), None);
+            assert!(!mechanism.is_token());
         }
     }
 

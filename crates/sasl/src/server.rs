@@ -14,7 +14,10 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::{Bindings, Condition, Hash, Mechanism, ScramKeys, anonymous, external, plain};
+use crate::token::TokenProof;
+use crate::{
+    Bindings, Condition, Hash, Mechanism, Offered, ScramKeys, anonymous, external, plain, token,
+};
 
 /// One attempt of a client to sign in.
 pub struct Exchange {
@@ -31,6 +34,9 @@ impl Exchange {
             (_, Some(hash)) => State::ScramStart(Box::new(scram::Start::new(hash, mechanism, cx))),
             (Mechanism::External, _) => State::ExternalStart,
             (Mechanism::Anonymous, _) => State::AnonymousStart,
+            (mechanism, _) if mechanism.is_token() => {
+                State::TokenStart(token::Start::new(mechanism, cx.bindings))
+            }
             _ => State::PlainStart,
         };
         Self { mechanism, state }
@@ -81,12 +87,16 @@ impl Exchange {
                 let trace = anonymous::parse(input)?;
                 (State::Waiting { authzid: None }, Step::NeedAnonymous { trace })
             }
+            State::TokenStart(start) => {
+                let (username, proof) = start.parse(input)?;
+                (State::TokenShown(username.clone()), Step::NeedToken { username, proof })
+            }
             State::ScramStart(start) => {
                 let (waiting, step) = start.first(input)?;
                 (State::ScramKeys(Box::new(waiting)), step)
             }
             State::ScramFinal(challenged) => (State::Over, Step::Done(challenged.verify(input)?)),
-            State::Waiting { .. } | State::ScramKeys(_) | State::Over => {
+            State::Waiting { .. } | State::TokenShown(_) | State::ScramKeys(_) | State::Over => {
                 return Err(Condition::MalformedRequest);
             }
         };
@@ -103,9 +113,15 @@ impl Exchange {
     /// another hash.
     pub fn answer(&mut self, answer: Answer) -> Result<Step, Condition> {
         match (std::mem::replace(&mut self.state, State::Over), answer) {
-            (State::Waiting { .. } | State::ScramKeys(_), Answer::Refused(condition)) => {
-                Err(condition)
-            }
+            (
+                State::Waiting { .. } | State::TokenShown(_) | State::ScramKeys(_),
+                Answer::Refused(condition),
+            ) => Err(condition),
+            (State::TokenShown(username), Answer::Token { data }) => Ok(Step::Done(Success {
+                username: Some(username),
+                authzid: None,
+                data: Some(data),
+            })),
             (State::Waiting { authzid }, Answer::Accepted { username }) => {
                 Ok(Step::Done(Success { username: Some(username), authzid, data: None }))
             }
@@ -136,6 +152,8 @@ pub struct ServerContext<'a> {
     /// The server's part of SCRAM's nonce, new and random for each exchange: at least
     /// [`NONCE_CHARS_MIN`](crate::limits::NONCE_CHARS_MIN) characters, see [`nonce`](crate::nonce).
     pub nonce: &'a str,
+    /// What the features listed, for clients that check it (XEP-0474); none tells them nothing.
+    pub offered: Option<Offered<'a>>,
 }
 
 /// What comes next. `Debug` does not show passwords.
@@ -156,6 +174,14 @@ pub enum Step {
         username: String,
         /// As the client sent it, 1 to 1,023 bytes; [`ScramKeys::verify`] prepares it.
         password: Zeroizing<String>,
+    },
+    /// Look up the tokens of this user's client and answer [`Answer::Token`] if one of them made
+    /// the proof, else [`Answer::Refused`].
+    NeedToken {
+        /// As the client spelled it, 1 to 1,023 bytes.
+        username: String,
+        /// What the client shows of its token.
+        proof: TokenProof,
     },
     /// Judge the credentials of the TLS layer and answer.
     NeedExternal {
@@ -178,6 +204,7 @@ impl fmt::Debug for Step {
             Self::Challenge(_) => f.write_str("Challenge"),
             Self::NeedKeys { username, hash } => write!(f, "NeedKeys({username:?}, {hash:?})"),
             Self::NeedPassword { username, .. } => write!(f, "NeedPassword({username:?})"),
+            Self::NeedToken { username, .. } => write!(f, "NeedToken({username:?})"),
             Self::NeedExternal { authzid } => write!(f, "NeedExternal({authzid:?})"),
             Self::NeedAnonymous { trace } => write!(f, "NeedAnonymous({trace:?})"),
             Self::Done(success) => write!(f, "Done({success:?})"),
@@ -188,11 +215,13 @@ impl fmt::Debug for Step {
 /// The outcome of an exchange whose credentials are right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Success {
-    /// Who signed in: as the client spelled it with SCRAM, else from [`Answer::Accepted`].
+    /// Who signed in: as the client spelled it with SCRAM and tokens, else from
+    /// [`Answer::Accepted`].
     pub username: Option<String>,
     /// Whom the client asks to act as, unchecked.
     pub authzid: Option<String>,
-    /// Additional data to send with success: the server's signature in SCRAM.
+    /// Additional data to send with success: the server's signature in SCRAM, its proof of the
+    /// token in HT.
     pub data: Option<Vec<u8>>,
 }
 
@@ -212,6 +241,11 @@ pub enum Answer {
         /// Whom the exchange ends with.
         username: String,
     },
+    /// Answers [`Step::NeedToken`]: the proof is that of a good token.
+    Token {
+        /// What shows the client that we have it too ([`TokenProof::answer`]).
+        data: Vec<u8>,
+    },
     /// The exchange fails with this condition.
     Refused(Condition),
 }
@@ -220,6 +254,8 @@ enum State {
     PlainStart,
     ExternalStart,
     AnonymousStart,
+    TokenStart(token::Start),
+    TokenShown(String),
     ScramStart(Box<scram::Start>),
     Waiting { authzid: Option<String> },
     ScramKeys(Box<scram::WaitingForKeys>),
@@ -238,7 +274,7 @@ mod tests {
         let nonce = "nonce-of-the-server";
         Exchange::start(
             mechanism,
-            &ServerContext { bindings: &UNBOUND, plus_offered: false, nonce },
+            &ServerContext { bindings: &UNBOUND, plus_offered: false, nonce, offered: None },
         )
     }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use stentor_sasl::client::{self, ClientError};
 use stentor_sasl::limits::ITERATIONS_MIN;
 use stentor_sasl::server::{self, Answer, ServerContext, Step, Success};
-use stentor_sasl::{Bindings, Condition, Mechanism, ScramKeys};
+use stentor_sasl::{Bindings, Condition, Hash, Mechanism, Offered, ScramKeys};
 
 const CLIENT_NONCE: &str = "client-nonce-of-the-tests";
 const SERVER_NONCE: &str = "server-nonce-of-the-tests";
@@ -33,6 +33,7 @@ impl Server {
             bindings: &self.bindings,
             plus_offered: self.plus_offered,
             nonce: SERVER_NONCE,
+            offered: None,
         };
         server::Exchange::start(self.mechanism, &cx)
     }
@@ -55,6 +56,14 @@ impl Server {
                     let is_right = username == self.username && *password == self.password;
                     if is_right {
                         Answer::Accepted { username }
+                    } else {
+                        Answer::Refused(Condition::NotAuthorized)
+                    }
+                }
+                // The password of the tests stands for the token.
+                Step::NeedToken { username, proof } => {
+                    if username == self.username && proof.is_made_with(&self.password) {
+                        Answer::Token { data: proof.answer(&self.password) }
                     } else {
                         Answer::Refused(Condition::NotAuthorized)
                     }
@@ -269,6 +278,7 @@ fn refuses_a_replayed_exchange() {
         bindings: &server.bindings,
         plus_offered: false,
         nonce: "another-nonce-of-the-server",
+        offered: None,
     };
     let mut exchange = server::Exchange::start(server.mechanism, &cx);
     let recorded = recorded.into_inner();
@@ -286,4 +296,59 @@ fn refuses_a_client_that_was_shown_a_list_without_plus() {
     // A client that cannot bind says so, and is let in.
     let unbound = Server { bindings: Bindings::default(), ..server.clone() };
     sign_in(&server, &mut client(&unbound, None), &untouched).unwrap();
+}
+
+#[test]
+fn a_token_signs_in_on_its_channel_and_no_changed_message_does() {
+    let bound = Bindings { exporter: Some([7; 32]), server_end_point: Some(vec![9; 32]) };
+    for mechanism in Mechanism::TOKENS {
+        let server = Server::new(mechanism, bound.clone(), "juliet", "secret-token");
+        let client =
+            || client::Exchange::with_token(mechanism, "juliet", "secret-token", &bound).unwrap();
+        let success = sign_in(&server, &mut client(), &untouched).unwrap();
+        assert_eq!(success.username.as_deref(), Some("juliet"));
+        let length = client().first().unwrap().len();
+        for (number, place) in (0..length).map(|place| (0, place)).chain((0..32).map(|p| (1, p))) {
+            let changed = |at: usize, mut message: Vec<u8>| {
+                message[place] ^= u8::from(at == number);
+                message
+            };
+            assert!(sign_in(&server, &mut client(), &changed).is_err(), "{number} {place}");
+        }
+        let mut elsewhere = server.clone();
+        elsewhere.bindings = Bindings { exporter: Some([8; 32]), server_end_point: Some(vec![8]) };
+        let outcome = sign_in(&elsewhere, &mut client(), &untouched);
+        assert_eq!(outcome.is_ok(), mechanism == Mechanism::HtSha256None, "{mechanism}");
+    }
+}
+
+#[test]
+fn a_list_that_was_changed_on_the_way_is_noticed_at_either_end() {
+    let server = Server::new(Mechanism::ScramSha1, Bindings::default(), "juliet", "secret");
+    let sent = Offered { mechanisms: &["SCRAM-SHA-1", "SCRAM-SHA-512"], bindings: &[] };
+    let stripped = Offered { mechanisms: &["SCRAM-SHA-1"], bindings: &[] };
+    let [honest, forged] = [sent, stripped].map(|offered| offered.digest(Hash::Sha1));
+    let outcome = |arrived: Offered<'_>, is_forged: bool| {
+        let cx = ServerContext {
+            bindings: &server.bindings,
+            plus_offered: false,
+            nonce: SERVER_NONCE,
+            offered: Some(sent),
+        };
+        let mut exchange = server::Exchange::start(server.mechanism, &cx);
+        let mut client = client(&server, None);
+        client.expect(&arrived);
+        let step = exchange.begin(client.first().as_deref());
+        let step = step.and_then(|step| server.look_up(&mut exchange, step));
+        let Ok(Step::Challenge(challenge)) = step else { panic!("{step:?}") };
+        let mut challenge = String::from_utf8(challenge).unwrap();
+        if is_forged {
+            challenge = challenge.replace(&honest, &forged);
+        }
+        let response = client.step(challenge.as_bytes()).map_err(Failure::Client)?;
+        exchange.step(&response).map(|_| ()).map_err(Failure::Server)
+    };
+    assert_eq!(outcome(sent, false), Ok(()));
+    assert_eq!(outcome(stripped, false), Err(Failure::Client(ClientError::Downgraded)));
+    assert_eq!(outcome(stripped, true), Err(Failure::Server(Condition::NotAuthorized)));
 }

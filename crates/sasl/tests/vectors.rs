@@ -24,6 +24,7 @@ impl Vector {
             bindings: &self.bindings,
             plus_offered: self.mechanism.is_plus(),
             nonce: self.server_nonce,
+            offered: None,
         };
         let hash = self.mechanism.hash().unwrap();
         let keys = ScramKeys::derive(hash, "pencil", self.salt, 4096).unwrap();

@@ -15,6 +15,7 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
             create_account(db, owner, *created_ms, keys)
         }
         Write::SetKeys { owner, keys } => set_keys(db, of(owner)?, keys),
+        Write::PutKeys { owner, keys } => put_keys(db, of(owner)?, keys),
         Write::SetSuspended { owner, is_suspended } => {
             let sql = "UPDATE accounts SET is_suspended = ?2 WHERE id = ?1";
             run(db, sql, params![of(owner)?, is_suspended])
@@ -97,6 +98,12 @@ fn create_account(
         params![owner.as_str(), owner.domain(), created_ms],
     )?;
     insert_keys(db, db.last_insert_rowid(), keys)
+}
+
+fn put_keys(db: &Connection, account: i64, keys: &KeyRow) -> Result<(), StoreError> {
+    let sql = "DELETE FROM keys WHERE account = ?1 AND hash = ?2";
+    run(db, sql, params![account, keys.hash.name()])?;
+    insert_keys(db, account, std::slice::from_ref(keys))
 }
 
 fn set_keys(db: &Connection, account: i64, keys: &[KeyRow]) -> Result<(), StoreError> {

@@ -93,6 +93,13 @@ pub enum Write {
         /// The new keys, at most one row for each hash.
         keys: Vec<KeyRow>,
     },
+    /// Adds the keys of one hash to those that an account has, or replaces them.
+    PutKeys {
+        /// Whose.
+        owner: BareJid,
+        /// The keys.
+        keys: KeyRow,
+    },
     /// Suspends an account or lifts that.
     SetSuspended {
         /// Whose.
@@ -303,6 +310,7 @@ impl Write {
         match self {
             Self::CreateAccount { owner, .. }
             | Self::SetKeys { owner, .. }
+            | Self::PutKeys { owner, .. }
             | Self::SetSuspended { owner, .. }
             | Self::DeleteAccount { owner }
             | Self::PutRoster { owner, .. }
@@ -339,6 +347,7 @@ impl Write {
             Self::CreateAccount { keys, .. } | Self::SetKeys { keys, .. } => {
                 keys.iter().map(|key| key.salt.len() + key.stored_key.len() * 2).sum()
             }
+            Self::PutKeys { keys, .. } => keys.salt.len() + keys.stored_key.len() * 2,
             Self::PutRoster { item, .. } => {
                 item.name.as_ref().map_or(0, String::len)
                     + item.groups.iter().map(|group| group.len() + 24).sum::<usize>()

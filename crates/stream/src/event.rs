@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use stentor_jid::{BareJid, FullJid};
-use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys};
+use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys, TokenProof};
 use stentor_stanza::{Stanza, StanzaError};
 use zeroize::Zeroizing;
 
 use crate::c2s::HostOffer;
 use crate::fault::Fault;
+use crate::sign_in::{SignIn, SignedIn};
 
 /// What the shell must do, or know.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub enum Event {
         /// What the client has been told.
         condition: Condition,
     },
-    /// The client has signed in; it will now bind a resource.
+    /// The client's credentials are right; it gets a resource now, or will ask for one.
     AuthOk {
         /// Who it is.
         account: BareJid,
@@ -69,6 +70,39 @@ pub enum Ask {
         /// As the client sent it.
         password: Zeroizing<String>,
     },
+    /// Is this the proof of a good token of that client (XEP-0484)? Whoever answers yes has noted
+    /// that it was used. [`Answer::Token`] or [`Answer::Refused`].
+    Token {
+        /// The localpart, prepared by RFC 7622 if that is possible at all.
+        username: String,
+        /// Which of the user's clients it is: [`UserAgent::id`](crate::sign_in::UserAgent::id).
+        client: String,
+        /// What it shows of the token.
+        proof: TokenProof,
+        /// How often it has used the token; not more than at the last use is a replay.
+        count: Option<u64>,
+        /// Whether the token is to be good no more from now on.
+        invalidates: bool,
+    },
+    /// What does a client need to derive keys of this hash for the account (XEP-0480)?
+    /// [`Answer::Upgrade`] or [`Answer::Refused`].
+    Upgrade {
+        /// Whose keys.
+        account: BareJid,
+        /// Of which hash.
+        hash: Hash,
+    },
+    /// Keep these keys beside those that the account has. [`Answer::Upgraded`] or
+    /// [`Answer::Refused`].
+    Keep {
+        /// Whose keys.
+        account: BareJid,
+        /// The keys, of the salt and count of [`Answer::Upgrade`].
+        keys: ScramKeys,
+    },
+    /// Give a client whose credentials are right what it wants with success.
+    /// [`Answer::SignedIn`] or [`Answer::Refused`].
+    SignIn(Box<SignIn>),
     /// Whom does the client's certificate name? [`Answer::Accepted`] or [`Answer::Refused`].
     External {
         /// The bare address that the client wants to act as.
@@ -103,6 +137,14 @@ pub enum Answer {
         /// the account is disabled: nobody else learns of it.
         barred: Option<Condition>,
     },
+    /// The token is good, and this shows the client that we have it.
+    Token(Vec<u8>),
+    /// Salt and count of new keys; none if the account has keys of this hash.
+    Upgrade(Option<(Vec<u8>, u32)>),
+    /// The new keys are kept.
+    Upgraded,
+    /// The client has signed in.
+    SignedIn(Box<SignedIn>),
     /// The credentials are good for this user (a localpart).
     Accepted(String),
     /// The credentials are not good, and this is what the client is told.

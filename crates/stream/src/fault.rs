@@ -181,6 +181,8 @@ pub enum Misbehaviour {
     OldVersion,
     /// The header's `from` is no address.
     BadFrom,
+    /// The header's `from` is of another domain than its `to` (XEP-0388 §2.1).
+    FromElsewhere,
     /// The header's `from` is not who signed in (§6.4.6).
     FromMismatch,
     /// The header after sign-in names another domain than the one before.
@@ -250,6 +252,9 @@ impl Misbehaviour {
             }
             Self::OldVersion => (C::UnsupportedVersion, "XMPP 1.0 is required"),
             Self::BadFrom => (C::InvalidFrom, "The stream's 'from' is not an address"),
+            Self::FromElsewhere => {
+                (C::InvalidFrom, "The stream's 'from' is not an address of this domain")
+            }
             Self::FromMismatch => (C::InvalidFrom, "The stream's 'from' is not who signed in"),
             Self::HostChanged => {
                 (C::NotAuthorized, "The stream's 'to' changed after authentication")

@@ -9,7 +9,7 @@ use stentor_xml::Writer;
 
 use crate::c2s::HostOffer;
 use crate::xep0478_limits::StreamLimits;
-use crate::{ns, xep0440_bindings};
+use crate::{ns, xep0386_bind2, xep0388_sasl2, xep0440_bindings, xep0480_upgrade, xep0484_fast};
 
 /// A set of facts about a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,10 @@ impl Bits {
     pub const PRE_APPROVAL: Self = Self(1 << 7);
     /// The server has a certificate for the host.
     pub const CERTIFICATE: Self = Self(1 << 8);
+    /// The host speaks XEP-0388.
+    pub const EXTENDED: Self = Self(1 << 9);
+    /// A resource is bound.
+    pub const BOUND: Self = Self(1 << 10);
 
     /// The facts of both.
     #[must_use]
@@ -79,6 +83,7 @@ pub(crate) struct Offering<'a> {
     pub(crate) host: &'a HostOffer,
     pub(crate) bindings: &'a Bindings,
     pub(crate) mechanisms: &'a [Mechanism],
+    pub(crate) tokens: &'a [Mechanism],
     pub(crate) limits: StreamLimits,
 }
 
@@ -118,6 +123,35 @@ pub(crate) fn usable_mechanisms(
     host.mechanisms.iter().copied().filter(is_usable).collect()
 }
 
+/// The mechanisms for tokens that may be used on a stream with these bindings.
+pub(crate) fn usable_tokens(host: &HostOffer, bindings: &Bindings) -> Vec<Mechanism> {
+    let Some(extended) = &host.extended else { return Vec::new() };
+    let is_bound = |m: &Mechanism| m.token_binding().is_none_or(|b| bindings.data(b).is_some());
+    extended.tokens.iter().copied().filter(is_bound).collect()
+}
+
+/// Writes `<authentication/>` (XEP-0388 §2.1).
+fn write_authentication(w: &mut Writer, offering: &Offering<'_>) {
+    let Some(extended) = &offering.host.extended else { return };
+    w.open("authentication", xep0388_sasl2::NS);
+    for mechanism in offering.mechanisms {
+        w.text_element("mechanism", xep0388_sasl2::NS, mechanism.name());
+    }
+    w.open("inline", xep0388_sasl2::NS);
+    if let Some(features) = &extended.bind {
+        xep0386_bind2::write_feature(w, features);
+    }
+    if !offering.tokens.is_empty() {
+        xep0484_fast::write_feature(w, offering.tokens);
+    }
+    for inline in &extended.inline {
+        w.raw(inline.as_bytes());
+    }
+    w.close();
+    xep0480_upgrade::write_feature(w, &extended.upgrades);
+    w.close();
+}
+
 struct Feature {
     necessary: Bits,
     prohibited: Bits,
@@ -154,6 +188,12 @@ const ALL: &[Feature] = &[
         },
     },
     Feature {
+        // XEP-0388 §3: over TLS only.
+        necessary: Bits::TLS.and(Bits::MECHANISMS).and(Bits::EXTENDED),
+        prohibited: Bits::AUTHENTICATED,
+        write: write_authentication,
+    },
+    Feature {
         necessary: Bits::SEALED.and(Bits::REGISTRATION),
         prohibited: Bits::AUTHENTICATED,
         write: |w, _| {
@@ -162,14 +202,14 @@ const ALL: &[Feature] = &[
     },
     Feature {
         necessary: Bits::AUTHENTICATED,
-        prohibited: Bits::NONE,
+        prohibited: Bits::BOUND,
         write: |w, _| {
             w.leaf("bind", ns::BIND);
         },
     },
     Feature {
         necessary: Bits::AUTHENTICATED,
-        prohibited: Bits::NONE,
+        prohibited: Bits::BOUND,
         write: |w, _| {
             // RFC 6121 Appendix E: clients of RFC 3921 look for it; `optional` lets others skip it.
             w.open("session", ns::SESSION);

@@ -34,8 +34,14 @@ mod opening;
 pub mod pair;
 pub mod s2s;
 mod sasl_text;
+pub mod sign_in;
 mod xep0199_ping;
+mod xep0386_bind2;
+mod xep0388_sasl2;
 mod xep0440_bindings;
 mod xep0478_limits;
+mod xep0480_upgrade;
+mod xep0484_fast;
+mod xep0509_pipelining;
 
 pub use millis::Millis;

@@ -55,3 +55,9 @@ pub const ANSWER_WAIT_MS: u64 = 30_000;
 /// Default for the largest first-level element that a connecting stream takes from its server, in
 /// bytes: archives and avatars come in one piece.
 pub const SERVER_FRAME_BYTES_MAX: usize = 4_194_304;
+
+/// The longest id of a client installation, in bytes; a UUID has 36 (XEP-0388 §2.3).
+pub const CLIENT_ID_BYTES_MAX: usize = 128;
+
+/// The most that is kept of what a client says of its software, or of its device, in bytes.
+pub const CLIENT_TEXT_BYTES_MAX: usize = 256;

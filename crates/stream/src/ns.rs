@@ -28,3 +28,5 @@ pub(crate) const BIDI: &str = "urn:xmpp:bidi";
 pub(crate) const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 /// Application-specific conditions of XEP-0205.
 pub(crate) const ERRORS: &str = "urn:xmpp:errors";
+/// Stream management (XEP-0198).
+pub(crate) const SM: &str = "urn:xmpp:sm:3";

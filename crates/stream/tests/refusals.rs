@@ -361,7 +361,6 @@ const UNKNOWN: &[Case] = &[
     ("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", "unsupported-stanza-type"),
     ("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "unsupported-stanza-type"),
     ("<enable xmlns='urn:xmpp:sm:3'/>", "unsupported-stanza-type"),
-    ("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>", "unsupported-stanza-type"),
     ("<compress xmlns='http://jabber.org/protocol/compress'/>", "unsupported-stanza-type"),
     ("<message xmlns='jabber:server'/>", "invalid-namespace"),
     ("<presence xmlns='urn:example:z'/>", "invalid-namespace"),

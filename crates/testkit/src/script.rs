@@ -15,9 +15,11 @@
 //! under which messages are archived are compared only where the expected element has one, or after
 //! `X receives exactly`.
 //! `X receives` looks at the next stanza that came in, `X receives later` passes over others before
-//! it, `X ignores what came` throws all away. `X is cut` breaks a connection, `the server restarts`
-//! ends them all, `N seconds pass` moves the clock, `the server does its chores` removes what has
-//! expired. `options:`, which comes first, is followed by
+//! it, `X ignores what came` throws all away. `X signs in as ADDRESS from CLIENT` is a client that
+//! tells its id (XEP-0388), `X has ended` and `X goes on` say whether the engine has asked its
+//! session to end. `X is cut` breaks a connection, `the server restarts` ends them all, `N seconds
+//! pass` moves the clock, `the server does its chores` removes what has expired. `options:`, which
+//! comes first, is followed by
 //! module options as in the configuration file. A line that begins with `#` is a comment.
 
 use std::collections::BTreeMap;
@@ -82,6 +84,12 @@ async fn step(
         clients.insert(name.to_owned(), client);
         return;
     }
+    if let Some(whom) = deed.strip_prefix("signs in as ") {
+        let (jid, client_id) = whom.split_once(" from ").unwrap_or_else(|| panic!("{at}"));
+        let client = world.sign_in(jid, client_id, &[]).await;
+        clients.insert(name.to_owned(), client);
+        return;
+    }
     if deed == "is cut" {
         let client = clients.remove(name).unwrap_or_else(|| panic!("{at}\nwho is {name}?"));
         return client.cut().await;
@@ -114,6 +122,8 @@ async fn step(
                 panic!("{at}\nthere came\n    {}", String::from_utf8_lossy(&stanza.to_bytes()));
             }
         }
+        "has ended" => assert!(client.session().resource.outbox.closing().is_some(), "{at}"),
+        "goes on" => assert!(client.session().resource.outbox.closing().is_none(), "{at}"),
         "ignores what came" => drop(client.receive_all()),
         _ => panic!("{at}\nno such deed"),
     }

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use stentor_jid::FullJid;
-use stentor_sasl::Bindings;
+use stentor_sasl::{Bindings, Mechanism};
 use stentor_stanza::Stanza;
 use stentor_stream::Millis;
 use stentor_stream::fault::Fault;
-use stentor_stream::initiator::{Credentials, Event, Initiator, Settings, TlsPolicy};
+use stentor_stream::initiator::{Credentials, Event, Extended, Initiator, Settings, TlsPolicy};
+use stentor_stream::sign_in::IssuedToken;
 use stentor_transport::{Conn, Facts, TlsConnector, dial};
 use stentor_xml::Frame;
 use tokio::io::ReadBuf;
@@ -22,6 +23,8 @@ pub struct TcpClient {
     events: VecDeque<Event>,
     /// The address that the server bound.
     pub jid: FullJid,
+    /// The token that came with success, and what it is good for (XEP-0484).
+    pub token: Option<(Mechanism, IssuedToken)>,
 }
 
 /// How to connect.
@@ -54,6 +57,17 @@ impl TcpClient {
     /// # Errors
     /// What went wrong, in words.
     pub async fn connect(login: Login<'_>) -> Result<Self, String> {
+        Self::connect_with(login, None).await
+    }
+
+    /// The same, by XEP-0388.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub async fn connect_with(
+        login: Login<'_>,
+        extended: Option<Extended>,
+    ) -> Result<Self, String> {
         let (local, rest) = login.jid.split_once('@').ok_or("no local part")?;
         let (domain, resource) = rest.split_once('/').ok_or("no resource")?;
         let credentials = Credentials::Password {
@@ -62,6 +76,7 @@ impl TcpClient {
         };
         let mut settings = Settings::new(domain, credentials);
         settings.resource = Some(resource.to_owned());
+        settings.extended = extended;
         if matches!(login.tls, Tls::Off) {
             settings.tls = TlsPolicy::Never;
         }
@@ -74,11 +89,15 @@ impl TcpClient {
         let nonce = stentor_engine::random_id().map_err(|e| e.to_string())?.to_string();
         let mut machine = Initiator::new(Arc::new(settings), bindings, nonce, Millis(0));
         let mut events = VecDeque::new();
+        let mut token = None;
         loop {
             flush(&mut conn, &mut machine).await.map_err(|e| e.to_string())?;
             match events.pop_front().or_else(|| machine.poll_event()) {
                 Some(Event::Ready { jid }) => {
-                    return Ok(Self { conn, machine, events, jid });
+                    return Ok(Self { conn, machine, events, jid, token });
+                }
+                Some(Event::Token { mechanism, token: issued }) => {
+                    token = Some((mechanism, issued));
                 }
                 Some(Event::StartTls) => {
                     let Tls::Start(connector) = login.tls else {

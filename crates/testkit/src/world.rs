@@ -7,10 +7,12 @@ use std::task::{Context, Poll, Waker};
 
 use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
+use stentor_engine::sign_in::{BindWish, SignIn};
 use stentor_engine::{
     Clock, Close, Engine, Fate, Handling, Host, Hosts, Item, Session, Settings, backlog,
 };
 use stentor_jid::BareJid;
+use stentor_sasl::Mechanism;
 use stentor_stanza::{BadStanza, Stanza};
 use stentor_store::{Boxed, StoreError, Stores, Write};
 use stentor_store_sqlite::{Options, Sqlite};
@@ -85,6 +87,26 @@ impl World {
         let (bare, resource) = jid.split_once('/').unwrap();
         let bare = BareJid::new(bare).unwrap();
         let session = self.engine.bind(&bare, Some(resource)).await.unwrap();
+        Client { session, received: Vec::new(), is_amid_stored: false }
+    }
+
+    /// Signs a client in by its id within XEP-0388, with a password, and binds a resource.
+    ///
+    /// The device has the name of the id; `wishes` are elements that go with the resource.
+    pub async fn sign_in(&self, jid: &str, client: &str, wishes: &[&str]) -> Client {
+        let wishes = wishes.iter().map(|xml| Frame::parse(xml.as_bytes()).unwrap()).collect();
+        let wish = SignIn {
+            account: BareJid::new(jid).unwrap(),
+            mechanism: Mechanism::ScramSha256,
+            proven: self.engine.moment(),
+            client: Some(client.to_owned()),
+            software: Some("Tests".into()),
+            device: Some(client.to_owned()),
+            bind: Some(BindWish { tag: Some("Tests".into()), wishes }),
+            wants_token: None,
+            has_invalidated: false,
+        };
+        let session = self.engine.sign_in(wish).await.unwrap().session.unwrap();
         Client { session, received: Vec::new(), is_amid_stored: false }
     }
 

@@ -7,7 +7,7 @@ use super::ClientError;
 use crate::limits::{ITERATIONS_MAX, ITERATIONS_MIN};
 use crate::scram::message::{self, Refusal, ServerFinal, ServerFirst};
 use crate::scram::{self, to_base64};
-use crate::{Bindings, Hash, Mechanism, crypto, keys};
+use crate::{Bindings, Hash, Mechanism, Offered, crypto, keys};
 
 /// The GS2 header to send and the value of `c=` that goes with it.
 pub(super) struct Gs2Header {
@@ -44,6 +44,8 @@ pub(super) struct Scram {
     nonce: String,
     /// client-first-message-bare.
     bare: String,
+    /// The digest of what the server listed, as it came here (XEP-0474).
+    offered: Option<String>,
     state: State,
 }
 
@@ -60,7 +62,11 @@ impl Scram {
         }
         let bare = format!("n={},r={nonce}", message::encode_name(username));
         let nonce = nonce.to_owned();
-        Ok(Self { hash, password, gs2_header, nonce, bare, state: State::Start })
+        Ok(Self { hash, password, gs2_header, nonce, bare, offered: None, state: State::Start })
+    }
+
+    pub(super) fn expect(&mut self, offered: &Offered<'_>) {
+        self.offered = Some(offered.digest(self.hash));
     }
 
     pub(super) fn first(&mut self) -> Option<Vec<u8>> {
@@ -103,13 +109,17 @@ impl Scram {
     /// Answers server-first-message; also says which signature is to come.
     fn last(&self, challenge: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ClientError> {
         let challenge = message::text(challenge)?;
-        let ServerFirst { nonce, salt, iterations } = ServerFirst::parse(challenge)?;
+        let ServerFirst { nonce, salt, iterations, offered } = ServerFirst::parse(challenge)?;
         // A nonce without a part of the server's would let anybody replay this answer to it.
         if nonce.strip_prefix(self.nonce.as_str()).is_none_or(str::is_empty) {
             return Err(ClientError::ForeignNonce);
         }
         if !(ITERATIONS_MIN..=ITERATIONS_MAX).contains(&iterations) {
             return Err(ClientError::Iterations(iterations));
+        }
+        let is_changed = |digest: &String| offered.is_some_and(|theirs| theirs != digest);
+        if self.offered.as_ref().is_some_and(is_changed) {
+            return Err(ClientError::Downgraded);
         }
         let salted = crypto::hi(self.hash, &self.password, &salt, iterations);
         let without_proof = format!("c={},r={nonce}", self.gs2_header.channel_binding);

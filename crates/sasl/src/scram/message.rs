@@ -70,6 +70,8 @@ pub(crate) struct ServerFirst<'a> {
     pub(crate) nonce: &'a str,
     pub(crate) salt: Vec<u8>,
     pub(crate) iterations: u32,
+    /// The digest of what was offered (XEP-0474 §6.1).
+    pub(crate) offered: Option<&'a str>,
 }
 
 impl<'a> ServerFirst<'a> {
@@ -81,8 +83,8 @@ impl<'a> ServerFirst<'a> {
         let count = attributes.required('i')?;
         let is_positive = count.bytes().all(|b| b.is_ascii_digit()) && !count.starts_with('0');
         let iterations = count.parse().ok().filter(|_| is_positive).ok_or(Refusal::Syntax)?;
-        attributes.skip_extensions()?;
-        Ok(Self { nonce, salt, iterations })
+        let offered = attributes.extension('h')?;
+        Ok(Self { nonce, salt, iterations, offered })
     }
 }
 
@@ -223,15 +225,22 @@ impl<'a> Attributes<'a> {
 
     /// Passes over optional extensions, which must be ignored (§5.1), to the end.
     fn skip_extensions(&mut self) -> Result<(), Refusal> {
-        while let Some((name, _)) = self.next_pair()? {
+        self.extension('\0').map(|_| ())
+    }
+
+    /// Passes over optional extensions to the end, and returns the first of this name.
+    fn extension(&mut self, wanted: char) -> Result<Option<&'a str>, Refusal> {
+        let mut found = None;
+        while let Some((name, value)) = self.next_pair()? {
             match name {
                 'm' => return Err(Refusal::MandatoryExtension),
                 // Defined by the RFC, so no extension, and out of place.
                 'a' | 'c' | 'e' | 'i' | 'n' | 'p' | 'r' | 's' | 'v' => return Err(Refusal::Syntax),
+                name if name == wanted => found = found.or(Some(value)),
                 _ => {}
             }
         }
-        Ok(())
+        Ok(found)
     }
 }
 
@@ -363,6 +372,7 @@ mod tests {
     fn reads_server_messages() {
         let first = ServerFirst::parse("r=abc,s=QSXCR+Q6sek8bf92,i=4096,h=later").unwrap();
         assert_eq!((first.nonce, first.salt.len(), first.iterations), ("abc", 12, 4096));
+        assert_eq!(first.offered, Some("later"));
         for message in [
             "r=abc,s=AAAA",
             "s=AAAA,r=abc,i=1",

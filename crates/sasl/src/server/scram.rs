@@ -14,6 +14,8 @@ pub(super) struct Start {
     plus_offered: bool,
     bindings: Bindings,
     nonce: String,
+    /// The digest of what was offered (XEP-0474 §6.1).
+    offered: Option<String>,
 }
 
 impl Start {
@@ -24,6 +26,7 @@ impl Start {
             plus_offered: cx.plus_offered,
             bindings: cx.bindings.clone(),
             nonce: cx.nonce.to_owned(),
+            offered: cx.offered.map(|offered| offered.digest(hash)),
         }
     }
 
@@ -41,6 +44,7 @@ impl Start {
             channel_binding: scram::channel_binding(first.gs2_header, data),
             client_first_bare: first.bare.to_owned(),
             nonce: format!("{}{}", first.nonce, self.nonce),
+            offered: self.offered,
         };
         Ok((waiting, Step::NeedKeys { username: first.username, hash: self.hash }))
     }
@@ -70,6 +74,7 @@ pub(super) struct WaitingForKeys {
     channel_binding: String,
     client_first_bare: String,
     nonce: String,
+    offered: Option<String>,
 }
 
 impl WaitingForKeys {
@@ -82,10 +87,13 @@ impl WaitingForKeys {
         if keys.hash != self.hash || keys.iterations == 0 {
             return Err(Condition::TemporaryAuthFailure);
         }
-        // An attribute for the downgrade protection of XEP-0474 goes to the end of this message:
-        // the proof covers whatever is written here.
-        let challenge =
+        let mut challenge =
             format!("r={},s={},i={}", self.nonce, to_base64(&keys.salt), keys.iterations);
+        if let Some(offered) = self.offered {
+            // The proof covers whatever is written here.
+            challenge.push_str(",h=");
+            challenge.push_str(&offered);
+        }
         let challenged = Challenged {
             keys,
             exists,
@@ -163,7 +171,7 @@ mod tests {
         message: &str,
     ) -> Result<(Exchange, Step), Condition> {
         let bindings = if plus_offered { bindings() } else { Bindings::default() };
-        let cx = ServerContext { bindings: &bindings, plus_offered, nonce: NONCE };
+        let cx = ServerContext { bindings: &bindings, plus_offered, nonce: NONCE, offered: None };
         let mut exchange = Exchange::start(mechanism, &cx);
         let step = exchange.begin(Some(message.as_bytes()))?;
         Ok((exchange, step))
@@ -270,7 +278,8 @@ mod tests {
     fn does_not_work_with_a_nonce_that_can_be_guessed_or_breaks_the_message() {
         for nonce in ["", "too-short", "has,a,comma,in,the,middle", "has spaces in the middle"] {
             let bindings = Bindings::default();
-            let cx = ServerContext { bindings: &bindings, plus_offered: false, nonce };
+            let cx =
+                ServerContext { bindings: &bindings, plus_offered: false, nonce, offered: None };
             let mut exchange = Exchange::start(Mechanism::ScramSha1, &cx);
             let outcome = exchange.begin(Some(b"n,,n=juliet,r=abc"));
             assert_eq!(outcome.unwrap_err(), Condition::TemporaryAuthFailure);

@@ -7,6 +7,7 @@ use crate::{AccountRow, HostRow, KeyHash, StoreError, Stores, Write};
 pub async fn suite(stores: &Stores) {
     creates_once(stores).await;
     replaces_all_keys(stores).await;
+    adds_keys_of_one_hash(stores).await;
     suspends(stores).await;
     lists_by_host_in_pages(stores).await;
     keeps_hosts(stores).await;
@@ -42,6 +43,22 @@ async fn replaces_all_keys(stores: &Stores) {
     let found = stores.accounts.keys(&owner, KeyHash::Sha256).await;
     assert_eq!(found, Ok(Some(keys(KeyHash::Sha256, 2))), "a failed change leaves the keys");
     let nobody = Write::SetKeys { owner: jid("nobody@accounts.example"), keys: Vec::new() };
+    assert_eq!(put(stores, nobody).await, Err(StoreError::NoAccount));
+}
+
+async fn adds_keys_of_one_hash(stores: &Stores) {
+    let owner = account(stores, "more-keys@accounts.example").await;
+    let set = Write::SetKeys { owner: owner.clone(), keys: vec![keys(KeyHash::Sha1, 1)] };
+    put(stores, set).await.unwrap();
+    for fill in [2, 3] {
+        let keys = keys(KeyHash::Sha256, fill);
+        put(stores, Write::PutKeys { owner: owner.clone(), keys: keys.clone() }).await.unwrap();
+        assert_eq!(stores.accounts.keys(&owner, KeyHash::Sha256).await, Ok(Some(keys)));
+    }
+    let found = stores.accounts.keys(&owner, KeyHash::Sha1).await;
+    assert_eq!(found, Ok(Some(keys(KeyHash::Sha1, 1))), "the others stay");
+    let owner = jid("nobody@accounts.example");
+    let nobody = Write::PutKeys { owner, keys: keys(KeyHash::Sha1, 1) };
     assert_eq!(put(stores, nobody).await, Err(StoreError::NoAccount));
 }
 

@@ -1,12 +1,15 @@
-//! Authentication is due (RFC 6120 §6).
+//! Authentication is due, by RFC 6120 §6 or by XEP-0388: two ways to write the same exchange.
 
 use stentor_jid::{BareJid, Jid, prep_local};
 use stentor_sasl::server::{self, Exchange, ServerContext, Step, Success};
-use stentor_sasl::{Bindings, Condition, Mechanism, check_authzid};
+use stentor_sasl::{
+    Bindings, ChannelBinding, Condition, Mechanism, Offered, TokenProof, check_authzid,
+};
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, Frame, ns as xml_ns};
 
 use super::expect_header::ExpectHeader;
+use super::expect_task::{ExpectTask, Proven};
 use super::known::Known;
 use super::wire::Wire;
 use super::{Next, State, expect_tls, stray};
@@ -14,9 +17,11 @@ use crate::event::{Answer, Ask, Event};
 use crate::fault::{Fault, Limit, Misbehaviour};
 use crate::feature::Bits;
 use crate::sasl_text::{self, BadData};
-use crate::{limits, ns};
+use crate::xep0388_sasl2::{self, Authenticate};
+use crate::xep0484_fast::Fast;
+use crate::{limits, ns, xep0509_pipelining};
 
-/// Waits for `<auth/>` and carries its exchange to the end.
+/// Waits for `<auth/>` or `<authenticate/>` and carries its exchange to the end.
 #[derive(Default)]
 pub(super) struct ExpectAuth {
     attempt: Option<Attempt>,
@@ -31,6 +36,17 @@ struct Attempt {
     username: Option<String>,
     /// What even the right password is answered with.
     barred: Option<Condition>,
+    /// What else the client asked for; none by the profile of RFC 6120.
+    request: Option<Box<Authenticate>>,
+}
+
+/// How an exchange is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Profile {
+    /// RFC 6120 §6.
+    Rfc6120,
+    /// XEP-0388.
+    Extended,
 }
 
 /// Which answer the shell owes.
@@ -38,6 +54,7 @@ struct Attempt {
 enum Asked {
     Keys,
     Password,
+    Token,
     External,
     Anonymous,
     StreamIq,
@@ -55,11 +72,24 @@ impl ExpectAuth {
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
         let root = frame.root();
+        let is_extended = root.ns() == xep0388_sasl2::NS;
+        // XEP-0388 §2.4: while an exchange is under way nothing else may come.
+        if self.is_exchanging() && !(is_extended && matches!(root.name(), "response" | "abort")) {
+            return Err(stray(root, Misbehaviour::OutOfTurn));
+        }
+        if is_extended {
+            return match root.name() {
+                "authenticate" => self.handle_authenticate(root, known, wire),
+                "response" => self.handle_response(root, Profile::Extended, known, wire),
+                "abort" => self.refuse(Condition::Aborted, Profile::Extended, known, wire),
+                _ => Err(stray(root, Misbehaviour::StanzaBeforeAuth)),
+            };
+        }
         if root.ns() == ns::SASL {
             return match root.name() {
                 "auth" => self.handle_auth(root, known, wire),
-                "response" => self.handle_response(root, known, wire),
-                "abort" => self.refuse(Condition::Aborted, known, wire),
+                "response" => self.handle_response(root, Profile::Rfc6120, known, wire),
+                "abort" => self.refuse(Condition::Aborted, Profile::Rfc6120, known, wire),
                 _ => Err(stray(root, Misbehaviour::StanzaBeforeAuth)),
             };
         }
@@ -80,12 +110,13 @@ impl ExpectAuth {
     ) -> Result<Next, Fault> {
         let fits = match answer {
             Answer::Keys { .. } => self.asked == Some(Asked::Keys),
+            Answer::Token(_) => self.asked == Some(Asked::Token),
             Answer::Accepted(_) => {
                 matches!(self.asked, Some(Asked::Password | Asked::External | Asked::Anonymous))
             }
             Answer::Refused(_) => self.asked.is_some_and(|asked| asked != Asked::StreamIq),
             Answer::Reply(_) => self.asked == Some(Asked::StreamIq),
-            Answer::Host(_) | Answer::Bound(_) | Answer::BindRefused(_) => false,
+            _ => false,
         };
         if !fits {
             return Ok(Next::Stay);
@@ -99,12 +130,13 @@ impl ExpectAuth {
                 server::Answer::Keys { keys, exists }
             }
             Answer::Accepted(username) => server::Answer::Accepted { username },
+            Answer::Token(data) => server::Answer::Token { data },
             Answer::Refused(condition) => server::Answer::Refused(condition),
             Answer::Reply(reply) => {
                 wire.write_stanza(&reply);
                 return Ok(Next::Stay);
             }
-            Answer::Host(_) | Answer::Bound(_) | Answer::BindRefused(_) => return Ok(Next::Stay),
+            _ => return Ok(Next::Stay),
         };
         let Some(attempt) = &mut self.attempt else { return Ok(Next::Stay) };
         let step = attempt.exchange.answer(answer);
@@ -122,42 +154,70 @@ impl ExpectAuth {
         let named = auth.attr("mechanism");
         let mechanism = match choose(named.as_deref(), known) {
             Ok(mechanism) => mechanism,
-            Err(condition) => return self.refuse(condition, known, wire),
+            Err(condition) => return self.refuse(condition, Profile::Rfc6120, known, wire),
         };
-        let nonce = (known.tokens)();
-        let none = Bindings::default();
-        let cx = ServerContext {
-            bindings: known.tls.as_ref().map_or(&none, |tls| &tls.bindings),
-            plus_offered: known.mechanisms().iter().any(|m| m.is_plus()),
-            nonce: &nonce,
-        };
-        let exchange = Exchange::start(mechanism, &cx);
-        let attempt = Attempt { mechanism, exchange, username: None, barred: None };
-        let attempt = self.attempt.insert(attempt);
+        let attempt = self.attempt.insert(Attempt::begin(mechanism, None, known));
         match sasl_text::read(auth) {
             Ok(data) => {
                 let step = attempt.exchange.begin(data.as_deref());
                 self.advance(step, known, wire)
             }
-            Err(bad) => self.refuse(bad.condition(), known, wire),
+            Err(bad) => self.refuse(bad.condition(), Profile::Rfc6120, known, wire),
         }
+    }
+
+    /// XEP-0388 §2.3.
+    fn handle_authenticate(
+        &mut self,
+        authenticate: ElementRef<'_>,
+        known: &mut Known,
+        wire: &mut Wire,
+    ) -> Result<Next, Fault> {
+        self.attempt = None;
+        let request = Authenticate::read(authenticate).and_then(|request| {
+            let mechanism = choose_extended(&request, known)?;
+            Ok((mechanism, request))
+        });
+        let (mechanism, mut request) = match request {
+            Ok(request) => request,
+            Err(condition) => return self.refuse(condition, Profile::Extended, known, wire),
+        };
+        // XEP-0509 §2.2: a client that speaks for other features is told so, without prejudice.
+        if request.config_version.is_some() && request.config_version != known.config_version {
+            wire.write(|w| {
+                let mismatch = xep0509_pipelining::write_mismatch;
+                xep0388_sasl2::write_failure(w, Condition::Aborted, mismatch);
+            });
+            return Ok(Next::Stay);
+        }
+        let initial = request.initial.take();
+        let attempt = Attempt::begin(mechanism, Some(Box::new(request)), known);
+        let step = self.attempt.insert(attempt).exchange.begin(initial.as_deref());
+        self.advance(step, known, wire)
     }
 
     fn handle_response(
         &mut self,
         response: ElementRef<'_>,
+        profile: Profile,
         known: &mut Known,
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
-        let Some(attempt) = &mut self.attempt else {
-            return self.refuse(Condition::MalformedRequest, known, wire);
+        let Some(attempt) = self.attempt.as_mut().filter(|a| a.profile() == profile) else {
+            return self.refuse(Condition::MalformedRequest, profile, known, wire);
         };
-        match sasl_text::read(response) {
+        let data = match profile {
+            Profile::Rfc6120 => {
+                sasl_text::read(response).map(Option::unwrap_or_default).map_err(BadData::condition)
+            }
+            Profile::Extended => xep0388_sasl2::read_data(response),
+        };
+        match data {
             Ok(data) => {
-                let step = attempt.exchange.step(&data.unwrap_or_default());
+                let step = attempt.exchange.step(&data);
                 self.advance(step, known, wire)
             }
-            Err(bad) => self.refuse(bad.condition(), known, wire),
+            Err(condition) => self.refuse(condition, profile, known, wire),
         }
     }
 
@@ -167,12 +227,23 @@ impl ExpectAuth {
         known: &mut Known,
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
+        let profile = self.attempt.as_ref().map_or(Profile::Rfc6120, Attempt::profile);
         let (asked, ask) = match step {
-            Err(condition) => return self.refuse(condition, known, wire),
-            Ok(Step::Done(success)) => return self.finish(success, known, wire),
+            Err(condition) => return self.refuse(condition, profile, known, wire),
+            Ok(Step::Done(success)) => return self.finish(success, profile, known, wire),
             Ok(Step::Challenge(data)) => {
-                wire.write(|w| sasl_text::write(w, "challenge", Some(&data), false));
+                wire.write(|w| match profile {
+                    Profile::Rfc6120 => sasl_text::write(w, "challenge", Some(&data), false),
+                    Profile::Extended => xep0388_sasl2::write_data(w, "challenge", &data),
+                });
                 return Ok(Next::Stay);
+            }
+            Ok(Step::NeedToken { username, proof }) => {
+                let username = self.note(&username);
+                match self.token_question(username, proof, known) {
+                    Ok(ask) => (Asked::Token, ask),
+                    Err(condition) => return self.refuse(condition, profile, known, wire),
+                }
             }
             Ok(Step::NeedKeys { username, hash }) => {
                 (Asked::Keys, Ask::Keys { username: self.note(&username), hash })
@@ -198,17 +269,38 @@ impl ExpectAuth {
         local
     }
 
+    /// XEP-0484 §4.1: whose token it is says the id of the client.
+    fn token_question(
+        &mut self,
+        username: String,
+        proof: TokenProof,
+        known: &Known,
+    ) -> Result<Ask, Condition> {
+        let request = self.attempt.as_mut().and_then(|attempt| attempt.request.as_mut());
+        let request = request.ok_or(Condition::InvalidMechanism)?;
+        let client = request.user_agent.id.clone().ok_or(Condition::MalformedRequest)?;
+        let domain = known.domain().unwrap_or_default();
+        let account = BareJid::from_parts(Some(&username), domain);
+        // Who answers the question notes that the token was used: not for nothing.
+        if account.is_ok_and(|account| known.is_claimed_by_another(&account)) {
+            return Err(Condition::InvalidAuthzid);
+        }
+        let Fast { count, invalidates } = request.fast.unwrap_or_default();
+        Ok(Ask::Token { username, client, proof, count, invalidates })
+    }
+
     fn finish(
         &mut self,
         success: Success,
+        profile: Profile,
         known: &mut Known,
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
-        let (Some(attempt), Some(host)) = (&self.attempt, known.host.as_deref()) else {
+        let (Some(attempt), Some(host)) = (&mut self.attempt, known.host.as_deref()) else {
             return Ok(Next::Stay);
         };
         if let Some(condition) = attempt.barred {
-            return self.refuse(condition, known, wire);
+            return self.refuse(condition, profile, known, wire);
         }
         let mechanism = attempt.mechanism;
         let username = success.username.or_else(|| attempt.username.clone());
@@ -216,16 +308,23 @@ impl ExpectAuth {
             .filter(|username| !username.is_empty())
             .and_then(|username| BareJid::from_parts(Some(&username), &host.domain).ok());
         let Some(account) = account else {
-            return self.refuse(Condition::NotAuthorized, known, wire);
+            return self.refuse(Condition::NotAuthorized, profile, known, wire);
         };
         let canonical = |authzid: &str| Jid::new(authzid).ok().map(|jid| jid.as_str().to_owned());
         let authzid = success.authzid.as_deref();
         if let Err(condition) = check_authzid(authzid, account.as_str(), canonical) {
-            return self.refuse(condition, known, wire);
+            return self.refuse(condition, profile, known, wire);
         }
-        // §6.4.6: a `from` that came over TLS must be who signs in; before TLS it binds nobody.
-        let is_claim_false = known.claimed.as_ref().is_some_and(|claimed| *claimed != account);
-        if known.tls.is_some() && is_claim_false {
+        let is_claim_false = known.is_claimed_by_another(&account);
+        if let Some(request) = attempt.request.take() {
+            // XEP-0388 §2.3: there it is a failure, not the end of the stream.
+            if is_claim_false {
+                return self.refuse(Condition::InvalidAuthzid, profile, known, wire);
+            }
+            let proven = Proven { account, mechanism, data: success.data };
+            return Ok(Next::Go(State::Task(ExpectTask::begin(proven, *request, known, wire))));
+        }
+        if is_claim_false {
             return Err(Fault::Peer(Misbehaviour::FromMismatch));
         }
         wire.write(|w| sasl_text::write(w, "success", success.data.as_deref(), true));
@@ -239,6 +338,7 @@ impl ExpectAuth {
     fn refuse(
         &mut self,
         condition: Condition,
+        profile: Profile,
         known: &mut Known,
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
@@ -247,7 +347,12 @@ impl ExpectAuth {
             Some(attempt) => (Some(attempt.mechanism), attempt.username),
             None => (None, None),
         };
-        fail(condition, mechanism, username, known, wire)
+        fail(condition, profile, mechanism, username, known, wire)
+    }
+
+    /// Whether an exchange by XEP-0388 waits for its client.
+    fn is_exchanging(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.profile() == Profile::Extended)
     }
 
     fn handle_registration(
@@ -282,28 +387,55 @@ impl ExpectAuth {
     }
 }
 
-/// Answers `<auth/>` where TLS comes first (§6.5.4).
+impl Attempt {
+    fn begin(mechanism: Mechanism, request: Option<Box<Authenticate>>, known: &mut Known) -> Self {
+        let nonce = (known.tokens)();
+        let none = Bindings::default();
+        let bindings = known.tls.as_ref().map_or(&none, |tls| &tls.bindings);
+        let offered = known.mechanisms();
+        let names: Vec<_> = offered.iter().map(|m| m.name()).collect();
+        let types: Vec<_> = bindings.available().map(ChannelBinding::name).collect();
+        let cx = ServerContext {
+            bindings,
+            plus_offered: offered.iter().any(|m| m.is_plus()),
+            nonce: &nonce,
+            offered: Some(Offered { mechanisms: &names, bindings: &types }),
+        };
+        let exchange = Exchange::start(mechanism, &cx);
+        Self { mechanism, exchange, username: None, barred: None, request }
+    }
+
+    const fn profile(&self) -> Profile {
+        if self.request.is_some() { Profile::Extended } else { Profile::Rfc6120 }
+    }
+}
+
+/// Answers `<auth/>` or `<authenticate/>` where TLS comes first (§6.5.4).
 pub(super) fn refuse_unencrypted(
-    auth: ElementRef<'_>,
+    element: ElementRef<'_>,
     known: &mut Known,
     wire: &mut Wire,
 ) -> Result<Next, Fault> {
-    let mechanism = auth.attr("mechanism").and_then(|name| Mechanism::from_name(&name));
-    fail(Condition::EncryptionRequired, mechanism, None, known, wire)
+    let mechanism = element.attr("mechanism").and_then(|name| Mechanism::from_name(&name));
+    let is_extended = element.ns() == xep0388_sasl2::NS;
+    let profile = if is_extended { Profile::Extended } else { Profile::Rfc6120 };
+    fail(Condition::EncryptionRequired, profile, mechanism, None, known, wire)
 }
 
 /// Tells the client and the shell that an attempt failed; too many end the stream (§6.4.5).
-fn fail(
+pub(super) fn fail(
     condition: Condition,
+    profile: Profile,
     mechanism: Option<Mechanism>,
     username: Option<String>,
     known: &mut Known,
     wire: &mut Wire,
 ) -> Result<Next, Fault> {
-    wire.write(|w| {
-        w.open("failure", ns::SASL);
-        w.leaf(condition.name(), ns::SASL);
-        w.close();
+    wire.write(|w| match profile {
+        Profile::Rfc6120 => {
+            w.open("failure", ns::SASL).leaf(condition.name(), ns::SASL).close();
+        }
+        Profile::Extended => xep0388_sasl2::write_failure(w, condition, |_| ()),
     });
     wire.emit(Event::AuthFailed { username, mechanism, condition });
     known.auth_failures = known.auth_failures.saturating_add(1);
@@ -326,6 +458,29 @@ fn choose(named: Option<&str>, known: &Known) -> Result<Mechanism, Condition> {
         return Err(Condition::EncryptionRequired);
     }
     Err(Condition::InvalidMechanism)
+}
+
+/// The mechanism of a request by XEP-0388: with `<fast/>` one of those for tokens, which are not
+/// among the others (XEP-0484 §3.4).
+fn choose_extended(request: &Authenticate, known: &Known) -> Result<Mechanism, Condition> {
+    let named = request.mechanism.as_deref();
+    let bits = known.bits();
+    if !bits.has(Bits::EXTENDED) {
+        let lacks_tls = !bits.has(Bits::TLS);
+        let is_offered = known.host.as_ref().is_some_and(|host| host.extended.is_some());
+        let condition = if lacks_tls && is_offered {
+            Condition::EncryptionRequired
+        } else {
+            Condition::InvalidMechanism
+        };
+        return Err(condition);
+    }
+    let token = request.fast.and(named).and_then(Mechanism::token_from_name);
+    match token {
+        Some(token) if known.token_mechanisms().contains(&token) => Ok(token),
+        Some(_) => Err(Condition::InvalidMechanism),
+        None => choose(named, known),
+    }
 }
 
 /// Whether it is an IQ of XEP-0077.

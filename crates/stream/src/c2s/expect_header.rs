@@ -68,7 +68,15 @@ impl ExpectHeader {
         if !std::mem::take(&mut self.is_asking) {
             return Ok(Next::Stay);
         }
-        known.host = Some(offer?);
+        let host = offer?;
+        let is_elsewhere = |claimed: &BareJid| claimed.domain() != host.domain;
+        let is_elsewhere = known.tls.is_some() && known.claimed.as_ref().is_some_and(is_elsewhere);
+        let is_extended = host.extended.is_some();
+        known.host = Some(host);
+        // XEP-0388 §2.1.
+        if is_extended && is_elsewhere {
+            return Err(Fault::Peer(Misbehaviour::FromElsewhere));
+        }
         Ok(proceed(known, wire))
     }
 }

@@ -9,7 +9,7 @@ use super::{Next, State, TlsInfo, expect_auth, stray};
 use crate::event::Event;
 use crate::fault::{Fault, Misbehaviour};
 use crate::feature::Bits;
-use crate::ns;
+use crate::{ns, xep0388_sasl2};
 
 /// Waits for `<starttls/>`, then for the handshake.
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl ExpectTls {
         if root.is(ns::TLS, "starttls") {
             return begin(root, known, wire);
         }
-        if root.is(ns::SASL, "auth") {
+        if root.is(ns::SASL, "auth") || root.is(xep0388_sasl2::NS, "authenticate") {
             return expect_auth::refuse_unencrypted(root, known, wire);
         }
         Err(stray(root, Misbehaviour::StanzaBeforeTls))

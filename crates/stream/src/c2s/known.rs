@@ -5,15 +5,16 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 use stentor_jid::BareJid;
 use stentor_sasl::{Bindings, Mechanism};
-use stentor_xml::ns as xml_ns;
+use stentor_xml::{Writer, ns as xml_ns};
 
 use super::wire::Wire;
 use super::{HostOffer, TlsInfo, Tokens};
 use crate::Millis;
-use crate::feature::{Bits, Offering, usable_mechanisms};
+use crate::feature::{Bits, Offering, usable_mechanisms, usable_tokens};
 use crate::framing::{OurHeader, tcp};
 use crate::opening::SUPPORTED_VERSION;
 use crate::xep0478_limits::StreamLimits;
+use crate::xep0509_pipelining;
 
 /// Shared by the states of negotiation; dropped when the session is bound.
 pub(super) struct Known {
@@ -22,6 +23,10 @@ pub(super) struct Known {
     pub(super) host: Option<Arc<HostOffer>>,
     /// Who signed in.
     pub(super) account: Option<BareJid>,
+    /// Whether a resource came with that.
+    pub(super) is_bound: bool,
+    /// The version of the features that the client has been sent (XEP-0509).
+    pub(super) config_version: Option<String>,
     /// Who the client says it is; only after TLS is it compared with who signs in.
     pub(super) claimed: Option<BareJid>,
     /// The default language of its stanzas.
@@ -46,6 +51,8 @@ impl Known {
             tls,
             host: None,
             account: None,
+            is_bound: false,
+            config_version: None,
             claimed: None,
             lang: None,
             version: Some(SUPPORTED_VERSION.into()),
@@ -90,30 +97,52 @@ impl Known {
     }
 
     /// Writes the features of this stage (RFC 6120 §4.3.2).
-    pub(super) fn write_features(&self, host: &HostOffer, wire: &mut Wire) {
+    pub(super) fn write_features(&mut self, host: &HostOffer, wire: &mut Wire) {
         let limits = StreamLimits {
             bytes_max: u64::try_from(wire.settings.limits.frame_bytes_max).ok(),
             idle_secs: Some(wire.settings.idle.after_ms / 1000).filter(|&secs| secs > 0),
         };
         let none = Bindings::default();
         let mechanisms = self.mechanisms();
+        let tokens = self.token_mechanisms();
+        let bits = self.bits();
         let offering = Offering {
-            bits: self.bits(),
+            bits,
             host,
             bindings: self.tls.as_ref().map_or(&none, |tls| &tls.bindings),
             mechanisms: &mechanisms,
+            tokens: &tokens,
             limits,
         };
+        let mut w = Writer::new();
+        offering.write(&mut w);
+        if bits.has(Bits::EXTENDED) && !bits.has(Bits::AUTHENTICATED) {
+            let features = w.into_bytes();
+            let version = xep0509_pipelining::version(&features);
+            w = Writer::over(features);
+            xep0509_pipelining::write(&mut w, &version);
+            self.config_version = Some(version);
+        }
+        let features = w.into_bytes();
         wire.write(|w| {
-            w.raw(b"<stream:features>");
-            offering.write(w);
-            w.raw(b"</stream:features>");
+            w.raw(b"<stream:features>").raw(&features).raw(b"</stream:features>");
         });
     }
 
     /// What holds on this stream.
     pub(super) fn bits(&self) -> Bits {
         self.connection_bits().and(Bits::MECHANISMS.when(!self.mechanisms().is_empty()))
+    }
+
+    /// Whether the header says that the client is somebody else. Before TLS it binds nobody
+    /// (RFC 6120 §6.4.6).
+    pub(super) fn is_claimed_by_another(&self, account: &BareJid) -> bool {
+        self.tls.is_some() && self.claimed.as_ref().is_some_and(|claimed| claimed != account)
+    }
+
+    /// The domain that serves the client, once it is known.
+    pub(super) fn domain(&self) -> Option<&str> {
+        self.host.as_deref().map(|host| host.domain.as_str())
     }
 
     /// The mechanisms that the client may use here.
@@ -123,15 +152,25 @@ impl Known {
         usable_mechanisms(host, self.connection_bits(), has_cert)
     }
 
+    /// The mechanisms for tokens that the client may use here.
+    pub(super) fn token_mechanisms(&self) -> Vec<Mechanism> {
+        match (&self.host, &self.tls) {
+            (Some(host), Some(tls)) => usable_tokens(host, &tls.bindings),
+            _ => Vec::new(),
+        }
+    }
+
     fn connection_bits(&self) -> Bits {
         let has_bindings = self.tls.as_ref().is_some_and(|tls| !tls.bindings.is_empty());
         let bits = Bits::TLS
             .when(self.tls.is_some())
             .and(Bits::BINDINGS.when(has_bindings))
-            .and(Bits::AUTHENTICATED.when(self.account.is_some()));
+            .and(Bits::AUTHENTICATED.when(self.account.is_some()))
+            .and(Bits::BOUND.when(self.is_bound));
         let Some(host) = &self.host else { return bits };
         bits.and(Bits::SEALED.when(self.tls.is_some() || !host.tls_required))
             .and(Bits::CERTIFICATE.when(host.starttls))
+            .and(Bits::EXTENDED.when(self.tls.is_some() && host.extended.is_some()))
             .and(Bits::REGISTRATION.when(host.registration))
             .and(Bits::ROSTER_VERSIONS.when(host.roster_versions))
             .and(Bits::PRE_APPROVAL.when(host.pre_approval))

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! ExpectHeader ─ ExpectTls ─ ExpectHeader ─ ExpectAuth ─ ExpectHeader ─ ExpectBind ─ Established
+//!                                           ExpectAuth ─ ExpectTask ──────────────── Established
 //! ```
 //!
+//! The lower way is that of XEP-0388, where a resource may come with success.
 //! Each state is a file. What they learn is in `known.rs`, boxed with the state and dropped when
 //! the session is bound, so that an idle session is small.
 
@@ -12,6 +14,7 @@ mod established;
 mod expect_auth;
 mod expect_bind;
 mod expect_header;
+mod expect_task;
 mod expect_tls;
 mod known;
 mod settings;
@@ -28,6 +31,7 @@ use self::established::Established;
 use self::expect_auth::ExpectAuth;
 use self::expect_bind::ExpectBind;
 use self::expect_header::ExpectHeader;
+use self::expect_task::ExpectTask;
 use self::expect_tls::ExpectTls;
 use self::known::Known;
 pub use self::settings::{ConnInfo, HostOffer, Idle, Probe, Settings, TlsInfo, Tokens};
@@ -102,6 +106,7 @@ impl C2s {
         let next = match state {
             State::Header(state) => state.handle_answer(answer, known, &mut self.wire),
             State::Auth(state) => state.handle_answer(answer, known, &mut self.wire),
+            State::Task(state) => state.handle_answer(answer, known, &mut self.wire),
             State::Bind(state) => state.handle_answer(answer, known, &mut self.wire),
             State::Tls(_) => Ok(Next::Stay),
         };
@@ -286,6 +291,7 @@ impl C2s {
                     State::Header(_) => Ok(Next::Stay),
                     State::Tls(state) => state.handle_frame(&frame, known, &mut self.wire),
                     State::Auth(state) => state.handle_frame(frame, known, &mut self.wire),
+                    State::Task(state) => state.handle_frame(&frame, known, &mut self.wire),
                     State::Bind(state) => state.handle_frame(frame, known, &mut self.wire),
                 };
                 self.go(next);
@@ -420,6 +426,7 @@ enum State {
     Header(ExpectHeader),
     Tls(ExpectTls),
     Auth(ExpectAuth),
+    Task(ExpectTask),
     Bind(ExpectBind),
 }
 
@@ -429,6 +436,7 @@ impl State {
             Self::Header(state) => state.is_asking(),
             Self::Tls(_) => false,
             Self::Auth(state) => state.is_asking(),
+            Self::Task(state) => state.is_asking(),
             Self::Bind(state) => state.is_asking(),
         }
     }

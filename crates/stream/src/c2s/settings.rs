@@ -7,6 +7,7 @@ use stentor_xml::Limits;
 
 use crate::feature::ExtraFeature;
 use crate::limits;
+use crate::sign_in::ExtendedOffer;
 
 /// Settings that all client streams of a listener share.
 #[derive(Clone, Debug)]
@@ -137,6 +138,8 @@ pub struct HostOffer {
     pub roster_versions: bool,
     /// Whether subscriptions may be approved before they are asked for (RFC 6121 §3.4).
     pub pre_approval: bool,
+    /// What XEP-0388 offers over TLS beside the mechanisms; none where only RFC 6120 §6 is spoken.
+    pub extended: Option<ExtendedOffer>,
     /// Features that code outside this crate answers for.
     pub features: Vec<ExtraFeature>,
 }

@@ -2,6 +2,7 @@
 //!
 //! Used by clients, by the load generator and by tests.
 
+mod extended;
 mod negotiation;
 mod settings;
 
@@ -14,10 +15,11 @@ use stentor_stanza::{Stanza, StanzaError};
 use stentor_xml::{ElementRef, Frame, Item, Scanner, ns as xml_ns};
 
 use self::negotiation::{Negotiation, Next};
-pub use self::settings::{Credentials, Settings, TlsPolicy};
+pub use self::settings::{Credentials, Extended, HeldToken, Settings, TlsPolicy};
 use crate::Millis;
 use crate::fault::{Fault, Misbehaviour, PeerError, Wait};
 use crate::framing::tcp;
+use crate::sign_in::IssuedToken;
 pub use crate::xep0478_limits::StreamLimits;
 
 /// What the shell must do, or know.
@@ -32,6 +34,13 @@ pub enum Event {
         mechanism: Mechanism,
         /// What the server said; one that we do not know is `not-authorized` (RFC 6120 §6.5).
         condition: Condition,
+    },
+    /// The server gave us a token to come back with (XEP-0484).
+    Token {
+        /// What it is good for.
+        mechanism: Mechanism,
+        /// The token and its end.
+        token: IssuedToken,
     },
     /// The server refused to bind a resource; the stream ends.
     BindFailed(Option<StanzaError>),

@@ -1,20 +1,22 @@
 //! From the first header to a bound session (RFC 6120 §4.3), seen from the client.
 
 use std::mem;
+use std::sync::Arc;
 
 use stentor_jid::{BareJid, FullJid, Jid};
 use stentor_sasl::client::{self, Exchange};
-use stentor_sasl::{Bindings, Condition, Mechanism};
+use stentor_sasl::{Bindings, Condition, Mechanism, Offered};
 use stentor_stanza::{Head, IqType, Kind, Stanza};
 use stentor_xml::{ElementRef, Frame, Header, Writer, ns as xml_ns};
 
+use super::extended::{Attempt, Done, Offer, Step, Unproven};
 use super::{Credentials, Event, TlsPolicy, Wire};
 use crate::Millis;
 use crate::fault::{Fault, Misbehaviour};
 use crate::framing::{OurHeader, tcp};
 use crate::opening::{SUPPORTED_VERSION, judge};
 use crate::xep0478_limits::StreamLimits;
-use crate::{ns, sasl_text, xep0440_bindings};
+use crate::{ns, sasl_text, xep0388_sasl2, xep0440_bindings};
 
 /// What negotiation has learnt so far; dropped when the session is there.
 pub(super) struct Negotiation {
@@ -22,8 +24,18 @@ pub(super) struct Negotiation {
     /// The handshake's binding data, once there was one.
     tls: Option<Bindings>,
     is_authenticated: bool,
-    /// What the server offers.
+    /// What the server offers, by the profile that will be used.
     offered: Vec<Mechanism>,
+    /// What it offers by XEP-0388, if that will be used.
+    extended: Option<Offer>,
+    /// An attempt that was sent before the features were known.
+    pipelined: Option<Attempt>,
+    /// Whether the token was tried.
+    has_tried_token: bool,
+    /// The address that came with success.
+    bound: Option<FullJid>,
+    /// The names of all mechanisms and channel bindings that the server listed (XEP-0474).
+    listed: [Vec<String>; 2],
     /// Our binding data of the types that the server can check.
     bindings: Bindings,
     /// Mechanisms that the server refused as such.
@@ -43,6 +55,7 @@ enum State {
     Proceed,
     Handshake,
     Sasl(Mechanism, Exchange),
+    Extended(Box<Attempt>),
     Bound,
     Session(FullJid),
 }
@@ -55,11 +68,16 @@ pub(super) enum Next {
 
 impl Negotiation {
     pub(super) fn begin(tls: Option<Bindings>, nonce: String, wire: &mut Wire) -> Self {
-        let negotiation = Self {
+        let mut negotiation = Self {
             state: State::Header,
             tls,
             is_authenticated: false,
             offered: Vec::new(),
+            extended: None,
+            pipelined: None,
+            has_tried_token: false,
+            bound: None,
+            listed: [Vec::new(), Vec::new()],
             bindings: Bindings::default(),
             refused: Vec::new(),
             nonce,
@@ -103,6 +121,9 @@ impl Negotiation {
             State::Sasl(mechanism, exchange) if root.ns() == ns::SASL => {
                 self.handle_sasl(mechanism, exchange, root, wire)
             }
+            State::Extended(attempt) if root.ns() == xep0388_sasl2::NS => {
+                self.handle_extended(attempt, root, wire)
+            }
             State::Bound => self.handle_bound(frame, wire),
             State::Session(jid) => {
                 // Whatever it answers: the step changes nothing (RFC 6121 Appendix E).
@@ -116,7 +137,7 @@ impl Negotiation {
         }
     }
 
-    fn write_header(&self, wire: &mut Wire) {
+    fn write_header(&mut self, wire: &mut Wire) {
         // §4.7.1: who we are is said only under encryption.
         let from = match &wire.settings.credentials {
             Credentials::Password { username, .. } if self.tls.is_some() => {
@@ -133,6 +154,15 @@ impl Negotiation {
             lang: &wire.settings.lang,
         };
         tcp::write_header(&mut wire.out, &header);
+        let settings = Arc::clone(&wire.settings);
+        let extended = settings.extended.as_ref().filter(|extended| extended.pipelines);
+        if let (Some(extended), Some(bindings), false) =
+            (extended, &self.tls, self.is_authenticated)
+        {
+            write(wire, |w| {
+                self.pipelined = Attempt::with_token(&settings, extended, None, bindings, w);
+            });
+        }
     }
 
     fn restart(&mut self, wire: &mut Wire) {
@@ -158,13 +188,16 @@ impl Negotiation {
             }
         }
         if !self.is_authenticated {
-            self.offered = offered_mechanisms(features);
-            let ours = self.tls.clone().unwrap_or_default();
-            let announced = features.children().find_map(xep0440_bindings::read);
-            self.bindings = ours
-                .agreed(&announced.unwrap_or_default())
-                .map_err(|_| Fault::Peer(Misbehaviour::ServerUnproven))?;
+            self.note_offer(features, wire)?;
+            if let Some(attempt) = self.pipelined.take() {
+                self.has_tried_token = true;
+                self.state = State::Extended(Box::new(attempt));
+                return Ok(Next::Stay);
+            }
             return self.try_mechanism(wire);
+        }
+        if let Some(jid) = self.bound.take() {
+            return Ok(Next::Ready(jid));
         }
         if features.child(ns::BIND, "bind").is_none() {
             return Err(Fault::Peer(Misbehaviour::BindRefused));
@@ -184,8 +217,39 @@ impl Negotiation {
         Ok(Next::Stay)
     }
 
-    /// Begins an attempt with the strongest mechanism that is left.
+    fn note_offer(&mut self, features: ElementRef<'_>, wire: &Wire) -> Result<(), Fault> {
+        let is_wanted = wire.settings.extended.is_some() && self.tls.is_some();
+        self.extended = is_wanted.then(|| Offer::read(features)).flatten();
+        let names = match &self.extended {
+            Some(offer) => offer.mechanisms.clone(),
+            None => offered_mechanisms(features),
+        };
+        self.offered = names.iter().filter_map(|name| Mechanism::from_name(name)).collect();
+        let announced = features.children().find_map(xep0440_bindings::read).unwrap_or_default();
+        let ours = self.tls.clone().unwrap_or_default();
+        let agreed = ours.agreed(&announced);
+        self.bindings = agreed.map_err(|_| Fault::Peer(Misbehaviour::ServerUnproven))?;
+        self.listed = [names, announced];
+        Ok(())
+    }
+
+    /// Begins an attempt with the token, or with the strongest mechanism that is left.
     fn try_mechanism(&mut self, wire: &mut Wire) -> Result<Next, Fault> {
+        let settings = Arc::clone(&wire.settings);
+        if let (Some(offer), Some(extended)) = (&self.extended, &settings.extended)
+            && extended.token.as_ref().is_some_and(|token| offer.takes(token))
+            && !mem::replace(&mut self.has_tried_token, true)
+        {
+            let mut attempt = None;
+            write(wire, |w| {
+                let bindings = &self.bindings;
+                attempt = Attempt::with_token(&settings, extended, Some(offer), bindings, w);
+            });
+            if let Some(attempt) = attempt {
+                self.state = State::Extended(Box::new(attempt));
+                return Ok(Next::Stay);
+            }
+        }
         let usable: Vec<Mechanism> = self
             .offered
             .iter()
@@ -207,6 +271,16 @@ impl Negotiation {
             Bindings::default()
         };
         let mut exchange = exchange(mechanism, wire, &bindings, &nonce)?;
+        let [mechanisms, announced] = &self.listed;
+        exchange.expect(&Offered { mechanisms: &refs(mechanisms), bindings: &refs(announced) });
+        if let (Some(offer), Some(extended)) = (&self.extended, &settings.extended) {
+            let ours = &self.bindings;
+            write(wire, |w| {
+                let attempt = Attempt::begin(exchange, extended, Some(offer), ours, None, w);
+                self.state = State::Extended(Box::new(attempt));
+            });
+            return Ok(Next::Stay);
+        }
         let first = exchange.first();
         write(wire, |w| {
             w.open("auth", ns::SASL).attr("mechanism", mechanism.name());
@@ -246,6 +320,35 @@ impl Negotiation {
         }
     }
 
+    fn handle_extended(
+        &mut self,
+        mut attempt: Box<Attempt>,
+        element: ElementRef<'_>,
+        wire: &mut Wire,
+    ) -> Result<Next, Fault> {
+        let settings = Arc::clone(&wire.settings);
+        let mut step = Err(Unproven);
+        write(wire, |w| step = attempt.handle(element, &settings, w));
+        match step {
+            Err(Unproven) => Err(Fault::Peer(Misbehaviour::ServerUnproven)),
+            Ok(Step::Stay) => {
+                self.state = State::Extended(attempt);
+                Ok(Next::Stay)
+            }
+            Ok(Step::Failed(condition)) => self.refused(attempt.mechanism, condition, wire),
+            Ok(Step::Done(Done { jid, token })) => {
+                if let Some((mechanism, token)) = token {
+                    wire.events.push_back(Event::Token { mechanism, token });
+                }
+                self.is_authenticated = true;
+                self.bound = jid;
+                // XEP-0388 §2.6.1: features follow, and no header.
+                self.state = State::Features;
+                Ok(Next::Stay)
+            }
+        }
+    }
+
     /// §6.4.5: another mechanism if this one was the trouble, else the end.
     fn handle_failure(
         &mut self,
@@ -257,9 +360,19 @@ impl Negotiation {
             .children()
             .find(|child| child.ns() == ns::SASL && child.name() != "text")
             .map_or(Condition::NotAuthorized, |child| Condition::from_name(child.name()));
+        self.refused(mechanism, condition, wire)
+    }
+
+    fn refused(
+        &mut self,
+        mechanism: Mechanism,
+        condition: Condition,
+        wire: &mut Wire,
+    ) -> Result<Next, Fault> {
         wire.events.push_back(Event::AuthFailed { mechanism, condition });
-        let is_about_mechanism =
-            matches!(condition, Condition::InvalidMechanism | Condition::MechanismTooWeak);
+        // XEP-0484 §4.1: what comes after a token is the password.
+        let is_about_mechanism = mechanism.is_token()
+            || matches!(condition, Condition::InvalidMechanism | Condition::MechanismTooWeak);
         if !is_about_mechanism {
             return Err(Fault::Peer(Misbehaviour::SignInRefused));
         }
@@ -293,12 +406,16 @@ impl Negotiation {
     }
 }
 
-fn offered_mechanisms(features: ElementRef<'_>) -> Vec<Mechanism> {
+fn offered_mechanisms(features: ElementRef<'_>) -> Vec<String> {
     let Some(list) = features.child(ns::SASL, "mechanisms") else { return Vec::new() };
     list.children()
         .filter(|m| m.is(ns::SASL, "mechanism"))
-        .filter_map(|m| Mechanism::from_name(m.text().trim()))
+        .map(|m| m.text().trim().to_owned())
         .collect()
+}
+
+fn refs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 /// Whether a mechanism takes these credentials on this connection.

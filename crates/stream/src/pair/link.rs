@@ -13,6 +13,8 @@ pub struct Link {
     is_dead: bool,
     /// Fails after so many more bytes.
     budget: Option<usize>,
+    /// What somebody on the way does with each piece that is written.
+    rewrite: Option<fn(&str) -> String>,
 }
 
 impl Link {
@@ -31,10 +33,16 @@ impl Link {
         self.budget = Some(bytes);
     }
 
+    /// Lets somebody on the way change each piece that is written from now on.
+    pub const fn rewrite_by(&mut self, rewrite: fn(&str) -> String) {
+        self.rewrite = Some(rewrite);
+    }
+
     /// Takes bytes; true if there were any.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         self.written.extend_from_slice(bytes);
-        let mut passing = bytes;
+        let rewritten = self.rewrite.map(|rewrite| rewrite(&String::from_utf8_lossy(bytes)));
+        let mut passing = rewritten.as_deref().map_or(bytes, str::as_bytes);
         if let Some(budget) = &mut self.budget {
             passing = &passing[..passing.len().min(*budget)];
             *budget -= passing.len();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use stentor_sasl::Bindings;
 
-pub use self::accounts::Accounts;
+pub use self::accounts::{Accounts, HeldToken};
 pub use self::link::Link;
 pub use self::served::{Served, tokens};
 use crate::c2s::{self, ConnInfo, TlsInfo};

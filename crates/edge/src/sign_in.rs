@@ -1,0 +1,116 @@
+//! Answers to what a stream machine asks within XEP-0388.
+
+use std::sync::Arc;
+
+use stentor_engine::clients::tokens::Usage;
+use stentor_engine::sign_in::{BindWish, ShownToken, SignIn};
+use stentor_engine::{Engine, Host, Session};
+use stentor_jid::BareJid;
+use stentor_payload::xep0082_time;
+use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys, TokenProof};
+use stentor_stream::event::Answer;
+use stentor_stream::sign_in::{self, ExtendedOffer, IssuedToken, SignedIn};
+
+use crate::asks::{Answered, Caller, account_of, is_hasty};
+
+/// What a domain offers over TLS beside its mechanisms; none where it has only the old profile.
+pub(crate) fn offer(host: &Host, mechanisms: &[Mechanism]) -> Option<ExtendedOffer> {
+    let profile = &host.profile;
+    let rules = &profile.sign_in;
+    rules.clients?;
+    let is_anonymous = profile.settings.is_anonymous;
+    let has_tokens = rules.tokens.is_some() && !is_anonymous;
+    let is_upgrade = |hash: &Hash| {
+        let mut used = mechanisms.iter().filter_map(|mechanism| mechanism.hash());
+        // SHA-1 is kept for old clients; nobody should be led to it.
+        !is_anonymous && *hash != Hash::Sha1 && used.any(|other| other == *hash)
+    };
+    Some(ExtendedOffer {
+        bind: rules.binds.then(|| rules.inline_features().map(Box::from).collect()),
+        tokens: if has_tokens { Mechanism::TOKENS.to_vec() } else { Vec::new() },
+        upgrades: Hash::ALL.into_iter().filter(is_upgrade).collect(),
+        inline: Vec::new(),
+    })
+}
+
+/// What a client shows of a token.
+pub(crate) struct Shown {
+    pub(crate) username: String,
+    pub(crate) client: String,
+    pub(crate) proof: TokenProof,
+    pub(crate) usage: Usage,
+}
+
+/// Whether a token is good.
+pub(crate) async fn token(engine: &Engine, caller: &Caller, shown: Shown) -> Answer {
+    if is_hasty(engine, caller) {
+        return Answer::Refused(Condition::TemporaryAuthFailure);
+    }
+    let Some(account) = account_of(caller, &shown.username) else {
+        return Answer::Refused(Condition::NotAuthorized);
+    };
+    let Shown { client, proof, usage, .. } = &shown;
+    match engine.take_token(&account, ShownToken { client, proof, usage: *usage }).await {
+        Ok(data) => Answer::Token(data),
+        Err(condition) => Answer::Refused(condition),
+    }
+}
+
+/// What a client needs to derive keys.
+pub(crate) async fn upgrade(engine: &Engine, account: &BareJid, hash: Hash) -> Answer {
+    match engine.lacking_keys(account, hash).await {
+        Ok(found) => Answer::Upgrade(found),
+        Err(condition) => Answer::Refused(condition),
+    }
+}
+
+/// Keeps what it derived.
+pub(crate) async fn keep(
+    engine: &Engine,
+    caller: &Caller,
+    account: &BareJid,
+    keys: ScramKeys,
+) -> Answer {
+    match engine.keep_keys(account, keys, caller.proven).await {
+        Ok(()) => Answer::Upgraded,
+        Err(condition) => Answer::Refused(condition),
+    }
+}
+
+/// Gives a client what it asks for with success.
+pub(crate) async fn finish(
+    engine: &Arc<Engine>,
+    caller: &Caller,
+    wish: sign_in::SignIn,
+) -> Answered {
+    let is_token = wish.mechanism.is_token();
+    let wish = SignIn {
+        account: wish.account,
+        mechanism: wish.mechanism,
+        proven: caller.proven,
+        client: wish.user_agent.id,
+        software: wish.user_agent.software,
+        device: wish.user_agent.device,
+        bind: wish.bind.map(|bind| BindWish { tag: bind.tag, wishes: bind.wishes }),
+        wants_token: wish.wants_token,
+        has_invalidated: wish.has_invalidated,
+    };
+    let signed_in = match engine.sign_in(wish).await {
+        Ok(signed_in) => signed_in,
+        Err(condition) => return Answered::Machine(Answer::Refused(condition)),
+    };
+    if is_token {
+        engine.metrics.sign_ins_by_token.inc();
+    }
+    let session: Option<Arc<Session>> = signed_in.session;
+    let issued = |(token, expires_ms)| {
+        let expiry = xep0082_time::write(expires_ms);
+        IssuedToken { token, expiry }
+    };
+    let answer = SignedIn {
+        jid: session.as_ref().map(|session| session.resource.jid.clone()),
+        bound: signed_in.bound,
+        token: signed_in.token.map(issued),
+    };
+    Answered::SignedIn(session, Box::new(answer))
+}

@@ -1,0 +1,574 @@
+//! XEP-0388 and what goes with it, on the wire and with exact bytes.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use stentor_sasl::{Bindings, Condition, Hash, Mechanism, client};
+use stentor_stanza::StanzaError;
+use stentor_stream::c2s::TlsInfo;
+use stentor_stream::event::Event;
+use stentor_stream::pair::{Accounts, HeldToken, Served, both_bindings};
+use support::{At, HEADER, auth, served_by, stream_error};
+
+#[test]
+fn offers_itself_over_tls_beside_the_old_profile() {
+    let mut served = over_tls(Accounts::extended());
+    let features = served.say(HEADER);
+    let mechanisms: String = [
+        "SCRAM-SHA-512-PLUS",
+        "SCRAM-SHA-512",
+        "SCRAM-SHA-256-PLUS",
+        "SCRAM-SHA-256",
+        "SCRAM-SHA-1-PLUS",
+        "SCRAM-SHA-1",
+        "PLAIN",
+    ]
+    .iter()
+    .map(|name| format!("<mechanism>{name}</mechanism>"))
+    .collect();
+    let offer = format!(
+        "<authentication xmlns='urn:xmpp:sasl:2'>{mechanisms}<inline>\
+         <bind xmlns='urn:xmpp:bind:0'><inline><feature var='urn:example:copies'/>\
+         <feature var='urn:example:quiet'/></inline></bind>\
+         <fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-EXPR</mechanism>\
+         <mechanism>HT-SHA-256-ENDP</mechanism><mechanism>HT-SHA-256-NONE</mechanism></fast>\
+         </inline><upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade>\
+         <upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-512</upgrade></authentication>"
+    );
+    assert!(features.contains(&offer), "{features}");
+    assert!(features.contains("<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"));
+    assert!(features.contains("<channel-binding type='tls-exporter'/>"));
+}
+
+#[test]
+fn offers_nothing_without_tls_or_where_it_is_off() {
+    let mut accounts = Accounts::extended();
+    accounts.offer.tls_required = false;
+    let features = Served::plain(accounts.clone()).say(HEADER);
+    assert!(features.contains("SCRAM-SHA-256") && !features.contains("urn:xmpp:sasl:2"));
+    assert!(!features.contains("urn:xmpp:iap:0"));
+    let mut served = Served::plain(accounts);
+    served.say(HEADER);
+    assert_eq!(served.say(&plain("")), failure("encryption-required"));
+    // Where TLS is required, and where there is only the old profile.
+    assert_eq!(
+        served_by(Accounts::extended(), At::Tls).say(&plain("")),
+        failure("encryption-required")
+    );
+    let mut old = over_tls(Accounts::capulet());
+    assert!(!old.say(HEADER).contains("urn:xmpp:sasl:2"));
+    assert_eq!(old.say(&plain("")), failure("invalid-mechanism"));
+}
+
+#[test]
+fn offers_only_tokens_that_the_connection_can_bind() {
+    let tls = TlsInfo { bindings: Bindings::default(), ..TlsInfo::default() };
+    let mut served = Served::direct_tls(Accounts::extended(), tls);
+    let features = served.say(HEADER);
+    assert!(
+        features.contains(
+            "<fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-NONE</mechanism></fast>"
+        )
+    );
+    let bound = token_request(Mechanism::HtSha256Expr, "secret", "");
+    assert_eq!(served.say(&bound), failure("invalid-mechanism"));
+}
+
+#[test]
+fn signs_in_without_a_restart_and_binds_by_the_old_way() {
+    let mut served = authenticating();
+    let said = served.say(&plain(""));
+    let success = "<success xmlns='urn:xmpp:sasl:2'>\
+                   <authorization-identifier>juliet@capulet.example</authorization-identifier></success>";
+    let features = said.strip_prefix(success).unwrap_or_else(|| panic!("{said}"));
+    assert!(features.starts_with("<stream:features>") && features.ends_with("</stream:features>"));
+    assert!(features.contains("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"));
+    assert!(!features.contains("urn:xmpp:sasl:2") && !features.contains("urn:xmpp:iap:0"));
+    let bound = served.say(support::BIND);
+    assert!(bound.contains("<jid>juliet@capulet.example/balcony</jid>"), "{bound}");
+    assert!(matches!(&served.events[..], [Event::AuthOk { mechanism: Mechanism::Plain, .. }]));
+}
+
+#[test]
+fn binds_with_success() {
+    let mut served = authenticating();
+    let said = served.say(&plain(
+        "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'><software>AwesomeXMPP</software>\
+         <device>Kiva&apos;s Phone</device></user-agent>\
+         <bind xmlns='urn:xmpp:bind:0'><tag>AwesomeXMPP</tag>\
+         <enable xmlns='urn:xmpp:carbons:2'/><inactive xmlns='urn:xmpp:csi:0'/></bind>",
+    ));
+    let success = "<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>\
+                   juliet@capulet.example/AwesomeXMPP/1</authorization-identifier>\
+                   <bound xmlns='urn:xmpp:bind:0'/></success>";
+    let features = said.strip_prefix(success).unwrap_or_else(|| panic!("{said}"));
+    assert!(!features.contains("xmpp-bind") && !features.contains("xmpp-session"), "{features}");
+    assert!(served.machine.is_established());
+    assert_eq!(served.machine.jid().unwrap().as_str(), "juliet@capulet.example/AwesomeXMPP/1");
+    let asked = served.accounts.signed_in.take().unwrap();
+    assert_eq!(asked.user_agent.device.as_deref(), Some("Kiva's Phone"));
+    let wishes = asked.bind.unwrap().wishes;
+    let wishes: Vec<_> = wishes.iter().map(|w| w.root().ns().to_owned()).collect();
+    assert_eq!(wishes, ["urn:xmpp:carbons:2", "urn:xmpp:csi:0"]);
+    // The stream goes on: stanzas may follow at once, large ones too.
+    let body = "x".repeat(100_000);
+    served.say(&format!("<message to='romeo@montague.example'><body>{body}</body></message>"));
+    assert_eq!(stentor_stream::pair::stanzas(&served.events).len(), 1);
+}
+
+#[test]
+fn a_resource_that_cannot_be_had_leaves_the_old_way() {
+    let mut accounts = Accounts::extended();
+    accounts.bind_error = Some(StanzaError::new(stentor_stanza::Condition::ResourceConstraint));
+    let mut served = served_by(accounts, At::Auth);
+    let said = served.say(&plain("<bind xmlns='urn:xmpp:bind:0'/>"));
+    assert!(said.contains(
+        "<authorization-identifier>juliet@capulet.example</authorization-identifier></success>"
+    ));
+    assert!(said.contains("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"), "{said}");
+    assert!(served.say(support::BIND).contains("resource-constraint"));
+}
+
+#[test]
+fn a_first_flight_of_header_and_request_is_answered_in_one() {
+    let flight = format!("{HEADER}{}<presence/>", plain("<bind xmlns='urn:xmpp:bind:0'/>"));
+    let whole = over_tls(Accounts::extended()).say(&flight);
+    assert!(whole.contains("</stream:features><success xmlns='urn:xmpp:sasl:2'>"), "{whole}");
+    let mut served = over_tls(Accounts::extended());
+    let by_bytes: String =
+        flight.as_bytes().iter().map(|byte| served.say_bytes(&[*byte])).collect();
+    assert_eq!(by_bytes, whole);
+    assert_eq!(stentor_stream::pair::stanzas(&served.events).len(), 1);
+}
+
+#[test]
+fn signs_in_with_scram_and_its_signature_comes_with_success() {
+    for mechanism in [Mechanism::ScramSha1, Mechanism::ScramSha256Plus, Mechanism::ScramSha512Plus]
+    {
+        let mut served = authenticating();
+        let (mut exchange, response) = scram(&mut served, mechanism, "");
+        let said = served.say(&response);
+        exchange.finish(Some(&element_data(&said, "additional-data"))).unwrap();
+        assert!(said.contains("<authorization-identifier>juliet@capulet.example<"), "{said}");
+    }
+}
+
+#[test]
+fn asks_for_a_missing_response_and_takes_it_empty() {
+    let mut served = authenticating();
+    let request = "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>";
+    assert_eq!(served.say(request), "<challenge xmlns='urn:xmpp:sasl:2'/>");
+    let data = STANDARD.encode("\0juliet\0r0m30myr0m30");
+    let said = served.say(&format!("<response xmlns='urn:xmpp:sasl:2'>{data}</response>"));
+    assert!(said.starts_with("<success"), "{said}");
+
+    let mut empty = authenticating();
+    let request = "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response/></authenticate>";
+    assert_eq!(empty.say(request), failure("malformed-request"));
+}
+
+#[test]
+fn fails_with_the_exact_condition() {
+    let right = STANDARD.encode("\0juliet\0r0m30myr0m30");
+    let initial = |data: &str| format!("<initial-response>{data}</initial-response>");
+    let wrong = STANDARD.encode("\0juliet\0wrong");
+    let other = STANDARD.encode("romeo@capulet.example\0juliet\0r0m30myr0m30");
+    for (mechanism, inner, condition) in [
+        ("PLAIN", initial(&wrong), "not-authorized"),
+        ("PLAIN", initial(&other), "invalid-authzid"),
+        ("PLAIN", initial("="), "incorrect-encoding"),
+        ("PLAIN", initial("AA!="), "incorrect-encoding"),
+        ("PLAIN", initial("<a/>"), "malformed-request"),
+        ("PLAIN", initial(""), "malformed-request"),
+        ("PLAIN", format!("{}<user-agent id=''/>", initial(&right)), "malformed-request"),
+        ("plain", initial(&right), "invalid-mechanism"),
+        ("EXTERNAL", initial(""), "invalid-mechanism"),
+        ("HT-SHA-256-NONE", initial(&right), "invalid-mechanism"),
+        ("X-OTHER", String::new(), "invalid-mechanism"),
+    ] {
+        let mut served = authenticating();
+        let request = request(mechanism, &inner);
+        assert_eq!(served.say(&request), failure(condition), "{mechanism} {inner}");
+        assert!(matches!(&served.events[..], [Event::AuthFailed { condition: c, .. }]
+            if c.name() == condition));
+        // The stream is as it was, for either profile.
+        assert!(served.say(&plain("")).starts_with("<success xmlns='urn:xmpp:sasl:2'>"));
+    }
+    let mut unnamed = authenticating();
+    let request = "<authenticate xmlns='urn:xmpp:sasl:2'/>";
+    assert_eq!(unnamed.say(request), failure("invalid-mechanism"));
+    let old = unnamed.say(&auth("PLAIN", "\0juliet\0r0m30myr0m30"));
+    assert_eq!(old, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+}
+
+#[test]
+fn too_many_failures_end_the_stream() {
+    let mut served = authenticating();
+    let wrong = request("PLAIN", "<initial-response>AGEAYg==</initial-response>");
+    for _ in 0..3 {
+        assert_eq!(served.say(&wrong), failure("not-authorized"));
+    }
+    assert_eq!(stream_error(&served.say(&wrong)).as_deref(), Some("policy-violation"));
+}
+
+#[test]
+fn a_barred_account_and_a_failure_of_ours_are_told_as_such() {
+    let mut accounts = Accounts::extended();
+    accounts.barred = Some(Condition::AccountDisabled);
+    assert_eq!(served_by(accounts, At::Auth).say(&plain("")), failure("account-disabled"));
+    let mut accounts = Accounts::extended();
+    accounts.sign_in_error = Some(Condition::TemporaryAuthFailure);
+    let mut served = served_by(accounts, At::Auth);
+    assert_eq!(served.say(&plain("")), failure("temporary-auth-failure"));
+    served.accounts.sign_in_error = None;
+    assert!(served.say(&plain("")).starts_with("<success"));
+}
+
+#[test]
+fn aborts_when_asked_to() {
+    let mut served = authenticating();
+    let abort = "<abort xmlns='urn:xmpp:sasl:2'><text>never mind</text></abort>";
+    assert_eq!(served.say(abort), failure("aborted"));
+    served.say("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>");
+    assert_eq!(served.say(abort), failure("aborted"));
+    assert_eq!(
+        served.say("<response xmlns='urn:xmpp:sasl:2'>AA==</response>"),
+        failure("malformed-request")
+    );
+    assert!(served.say(&plain("")).starts_with("<success"));
+}
+
+#[test]
+fn nothing_else_may_come_during_an_exchange() {
+    for (element, condition) in [
+        ("<presence/>", "unsupported-stanza-type"),
+        ("<iq type='get' id='1'/>", "unsupported-stanza-type"),
+        ("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>", "unsupported-stanza-type"),
+        (
+            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>",
+            "unsupported-stanza-type",
+        ),
+        ("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", "unsupported-stanza-type"),
+        ("<task-data xmlns='urn:xmpp:sasl:2'/>", "unsupported-stanza-type"),
+    ] {
+        let mut served = authenticating();
+        served.say("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>");
+        assert_eq!(stream_error(&served.say(element)).as_deref(), Some(condition), "{element}");
+    }
+}
+
+#[test]
+fn a_second_request_after_success_ends_the_stream() {
+    for inner in ["", "<bind xmlns='urn:xmpp:bind:0'/>"] {
+        let mut served = authenticating();
+        assert!(served.say(&plain(inner)).starts_with("<success"));
+        let said = served.say(&plain(""));
+        assert_eq!(stream_error(&said).as_deref(), Some("unsupported-stanza-type"), "{inner}");
+    }
+}
+
+#[test]
+fn who_the_header_names_must_be_who_signs_in() {
+    let header = |from: &str| HEADER.replacen(" to=", &format!(" from='{from}' to="), 1);
+    let mut served = over_tls(Accounts::extended());
+    served.say(&header("romeo@capulet.example"));
+    assert_eq!(served.say(&plain("")), failure("invalid-authzid"));
+    let mut served = over_tls(Accounts::extended());
+    assert!(served.say(&header("juliet@capulet.example")).contains("to='juliet@capulet.example'"));
+    assert!(served.say(&plain("")).starts_with("<success"));
+    let mut served = over_tls(Accounts::extended());
+    let said = served.say(&header("juliet@montague.example"));
+    assert_eq!(stream_error(&said).as_deref(), Some("invalid-from"));
+}
+
+#[test]
+fn gives_a_token_and_takes_it_in_one_round_trip() {
+    for mechanism in Mechanism::TOKENS {
+        let mut served = authenticating();
+        let wish =
+            format!("{AGENT}<request-token xmlns='urn:xmpp:fast:0' mechanism='{mechanism}'/>");
+        let said = served.say(&plain(&wish));
+        assert!(
+            said.contains("<token xmlns='urn:xmpp:fast:0' expiry='2026-12-24T00:00:00Z' token='secret-token:1'/>"),
+            "{said}"
+        );
+        let mut back = over_tls(served.accounts.clone());
+        let bind = "<bind xmlns='urn:xmpp:bind:0'/>";
+        let request = token_request(mechanism, "secret-token:1", bind);
+        let said = back.say(&format!("{HEADER}{request}"));
+        let (_, success) = said.split_once("</stream:features>").unwrap();
+        let mut exchange = token_exchange(mechanism, "secret-token:1");
+        exchange.finish(Some(&element_data(success, "additional-data"))).unwrap();
+        assert!(success.contains("<bound xmlns='urn:xmpp:bind:0'/>"), "{said}");
+        assert!(!success.contains("<token"), "none was asked for: {said}");
+    }
+}
+
+#[test]
+fn a_token_is_good_for_its_mechanism_client_and_user_only() {
+    let held = |mechanism| HeldToken { token: "secret".into(), mechanism, count: 0 };
+    let with = |mechanism| {
+        let mut accounts = Accounts::extended();
+        accounts.tokens.insert(("juliet".into(), CLIENT.into()), held(mechanism));
+        accounts
+    };
+    let (none, bound) = (Mechanism::HtSha256None, Mechanism::HtSha256Expr);
+    for (accounts, request, condition) in [
+        (with(bound), token_request(none, "secret", ""), "not-authorized"),
+        (with(none), token_request(bound, "secret", ""), "not-authorized"),
+        (with(none), token_request(none, "other", ""), "not-authorized"),
+        (
+            with(none),
+            token_request(none, "secret", "").replace(CLIENT, "another"),
+            "not-authorized",
+        ),
+        (with(none), token_request(none, "secret", "").replace(AGENT, ""), "malformed-request"),
+        (with(none), token_request(none, "secret", "").replace(FAST, ""), "invalid-mechanism"),
+        (
+            with(none),
+            token_request(none, "secret", "").replace(none.name(), "HT-SHA-256-UNIQ"),
+            "invalid-mechanism",
+        ),
+        (
+            with(none),
+            token_request(none, "secret", "")
+                .replace(FAST, "<fast xmlns='urn:xmpp:fast:0' count='x'/>"),
+            "malformed-request",
+        ),
+    ] {
+        assert_eq!(served_by(accounts, At::Auth).say(&request), failure(condition), "{request}");
+    }
+    let right = token_request(none, "secret", "");
+    assert!(served_by(with(none), At::Auth).say(&right).starts_with("<success"));
+}
+
+#[test]
+fn a_count_that_was_seen_is_a_replay_and_an_invalidated_token_is_gone() {
+    let mut accounts = Accounts::extended();
+    let mechanism = Mechanism::HtSha256None;
+    let held = HeldToken { token: "secret".into(), mechanism, count: 4 };
+    accounts.tokens.insert(("juliet".into(), CLIENT.into()), held);
+    let say = |accounts: &mut Accounts, fast: &str| {
+        let request = token_request(mechanism, "secret", "")
+            .replace(FAST, &format!("<fast xmlns='urn:xmpp:fast:0' {fast}/>"));
+        let mut served = served_by(accounts.clone(), At::Auth);
+        let said = served.say(&request);
+        *accounts = served.accounts;
+        said
+    };
+    assert_eq!(say(&mut accounts, "count='4'"), failure("not-authorized"));
+    assert!(say(&mut accounts, "count='5'").starts_with("<success"));
+    assert_eq!(say(&mut accounts, "count='5'"), failure("not-authorized"));
+    assert!(say(&mut accounts, "count='6' invalidate='true'").starts_with("<success"));
+    assert!(accounts.signed_in.as_ref().is_some_and(|sign_in| sign_in.has_invalidated));
+    assert_eq!(say(&mut accounts, "count='7'"), failure("not-authorized"));
+}
+
+#[test]
+fn a_token_is_not_used_up_by_who_names_somebody_else_in_the_header() {
+    let mut accounts = Accounts::extended();
+    let mechanism = Mechanism::HtSha256None;
+    let held = HeldToken { token: "secret".into(), mechanism, count: 0 };
+    accounts.tokens.insert(("juliet".into(), CLIENT.into()), held.clone());
+    let mut served = over_tls(accounts);
+    served.say(&HEADER.replacen(" to=", " from='romeo@capulet.example' to=", 1));
+    let request = token_request(mechanism, "secret", "")
+        .replace(FAST, "<fast xmlns='urn:xmpp:fast:0' count='9' invalidate='1'/>");
+    assert_eq!(served.say(&request), failure("invalid-authzid"));
+    assert_eq!(served.accounts.tokens.values().collect::<Vec<_>>(), [&held]);
+}
+
+/// XEP-0480 §3.
+#[test]
+fn upgrades_an_account_that_lacks_keys_and_passes_over_those_it_has() {
+    let mut accounts = Accounts::extended();
+    accounts.lacking = vec![Hash::Sha256];
+    let mut served = served_by(accounts, At::Auth);
+    let wish = "<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade>\
+                <upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-512</upgrade>\
+                <bind xmlns='urn:xmpp:bind:0'/>";
+    let (mut exchange, response) = scram(&mut served, Mechanism::ScramSha1Plus, wish);
+    let said = served.say(&response);
+    exchange.finish(Some(&element_data(&said, "additional-data"))).unwrap();
+    assert!(
+        said.ends_with(
+            "</additional-data><tasks><task>UPGR-SCRAM-SHA-256</task></tasks></continue>"
+        ),
+        "{said}"
+    );
+    assert!(served.events.is_empty(), "nobody has signed in yet");
+    let said = served.say("<next xmlns='urn:xmpp:sasl:2' task='UPGR-SCRAM-SHA-256'/>");
+    let salt = STANDARD.encode("a salt for tests");
+    let task = format!(
+        "<task-data xmlns='urn:xmpp:sasl:2'><salt xmlns='urn:xmpp:scram-upgrade:0' iterations='4096'>\
+         {salt}</salt></task-data>"
+    );
+    assert_eq!(said, task);
+    let salted =
+        stentor_sasl::ScramKeys::salted(Hash::Sha256, "r0m30myr0m30", b"a salt for tests", 4096);
+    let said = served.say(&hash(&salted.unwrap()));
+    assert!(
+        said.starts_with("<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>"),
+        "{said}"
+    );
+    assert!(said.contains("<bound xmlns='urn:xmpp:bind:0'/>"));
+    assert_eq!(served.accounts.lacking, []);
+}
+
+#[test]
+fn a_task_that_goes_wrong_fails_the_whole() {
+    let wish = "<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-512</upgrade>";
+    let begin = || {
+        let mut accounts = Accounts::extended();
+        accounts.lacking = vec![Hash::Sha512];
+        let mut served = served_by(accounts, At::Auth);
+        let said = served.say(&plain(wish));
+        assert_eq!(
+            said,
+            "<continue xmlns='urn:xmpp:sasl:2'><tasks><task>UPGR-SCRAM-SHA-512</task></tasks></continue>"
+        );
+        served
+    };
+    let next = "<next xmlns='urn:xmpp:sasl:2' task='UPGR-SCRAM-SHA-512'/>";
+    for (elements, condition) in [
+        (vec!["<abort xmlns='urn:xmpp:sasl:2'/>".to_owned()], "aborted"),
+        (vec![next.replace("512", "256")], "malformed-request"),
+        (vec![next.into(), "<abort xmlns='urn:xmpp:sasl:2'/>".into()], "aborted"),
+        (vec![next.into(), "<task-data xmlns='urn:xmpp:sasl:2'/>".into()], "malformed-request"),
+        (vec![next.into(), hash(b"too short")], "malformed-request"),
+        (vec![next.into(), hash(&[0; 64])], "malformed-request"),
+        (
+            vec![
+                next.into(),
+                hash(b"").replace("></hash>", ">A</hash>").replace("/>", ">A</hash>"),
+            ],
+            "incorrect-encoding",
+        ),
+    ] {
+        let mut served = begin();
+        let said = elements.iter().map(|element| served.say(element)).last().unwrap();
+        assert_eq!(said, failure(condition), "{elements:?}");
+        assert!(served.machine.account().is_none());
+        assert!(served.say(&plain("")).starts_with("<success"), "the stream is as it was");
+    }
+    for element in [&plain(""), "<presence/>", "<response xmlns='urn:xmpp:sasl:2'/>"] {
+        let said = begin().say(element);
+        assert_eq!(stream_error(&said).as_deref(), Some("unsupported-stanza-type"), "{element}");
+    }
+}
+
+#[test]
+fn tells_a_version_of_the_features_and_refuses_another_without_prejudice() {
+    let mut served = over_tls(Accounts::extended());
+    let features = served.say(HEADER);
+    let (_, version) = features
+        .split_once("<config-version xmlns='urn:xmpp:iap:0' scheme='opaque' value='")
+        .unwrap();
+    let (version, _) = version.split_once('\'').unwrap();
+    let with = |version: &str| {
+        plain(&format!("<config-version xmlns='urn:xmpp:iap:0' value='{version}'/>"))
+    };
+    // Often enough that failures would have ended the stream.
+    for _ in 0..9 {
+        assert_eq!(
+            served.say(&with("VGhpcyBpcyBvcGFxdWUh")),
+            "<failure xmlns='urn:xmpp:sasl:2'><aborted xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>\
+             <config-version-mismatch xmlns='urn:xmpp:iap:0'/></failure>"
+        );
+    }
+    assert!(served.events.is_empty(), "not a failed sign-in");
+    assert!(served.say(&with(version)).starts_with("<success"));
+
+    let again = over_tls(Accounts::extended()).say(HEADER);
+    assert!(again.contains(version), "the same features have the same version");
+    let mut other = Accounts::extended();
+    other.offer.mechanisms.pop();
+    assert!(!over_tls(other).say(HEADER).contains(version));
+}
+
+fn over_tls(accounts: Accounts) -> Served {
+    let tls = TlsInfo { bindings: both_bindings(), ..TlsInfo::default() };
+    Served::direct_tls(accounts, tls)
+}
+
+/// A machine whose features are out.
+fn authenticating() -> Served {
+    served_by(Accounts::extended(), At::Auth)
+}
+
+fn request(mechanism: &str, inner: &str) -> String {
+    format!("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='{mechanism}'>{inner}</authenticate>")
+}
+
+/// Juliet's password, and what else she asks for.
+fn plain(inner: &str) -> String {
+    let data = STANDARD.encode("\0juliet\0r0m30myr0m30");
+    request("PLAIN", &format!("<initial-response>{data}</initial-response>{inner}"))
+}
+
+fn token_exchange(mechanism: Mechanism, token: &str) -> client::Exchange {
+    client::Exchange::with_token(mechanism, "juliet", token, &both_bindings()).unwrap()
+}
+
+/// Juliet's token, and what else she asks for.
+fn token_request(mechanism: Mechanism, token: &str, inner: &str) -> String {
+    let data = STANDARD.encode(token_exchange(mechanism, token).first().unwrap());
+    let initial = format!("<initial-response>{data}</initial-response>");
+    request(mechanism.name(), &format!("{initial}{AGENT}{FAST}{inner}"))
+}
+
+/// Begins SCRAM; returns the response that ends it.
+fn scram(served: &mut Served, mechanism: Mechanism, inner: &str) -> (client::Exchange, String) {
+    let bindings = if mechanism.is_plus() { both_bindings() } else { Bindings::default() };
+    let nonce = "nonce-of-the-client-of-tests";
+    let mut exchange =
+        client::Exchange::new(mechanism, "juliet", "r0m30myr0m30", None, &bindings, nonce).unwrap();
+    // XEP-0474: the server tells what it listed, and the client believes nothing else.
+    exchange.expect(&stentor_sasl::Offered {
+        mechanisms: &[
+            "PLAIN",
+            "SCRAM-SHA-1",
+            "SCRAM-SHA-1-PLUS",
+            "SCRAM-SHA-256",
+            "SCRAM-SHA-256-PLUS",
+            "SCRAM-SHA-512",
+            "SCRAM-SHA-512-PLUS",
+        ],
+        bindings: &["tls-exporter", "tls-server-end-point"],
+    });
+    let data = STANDARD.encode(exchange.first().unwrap());
+    let initial = format!("<initial-response>{data}</initial-response>");
+    let said = served.say(&request(mechanism.name(), &format!("{initial}{inner}")));
+    let challenge = element_data(&said, "challenge xmlns='urn:xmpp:sasl:2'");
+    assert!(String::from_utf8(challenge.clone()).unwrap().contains(",h="));
+    let response = STANDARD.encode(exchange.step(&challenge).unwrap());
+    (exchange, format!("<response xmlns='urn:xmpp:sasl:2'>{response}</response>"))
+}
+
+fn hash(salted: &[u8]) -> String {
+    let data = STANDARD.encode(salted);
+    format!(
+        "<task-data xmlns='urn:xmpp:sasl:2'><hash xmlns='urn:xmpp:scram-upgrade:0'>{data}</hash>\
+         </task-data>"
+    )
+}
+
+/// What the first element of this name holds.
+fn element_data(said: &str, name: &str) -> Vec<u8> {
+    let (_, rest) = said.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{said}"));
+    STANDARD.decode(rest.split_once('<').unwrap().0).unwrap()
+}
+
+fn failure(condition: &str) -> String {
+    format!(
+        "<failure xmlns='urn:xmpp:sasl:2'>\
+         <{condition} xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/></failure>"
+    )
+}
+
+const CLIENT: &str = "d4565fa7-4d72-4749-b3d3-740edbf87770";
+const AGENT: &str = "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>";
+const FAST: &str = "<fast xmlns='urn:xmpp:fast:0'/>";
