@@ -144,13 +144,13 @@ impl Command for List {
 
 impl Command for SetPassword {
     const NAME: &'static str = "account-password";
-    const SUMMARY: &'static str = "Set an account's password; its sessions go on.";
+    const SUMMARY: &'static str = "Set an account's password; its sessions and tokens end.";
     type Input = Credentials;
     type Output = Account;
 
     async fn run(cx: Cx, input: Credentials) -> Result<Account, AdminError> {
         let jid = address(&input.jid)?;
-        cx.engine.set_password(&jid, input.password).await?;
+        cx.engine.set_password(&jid, input.password, None).await?;
         tracing::info!(event = "password_set", account = %jid, "A password was set.");
         Ok(Account::of(&jid))
     }
@@ -252,7 +252,7 @@ fn domains(cx: &Cx, wanted: Option<&str>) -> Result<Vec<String>, AdminError> {
     Ok(domains)
 }
 
-fn address(text: &str) -> Result<BareJid, AdminError> {
+pub(crate) fn address(text: &str) -> Result<BareJid, AdminError> {
     let jid = BareJid::new(text)
         .map_err(|error| AdminError::Refused(format!("`{text}` is no address: {error}")))?;
     if jid.local().is_none() {

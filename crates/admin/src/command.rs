@@ -12,7 +12,7 @@ use stentor_engine::BoxFuture;
 use stentor_engine::registration::AccountError;
 use stentor_store::StoreError;
 
-use crate::{Cx, accounts, guard, server};
+use crate::{Cx, accounts, devices, guard, server};
 
 /// A command of administrators.
 pub trait Command: 'static {
@@ -85,6 +85,8 @@ pub const ALL: &[Entry] = &[
     Entry::of::<accounts::Suspend>(),
     Entry::of::<accounts::Unsuspend>(),
     Entry::of::<accounts::Unlock>(),
+    Entry::of::<devices::ListDevices>(),
+    Entry::of::<devices::RevokeDevice>(),
     Entry::of::<guard::ListBlocked>(),
     Entry::of::<guard::LiftBlock>(),
     Entry::of::<server::Status>(),

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod command;
+pub mod devices;
 pub mod facts;
 pub mod guard;
 pub mod limits;

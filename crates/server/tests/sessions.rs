@@ -7,9 +7,11 @@ mod support;
 use rustix::process::Signal;
 use stentor_stanza::Kind;
 use stentor_stream::fault::Fault;
+use stentor_stream::initiator::{Extended, HeldToken};
+use stentor_stream::sign_in::{BindRequest, UserAgent};
 use stentor_testkit::{Login, TcpClient, Tls};
 use stentor_transport::{ConnectorSettings, Roots, TlsConnector, Trust, VersionMin};
-use support::{Place, Server};
+use support::{Place, Said, Server};
 
 /// Trusts the authority that the server made.
 fn connector(place: &Place) -> TlsConnector {
@@ -119,4 +121,79 @@ async fn guessers_are_blocked_listed_and_let_in_again() {
     assert!(list.starts_with("127.0.0.1  for "), "{list}");
     assert_eq!(place.run("blocked lift 127.0.0.1").out, "127.0.0.1 may try again.\n");
     sign_in(&place, &server, "juliet@localhost/balcony").await.unwrap();
+}
+
+/// Signs in as a device that tells its id, by a token if it has one.
+async fn sign_in_by(
+    place: &Place,
+    server: &Server,
+    password: &str,
+    token: Option<HeldToken>,
+) -> Result<TcpClient, String> {
+    let connector = connector(place);
+    let tls = Tls::Direct(&connector);
+    let jid = "juliet@localhost/unused";
+    let login = Login { addr: server.ports[1], jid, password, tls };
+    let extended = Extended {
+        user_agent: UserAgent {
+            id: Some("d4565fa7-4d72-4749-b3d3-740edbf87770".into()),
+            software: Some("Awesome".into()),
+            device: Some("Kiva's Phone".into()),
+        },
+        bind: Some(BindRequest { tag: Some("Awesome".into()), wishes: Vec::new() }),
+        pipelines: token.is_some(),
+        wants_token: token.is_none(),
+        token,
+        ..Extended::default()
+    };
+    TcpClient::connect_with(login, Some(extended)).await
+}
+
+fn held(client: &TcpClient, count: u64) -> HeldToken {
+    let (mechanism, issued) = client.token.clone().unwrap();
+    HeldToken { mechanism, secret: issued.token, count: Some(count), invalidates: false }
+}
+
+#[tokio::test]
+async fn a_device_comes_back_by_its_token_until_that_is_taken_back() {
+    let place = Place::new();
+    let server = place.start();
+    add(&place, "juliet@localhost");
+    let first = sign_in_by(&place, &server, "secret", None).await.unwrap();
+    let jid = first.jid.to_string();
+    assert!(jid.starts_with("juliet@localhost/Awesome/"), "{jid}");
+    let token = held(&first, 1);
+    assert_eq!(token.mechanism.name(), "HT-SHA-256-EXPR");
+    first.close().await;
+    // The token outlives the server, and the resource is the same.
+    server.signal(Signal::KILL);
+    let _ = server.ended();
+    let mut server = place.start();
+    let mut back = sign_in_by(&place, &server, "unknown", Some(token.clone())).await.unwrap();
+    assert_eq!(back.jid.to_string(), jid);
+    server.log_until("mechanism=\"HT-SHA-256-EXPR\"");
+    let replayed = sign_in_by(&place, &server, "unknown", Some(token)).await;
+    assert!(replayed.is_err(), "the count was seen");
+
+    let list = place.run("device list juliet@localhost").out;
+    let (key, rest) = list.split_once("  Awesome, Kiva's Phone  last seen: ").unwrap();
+    assert!(rest.ends_with("  signs in by: password, token  sessions: 1\n"), "{list}");
+    let revoked = place.run(&format!("device revoke juliet@localhost {key}"));
+    let words = format!(
+        "Took back the access of {key} to juliet@localhost; sessions ended: 1.\n\
+         It knows the password: change that to keep it out.\n"
+    );
+    assert_eq!(revoked, Said::done(&words));
+    let fault = back.wait_for(|_| false).await.err().flatten().unwrap();
+    assert_eq!(condition(&fault), "reset");
+    let again = HeldToken { count: Some(2), ..held(&first_token(&place, &server).await, 1) };
+    assert_eq!(place.run("account password juliet@localhost --password other").code, 0);
+    assert!(sign_in_by(&place, &server, "secret", Some(again)).await.is_err());
+    let none = place.run("device list juliet@localhost");
+    assert_eq!(none, Said::done("There are none.\n"));
+}
+
+/// Signs in with the password for another token.
+async fn first_token(place: &Place, server: &Server) -> TcpClient {
+    sign_in_by(place, server, "secret", None).await.unwrap()
 }

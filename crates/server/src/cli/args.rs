@@ -32,6 +32,9 @@ pub(crate) enum Verb {
     /// Make, list, change and delete accounts.
     #[command(subcommand, after_help = ACCOUNT_EXAMPLES)]
     Account(Account),
+    /// List the devices that have access to an account, or take it back.
+    #[command(subcommand, after_help = DEVICE_EXAMPLES)]
+    Device(Device),
     /// Check the configuration and the files it names, and tell all mistakes at once.
     #[command(long_about = CHECK)]
     Check {
@@ -73,7 +76,7 @@ pub(crate) enum Account {
         /// The domain.
         domain: Option<String>,
     },
-    /// Set an account's password; its sessions go on.
+    /// Set an account's password; its sessions and tokens end.
     Password(Credentials),
     /// Delete an account with everything it owns. It cannot be undone.
     #[command(alias = "remove")]
@@ -85,6 +88,20 @@ pub(crate) enum Account {
     Unsuspend(Address),
     /// Forget the failed sign-ins that locked an account.
     Unlock(Address),
+}
+
+/// What to do about devices.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Device {
+    /// List the devices that have access to an account, those seen last first.
+    List(Address),
+    /// Take back a device's tokens and end its sessions.
+    Revoke {
+        /// The address of the account: `name@domain`.
+        jid: String,
+        /// The device, as the list names it.
+        device: String,
+    },
 }
 
 /// Whose account.
@@ -171,3 +188,10 @@ Examples:
   pwgen 20 1 | stentor account password juliet@capulet.example --password-stdin
   stentor account list capulet.example
   stentor account suspend tybalt@capulet.example";
+
+const DEVICE_EXAMPLES: &str = "\
+Examples:
+  stentor device list juliet@capulet.example
+  stentor device revoke juliet@capulet.example bzrefxmi4uij2tp8
+
+A device that knows the password can come back: change that as well, by `stentor account password`.";

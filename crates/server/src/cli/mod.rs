@@ -15,12 +15,13 @@ use stentor_admin::Nothing;
 use stentor_admin::accounts::{
     Account as Named, Add, Credentials, Delete, SetPassword, Suspend, Unlock, Unsuspend,
 };
+use stentor_admin::devices::{ListDevices, RevokeDevice, Which};
 use stentor_admin::guard::{Address, LiftBlock, ListBlocked};
 use stentor_admin::server::{Backup, Destination, Reload, Status, Stop};
 
 use crate::config::{Config, Mistakes, Sources, Variable};
 use crate::run;
-use args::{Account, Blocked, Cli, Verb};
+use args::{Account, Blocked, Cli, Device, Verb};
 use ask::Office;
 
 /// Reads the command line and does what it says.
@@ -64,6 +65,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Version if as_json => words::version_json(),
         Verb::Version => words::version(),
         Verb::Account(account) => return self::account(&Office::open(&sources, as_json)?, account),
+        Verb::Device(device) => return self::device(&Office::open(&sources, as_json)?, device),
         verb => return administer(&Office::open(&sources, as_json)?, verb),
     };
     say(&text);
@@ -92,6 +94,17 @@ fn account(office: &Office, account: Account) -> anyhow::Result<ExitCode> {
             format!("{} may sign in again.\n", account.jid)
         }),
         Account::Unlock(address) => office.look::<Unlock>(named(address), words::unlocked),
+    }
+}
+
+fn device(office: &Office, device: Device) -> anyhow::Result<ExitCode> {
+    match device {
+        Device::List(address) => {
+            office.look::<ListDevices>(Named { jid: address.jid }, words::devices)
+        }
+        Device::Revoke { jid, device } => {
+            office.change::<RevokeDevice>(Which { jid, device }, words::revoked)
+        }
     }
 }
 

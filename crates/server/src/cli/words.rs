@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use stentor_admin::accounts::{Account, Row, Unlocked};
+use stentor_admin::devices::{Devices, Revoked};
 use stentor_admin::guard::{Blocked, Lifted};
 use stentor_admin::server::{Reloaded, State};
 use stentor_engine::Spec;
 use stentor_modules::registry;
+use stentor_payload::xep0082_time;
 
 use crate::config::Config;
 
@@ -30,6 +32,46 @@ pub(super) fn unlocked(unlocked: &Unlocked) -> String {
 pub(super) fn row(row: &Row) -> String {
     let suspended = if row.suspended { "  suspended" } else { "" };
     format!("{}  sessions: {}{suspended}\n", row.jid, row.sessions)
+}
+
+/// Devices of an account.
+pub(super) fn devices(list: &Devices) -> String {
+    let mut text = String::new();
+    for device in &list.devices {
+        let names: Vec<&str> =
+            [&device.software, &device.name].into_iter().filter_map(|n| n.as_deref()).collect();
+        let name = if names.is_empty() { "unnamed".to_owned() } else { names.join(", ") };
+        // Clients choose their names; a terminal must not take orders from them.
+        let name = name.replace(char::is_control, " ");
+        let means = match (device.knows_password, device.has_token) {
+            (true, true) => "password, token",
+            (true, false) => "password",
+            (false, true) => "token",
+            (false, false) => "none",
+        };
+        let seen = xep0082_time::write(device.last_ms);
+        let sessions = device.sessions.len();
+        let id = &device.id;
+        let _ = writeln!(
+            text,
+            "{id}  {name}  last seen: {seen}  signs in by: {means}  sessions: {sessions}"
+        );
+    }
+    if list.devices.is_empty() {
+        text.push_str("There are none.\n");
+    }
+    text
+}
+
+/// A device was sent away.
+pub(super) fn revoked(revoked: &Revoked) -> String {
+    let Revoked { jid, device, sessions, knows_password } = revoked;
+    let mut text =
+        format!("Took back the access of {device} to {jid}; sessions ended: {sessions}.\n");
+    if *knows_password {
+        text.push_str("It knows the password: change that to keep it out.\n");
+    }
+    text
 }
 
 /// Blocked addresses.
