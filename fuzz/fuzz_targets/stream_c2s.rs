@@ -15,6 +15,7 @@ use stentor_stream::c2s::{C2s, ConnInfo, HostOffer, Idle, Settings, TlsInfo};
 use stentor_stream::event::{Answer, Ask, Event};
 use stentor_stream::fault::Fault;
 use stentor_stream::limits::OUTPUT_BYTES_MAX;
+use stentor_stream::sign_in::{ExtendedOffer, IssuedToken, SignIn, SignedIn};
 use stentor_xml::{Item, Limits, Scanner};
 
 stentor_fuzz::target!(check);
@@ -98,7 +99,7 @@ impl Shell {
         let Some(ask) = self.asked.take() else { return };
         let answer = match (ask, how % 4) {
             (Ask::Host(_), 3) => Answer::Host(Err(Fault::HostUnknown)),
-            (Ask::Host(domain), how) => Answer::Host(Ok(offer(domain, how == 1))),
+            (Ask::Host(domain), how) => Answer::Host(Ok(offer(domain, how))),
             (Ask::Keys { hash, .. }, how) => {
                 Answer::Keys { keys: keys(hash), exists: how != 0, barred: None }
             }
@@ -111,6 +112,17 @@ impl Shell {
             }
             (Ask::StreamIq(stanza), _) => Answer::Reply(stanza.reply_result(|_| ())),
             (_, 3) => Answer::Refused(Condition::NotAuthorized),
+            (Ask::Token { proof, .. }, _) => {
+                assert!(!proof.is_made_with("a token that nobody guesses"));
+                Answer::Token(proof.answer("a token that nobody guesses"))
+            }
+            (Ask::Upgrade { .. }, 1) => Answer::Upgrade(None),
+            (Ask::Upgrade { .. }, _) => Answer::Upgrade(Some((b"salt".to_vec(), 4_096))),
+            (Ask::Keep { keys, .. }, _) => {
+                assert_eq!(keys.stored_key.len(), keys.hash.bytes());
+                Answer::Upgraded
+            }
+            (Ask::SignIn(wish), how) => Answer::SignedIn(Box::new(signed_in(&wish, how))),
             (Ask::Password { username, .. }, _) => Answer::Accepted(username),
             (Ask::External { .. } | Ask::Anonymous, _) => Answer::Accepted("guest".to_owned()),
         };
@@ -159,23 +171,29 @@ impl Shell {
         self.machine.take_output(&mut out);
         assert!(out.len() <= 2 * OUTPUT_BYTES_MAX, "{} bytes at once", out.len());
         self.read(&out);
+        let mut begins_anew = false;
         while let Some(event) = self.machine.poll_event() {
             assert!(!self.has_ended, "nothing follows the end: {event:?}");
             match event {
                 Event::Ask(ask) => {
                     assert!(self.asked.is_none() && !self.machine.may_read());
+                    // XEP-0388 §2.6.1: no new header there.
+                    begins_anew &= !matches!(ask, Ask::SignIn(_));
                     self.asked = Some(ask);
                 }
                 Event::Stanza(stanza) => {
                     assert!(stanza.head.from.is_some(), "stamped");
                 }
-                Event::AuthOk { .. } => self.reader.restart(),
+                Event::AuthOk { .. } => begins_anew = true,
                 Event::Ended { .. } => {
                     self.has_ended = true;
                     self.asked = None;
                 }
                 Event::StartTls | Event::PeerClosed | Event::AuthFailed { .. } => {}
             }
+        }
+        if begins_anew {
+            self.reader.restart();
         }
         if self.machine.is_ended() {
             assert!(self.has_ended && self.machine.poll_timeout().is_none());
@@ -202,12 +220,30 @@ impl Shell {
     }
 }
 
-fn offer(domain: String, tls_required: bool) -> Arc<HostOffer> {
+/// What a client gets with success.
+fn signed_in(wish: &SignIn, how: usize) -> SignedIn {
+    let token = || IssuedToken { token: "token".into(), expiry: "2026-01-01T00:00:00Z".into() };
+    let has_resource = wish.bind.is_some() && how != 0;
+    SignedIn {
+        jid: has_resource.then(|| wish.account.with_resource("made").expect("a resource")),
+        bound: wish.bind.iter().flat_map(|bind| bind.wishes.clone()).collect(),
+        token: wish.wants_token.map(|_| token()),
+    }
+}
+
+fn offer(domain: String, how: usize) -> Arc<HostOffer> {
+    let extended = ExtendedOffer {
+        bind: Some(vec!["urn:example:wish".into()]),
+        tokens: Mechanism::TOKENS.to_vec(),
+        upgrades: Hash::ALL.to_vec(),
+        inline: Vec::new(),
+    };
     Arc::new(HostOffer {
         domain,
+        extended: (how != 2).then_some(extended),
         mechanisms: Mechanism::ALL.to_vec(),
         starttls: true,
-        tls_required,
+        tls_required: how == 1,
         registration: true,
         roster_versions: true,
         pre_approval: true,
