@@ -78,7 +78,7 @@ fn relay_of_stentor(input: String) -> impl FnMut() -> usize {
     move || {
         let mut rest = black_box(input.as_bytes());
         let Ok(Some(Item::Frame(frame))) = scanner.feed(&mut rest) else { unreachable!() };
-        let Ok(stanza) = Stanza::from_frame_by(frame, sender.clone()) else { unreachable!() };
+        let Ok(stanza) = Stanza::from_frame_by(frame, &sender) else { unreachable!() };
         out.clear();
         stanza.write(&mut out);
         black_box(&out).len()

@@ -57,17 +57,15 @@ impl Stanza {
     /// # Errors
     /// [`BadStanza`] tells what becomes of a frame that is no routable stanza.
     pub fn from_frame(frame: Frame) -> Result<Self, BadStanza> {
-        let head = read_head(&frame, None)?;
-        Ok(Self { head, body: frame, edits: None })
+        Ok(Self { head: read_head(&frame, None)?, body: frame, edits: None })
     }
 
     /// Reads the head of a frame whose sender the stream knows; what it says of that is not read.
     ///
     /// # Errors
     /// As [`Stanza::from_frame`]; in a refusal, `from` is the sender already.
-    pub fn from_frame_by(frame: Frame, sender: Jid) -> Result<Self, BadStanza> {
-        let head = read_head(&frame, Some(sender))?;
-        Ok(Self { head, body: frame, edits: None })
+    pub fn from_frame_by(frame: Frame, sender: &Jid) -> Result<Self, BadStanza> {
+        Ok(Self { head: read_head(&frame, Some(sender))?, body: frame, edits: None })
     }
 
     /// Reads a stanza that we wrote ourselves with [`Stanza::to_bytes`].
@@ -269,35 +267,34 @@ impl<'a> Iterator for Children<'a> {
 }
 
 /// `sender` stands for the attribute `from` if there is one.
-fn read_head(frame: &Frame, sender: Option<Jid>) -> Result<Head, BadStanza> {
+fn read_head(frame: &Frame, sender: Option<&Jid>) -> Result<Head, BadStanza> {
     let root = frame.root();
-    if root.ns() != ns::CLIENT {
+    let name = root.name();
+    if !root.has_ns(ns::CLIENT) {
         return Err(BadStanza::NotAStanza);
     }
-    let (mut head, mut kind_name, mut to) = (Head::new(Kind::Iq(IqType::Get)), None, None);
+    let (kind, mut is_kind_known) = read_kind(name, None)?;
+    let mut head = Head::new(kind);
+    head.from = sender.cloned();
+    let mut is_to_bad = false;
     for attribute in root.attrs() {
+        let value = attribute.value();
         match attribute.qname() {
-            "type" => kind_name = Some(attribute.value()),
-            "to" => to = Some(attribute.value()),
-            "from" if sender.is_none() => head.from = Jid::new(&attribute.value()).ok(),
-            "id" => head.id = Some(SmolStr::from(attribute.value())),
-            "xml:lang" => {
-                head.lang = Some(attribute.value()).filter(|l| !l.is_empty()).map(SmolStr::from);
-            }
+            "type" => (head.kind, is_kind_known) = read_kind(name, Some(&value))?,
+            "to" => match Jid::new(&value) {
+                Ok(to) => head.to = Some(to),
+                Err(_) => is_to_bad = true,
+            },
+            "from" if sender.is_none() => head.from = Jid::new(&value).ok(),
+            "id" => head.id = Some(SmolStr::new(value)),
+            "xml:lang" if !value.is_empty() => head.lang = Some(SmolStr::new(value)),
             _ => {}
         }
     }
-    if sender.is_some() {
-        head.from = sender;
+    if is_to_bad {
+        return Err(refuse(head, Condition::JidMalformed));
     }
-    let (kind, kind_known) = read_kind(root.name(), kind_name.as_deref())?;
-    head.kind = kind;
-    match to.map(|to| Jid::new(&to)) {
-        None => {}
-        Some(Ok(to)) => head.to = Some(to),
-        Some(Err(_)) => return Err(refuse(head, Condition::JidMalformed)),
-    }
-    if !kind_known {
+    if !is_kind_known {
         return Err(refuse(head, Condition::BadRequest));
     }
     match check_iq(&head, root) {

@@ -39,22 +39,27 @@ pub(crate) fn plain_run<const STOP: u8>(bytes: &[u8], mut at: usize) -> usize {
 /// The end of the ASCII name characters that begin at `at`; a colon is none.
 #[inline]
 pub(crate) fn name_run(bytes: &[u8], at: usize) -> usize {
-    let name = bytes.get(at..).unwrap_or_default();
-    at + name.iter().position(|&byte| class(byte) & NAME == 0).unwrap_or(name.len())
+    run(bytes, at, lanes::not_in_name, |byte| class(byte) & NAME == 0)
 }
 
 /// Whether an attribute value stands for itself: ASCII without references and control characters.
 #[inline]
 pub(crate) fn is_verbatim(value: &[u8]) -> bool {
     let is_special = |byte| byte == b'&' || !(b' '..0x80).contains(&byte);
-    run(value, 0, lanes::not_verbatim, is_special) == value.len()
+    whole_run(value, lanes::not_verbatim, is_special) == value.len()
 }
 
 /// Length of what [`crate::escape_attr`] and [`crate::escape_text`] copy without a closer look.
 #[inline]
 pub(crate) fn unescaped_run(text: &[u8]) -> usize {
     let is_special = |byte| matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | 0..b' ' | 0x80..);
-    run(text, 0, lanes::to_escape, is_special)
+    whole_run(text, lanes::to_escape, is_special)
+}
+
+/// The first `byte` from `at` on, or the end.
+#[inline]
+pub(crate) fn find(byte: u8, bytes: &[u8], at: usize) -> usize {
+    run(bytes, at, |chunk| lanes::equal_to(byte, chunk), |other| other == byte)
 }
 
 /// First position from `at` on that `in_chunk`, or `in_rest` where no whole chunk is left, finds.
@@ -74,6 +79,26 @@ fn run(
         rest = behind;
     }
     at + rest.iter().position(|&byte| in_rest(byte)).unwrap_or(rest.len())
+}
+
+/// As [`run`] from the start of `text`, which mostly is found to be all of it.
+#[inline(always)]
+fn whole_run(
+    text: &[u8],
+    in_chunk: impl Fn(&[u8; LANES]) -> Found,
+    in_rest: impl Fn(u8) -> bool,
+) -> usize {
+    let Some(last) = text.last_chunk() else {
+        return text.iter().position(|&byte| in_rest(byte)).unwrap_or(text.len());
+    };
+    let (chunks, _) = text.as_chunks();
+    for (index, chunk) in chunks.iter().enumerate() {
+        if let Some(first) = in_chunk(chunk).first() {
+            return index * LANES + first;
+        }
+    }
+    // It overlaps with chunks in which nothing was found.
+    in_chunk(last).first().map_or(text.len(), |first| text.len() - LANES + first)
 }
 
 /// How a stretch of bytes that begins with a non-ASCII one ends.

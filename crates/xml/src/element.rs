@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use crate::class::{ends_name, is_space};
+use crate::class::{ends_name, find, is_space, name_run};
 use crate::frame::Inner;
 use crate::index::{CONTENT, Entry, NONE, NsId, XML, delimited};
 use crate::{ns, unescape};
@@ -22,6 +22,7 @@ impl<'a> ElementRef<'a> {
     }
 
     /// The local name.
+    #[inline]
     pub fn name(self) -> &'a str {
         let name = self.qname();
         if self.entry().is_prefixed() { split_name(name).1 } else { name }
@@ -63,6 +64,7 @@ impl<'a> ElementRef<'a> {
     }
 
     /// The attributes in document order, namespace declarations excepted.
+    #[inline]
     pub fn attrs(self) -> Attributes<'a> {
         Attributes { element: self, raw: self.raw_attrs() }
     }
@@ -130,6 +132,7 @@ impl<'a> ElementRef<'a> {
         entry.open_end as usize..entry.close_start as usize
     }
 
+    #[inline]
     pub(crate) fn entry(self) -> &'a Entry {
         &self.frame.entries[self.index as usize]
     }
@@ -143,16 +146,18 @@ impl<'a> ElementRef<'a> {
     }
 
     /// The name as written.
+    #[inline]
     pub(crate) fn qname(self) -> &'a str {
-        let tag = &self.frame.text()[self.entry().start as usize + 1..];
-        &tag[..name_len(tag)]
+        let text = self.frame.text();
+        let start = self.entry().start as usize + 1;
+        &text[start..name_end(text.as_bytes(), start)]
     }
 
     /// All attributes as written, namespace declarations included.
+    #[inline]
     pub(crate) fn raw_attrs(self) -> RawAttrs<'a> {
-        let entry = self.entry();
-        let tag = &self.frame.text()[entry.start as usize + 1..entry.open_end as usize];
-        RawAttrs { rest: &tag[name_len(tag)..] }
+        let text = self.frame.text();
+        RawAttrs { text, at: name_end(text.as_bytes(), self.entry().start as usize + 1) }
     }
 
     pub(crate) fn inner_str(self) -> &'a str {
@@ -171,7 +176,9 @@ impl<'a> ElementRef<'a> {
         })
     }
 
-    fn has_ns(self, ns: &str) -> bool {
+    /// Whether the namespace is this one.
+    #[inline]
+    pub fn has_ns(self, ns: &str) -> bool {
         match self.entry().ns_id() {
             NONE => ns.is_empty(),
             CONTENT => ns == ns::CLIENT,
@@ -227,6 +234,7 @@ pub struct Attribute<'a> {
 
 impl<'a> Attribute<'a> {
     /// The name as written: enough to tell attributes without a prefix, and those of `xml`.
+    #[inline]
     pub fn qname(self) -> &'a str {
         self.raw.qname
     }
@@ -248,6 +256,7 @@ impl<'a> Attribute<'a> {
     }
 
     /// The value, references replaced, white space normalised (XML 1.0 §3.3.3).
+    #[inline]
     pub fn value(self) -> Cow<'a, str> {
         self.raw.value()
     }
@@ -263,6 +272,7 @@ pub struct Attributes<'a> {
 impl<'a> Iterator for Attributes<'a> {
     type Item = Attribute<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Attribute<'a>> {
         let raw = self.raw.find(|raw| raw.declares().is_none())?;
         Some(Attribute { element: self.element, raw })
@@ -331,16 +341,19 @@ impl<'a> Iterator for Nodes<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawAttr<'a> {
     pub(crate) qname: &'a str,
-    /// The value with its quotes.
-    pub(crate) quoted: &'a str,
+    /// What is between the quotes.
+    pub(crate) value: &'a str,
+    pub(crate) quote: u8,
 }
 
 impl<'a> RawAttr<'a> {
+    #[inline]
     pub(crate) fn value(self) -> Cow<'a, str> {
-        unescape::attr_value(&self.quoted[1..self.quoted.len() - 1])
+        unescape::attr_value(self.value)
     }
 
     /// The prefix that the attribute declares; empty for the default namespace.
+    #[inline]
     pub(crate) fn declares(&self) -> Option<&'a str> {
         let rest = self.qname.strip_prefix("xmlns")?;
         if rest.is_empty() { Some(rest) } else { rest.strip_prefix(':') }
@@ -350,26 +363,29 @@ impl<'a> RawAttr<'a> {
 /// Iterator over a start tag behind its name.
 #[derive(Clone, Debug)]
 pub(crate) struct RawAttrs<'a> {
-    rest: &'a str,
+    text: &'a str,
+    /// Behind the name or the attribute before.
+    at: usize,
 }
 
 impl<'a> Iterator for RawAttrs<'a> {
     type Item = RawAttr<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<RawAttr<'a>> {
-        let bytes = self.rest.as_bytes();
-        let begin = bytes.iter().position(|&byte| !is_space(byte))?;
-        if matches!(bytes[begin], b'/' | b'>') {
+        let bytes = self.text.as_bytes();
+        let name = skip_space(bytes, self.at);
+        if matches!(bytes.get(name)?, b'/' | b'>') {
             return None;
         }
-        let is_end = |byte: u8| byte == b'=' || is_space(byte);
-        let name_end = begin + bytes[begin..].iter().position(|&byte| is_end(byte))?;
-        let is_quote = |byte: u8| matches!(byte, b'"' | b'\'');
-        let quote = name_end + bytes[name_end..].iter().position(|&byte| is_quote(byte))?;
-        let end = quote + 1 + memchr::memchr(bytes[quote], &bytes[quote + 1..])?;
-        let (attr, rest) = self.rest.split_at(end + 1);
-        self.rest = rest;
-        Some(RawAttr { qname: &attr[begin..name_end], quoted: &attr[quote..] })
+        let name_end = name_end(bytes, name);
+        let equals = skip_space(bytes, name_end);
+        let open = skip_space(bytes, equals + 1);
+        let quote = *bytes.get(open)?;
+        let close = find(quote, bytes, open + 1);
+        self.at = close + 1;
+        let (qname, value) = (&self.text[name..name_end], &self.text[open + 1..close]);
+        Some(RawAttr { qname, value, quote })
     }
 }
 
@@ -381,7 +397,20 @@ pub(crate) fn split_name(qname: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Length of the name with which a tag begins.
-fn name_len(tag: &str) -> usize {
-    tag.bytes().position(|byte| is_space(byte) || matches!(byte, b'/' | b'>')).unwrap_or(tag.len())
+/// Where the name that begins at `start` ends; it is known to be one.
+#[inline]
+fn name_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = name_run(bytes, start);
+    while bytes.get(at).is_some_and(|&byte| !ends_name(byte)) {
+        at = name_run(bytes, at + 1);
+    }
+    at
+}
+
+#[inline]
+fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(|&byte| is_space(byte)) {
+        at += 1;
+    }
+    at
 }

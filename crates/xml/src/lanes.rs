@@ -1,99 +1,111 @@
-//! Sixteen bytes at a time: those that need a closer look.
-//!
-//! Plain arrays in plain loops, one comparison per loop: compilers make vector instructions of
-//! them on every processor, without a word of `unsafe`.
+//! Many bytes at a time: those that need a closer look.
+
+use wide::{i8x16, u8x16};
 
 use crate::class::{CDATA_STOP, TEXT_STOP, VALUE_STOP};
 
-/// How many bytes are looked at together.
+/// How many bytes are compared together.
 pub(crate) const LANES: usize = 16;
 
-type Lanes = [u8; LANES];
+/// How many bytes [`marks`] looks at.
+pub(crate) const BLOCK: usize = 64;
 
-/// What was found in a chunk.
+/// What was found in a chunk: one bit for each lane, the lowest for the first.
 #[derive(Clone, Copy)]
-pub(crate) struct Found(u128);
+pub(crate) struct Found(u32);
 
 impl Found {
-    #[inline(always)]
-    fn new(lanes: Lanes) -> Self {
-        Self(u128::from_le_bytes(lanes))
-    }
-
     /// The first place; none if nothing was found.
     #[inline(always)]
     pub(crate) fn first(self) -> Option<usize> {
-        (self.0 != 0).then(|| self.0.trailing_zeros() as usize / 8)
+        (self.0 != 0).then(|| self.0.trailing_zeros() as usize)
     }
+}
+
+/// Of a block, the bytes that divide markup, or that only a closer look can tell about: `<`, `>`,
+/// `&`, quotes, control characters and all that is not ASCII. One bit for each, the lowest first.
+#[inline(always)]
+pub(crate) fn marks(block: &[u8; BLOCK]) -> u64 {
+    let mut marks = 0;
+    for (index, chunk) in block.as_chunks().0.iter().enumerate() {
+        marks |= u64::from(to_escape(chunk).0) << (index * LANES);
+    }
+    marks
 }
 
 /// Bytes of the class `STOP`, control characters and all that is not ASCII.
 #[inline(always)]
-pub(crate) fn stops<const STOP: u8>(chunk: &Lanes) -> Found {
+pub(crate) fn stops<const STOP: u8>(chunk: &[u8; LANES]) -> Found {
+    let chunk = u8x16::new(*chunk);
     let mut found = control_or_wide(chunk);
     if STOP & (TEXT_STOP | VALUE_STOP) != 0 {
-        found = either(found, equal(chunk, b'<'));
-        found = either(found, equal(chunk, b'&'));
+        found |= equal(chunk, b'<') | equal(chunk, b'&');
     }
     if STOP & (TEXT_STOP | CDATA_STOP) != 0 {
-        found = either(found, equal(chunk, b']'));
+        found |= equal(chunk, b']');
     }
     if STOP & VALUE_STOP != 0 {
-        found = either(found, equal(chunk, b'\''));
-        found = either(found, equal(chunk, b'"'));
+        found |= equal(chunk, b'\'') | equal(chunk, b'"');
     }
-    Found::new(found)
+    Found(found.to_bitmask())
 }
 
 /// Every `&`, control characters and all that is not ASCII.
 #[inline(always)]
-pub(crate) fn not_verbatim(chunk: &Lanes) -> Found {
-    Found::new(either(control_or_wide(chunk), equal(chunk, b'&')))
+pub(crate) fn not_verbatim(chunk: &[u8; LANES]) -> Found {
+    let chunk = u8x16::new(*chunk);
+    Found((control_or_wide(chunk) | equal(chunk, b'&')).to_bitmask())
 }
 
 /// Every `&`, `<`, `>` and quote, control characters and all that is not ASCII.
 #[inline(always)]
-pub(crate) fn to_escape(chunk: &Lanes) -> Found {
-    let markup = either(equal(chunk, b'<'), either(equal(chunk, b'>'), equal(chunk, b'&')));
-    let quotes = either(equal(chunk, b'\''), equal(chunk, b'"'));
-    Found::new(either(control_or_wide(chunk), either(markup, quotes)))
+pub(crate) fn to_escape(chunk: &[u8; LANES]) -> Found {
+    let chunk = u8x16::new(*chunk);
+    let markup = equal(chunk, b'<') | equal(chunk, b'>') | equal(chunk, b'&');
+    let quotes = equal(chunk, b'\'') | equal(chunk, b'"');
+    Found((control_or_wide(chunk) | markup | quotes).to_bitmask())
+}
+
+/// Everything but the ASCII characters that may go on a name; a colon is found.
+#[inline(always)]
+pub(crate) fn not_in_name(chunk: &[u8; LANES]) -> Found {
+    let chunk = u8x16::new(*chunk);
+    let letters = within(chunk | u8x16::splat(0x20), b'a', b'z');
+    // From `-` to `9` there is one that is no name character.
+    let others = within(chunk, b'-', b'9') & !equal(chunk, b'/');
+    Found(!(letters | others | equal(chunk, b'_')).to_bitmask() & 0xffff)
+}
+
+/// Every byte that equals this one.
+#[inline(always)]
+pub(crate) fn equal_to(byte: u8, chunk: &[u8; LANES]) -> Found {
+    Found(equal(u8x16::new(*chunk), byte).to_bitmask())
 }
 
 #[inline(always)]
-fn equal(chunk: &Lanes, byte: u8) -> Lanes {
-    let mut found = [0; LANES];
-    for lane in 0..LANES {
-        found[lane] = if chunk[lane] == byte { u8::MAX } else { 0 };
-    }
-    found
+fn equal(chunk: u8x16, byte: u8) -> u8x16 {
+    chunk.simd_eq(u8x16::splat(byte))
+}
+
+#[inline(always)]
+fn within(chunk: u8x16, first: u8, last: u8) -> u8x16 {
+    let above = chunk - u8x16::splat(first);
+    above.simd_eq(above.min(u8x16::splat(last - first)))
 }
 
 /// As signed numbers, bytes that are not ASCII are below zero.
 #[inline(always)]
-fn control_or_wide(chunk: &Lanes) -> Lanes {
-    let mut found = [0; LANES];
-    for lane in 0..LANES {
-        found[lane] = if chunk[lane].cast_signed() < 0x20 { u8::MAX } else { 0 };
-    }
-    found
-}
-
-#[inline(always)]
-fn either(one: Lanes, other: Lanes) -> Lanes {
-    let mut found = [0; LANES];
-    for lane in 0..LANES {
-        found[lane] = one[lane] | other[lane];
-    }
-    found
+fn control_or_wide(chunk: u8x16) -> u8x16 {
+    chunk.cast_signed().simd_lt(i8x16::splat(0x20)).cast_unsigned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::class::{WIDE, class};
+    use crate::class::{NAME, WIDE, class};
 
     /// Every byte in every lane, among bytes of which none is found.
-    fn check(search: impl Fn(&Lanes) -> Found, is_found: impl Fn(u8) -> bool) {
+    fn check(search: impl Fn(&[u8; LANES]) -> Found, is_found: impl Fn(u8) -> bool) {
         for byte in 0..=u8::MAX {
             for lane in 0..LANES {
                 let mut chunk = [b'x'; LANES];
@@ -118,6 +130,8 @@ mod tests {
         });
         check(not_verbatim, |b| is_control_or_wide(b) || b == b'&');
         check(to_escape, |b| is_control_or_wide(b) || b"&<>'\"".contains(&b));
+        check(not_in_name, |b| class(b) & NAME == 0);
+        check(|chunk| equal_to(b'=', chunk), |b| b == b'=');
     }
 
     #[test]
@@ -126,6 +140,16 @@ mod tests {
             let mut chunk = [b'&'; LANES];
             chunk[..lane].fill(b'x');
             assert_eq!(not_verbatim(&chunk).first(), Some(lane));
+        }
+    }
+
+    #[test]
+    fn marks_every_place_of_a_block() {
+        for place in 0..BLOCK {
+            let mut block = [b'x'; BLOCK];
+            block[place] = b'<';
+            block[BLOCK - 1] = b'\'';
+            assert_eq!(marks(&block), 1 << place | 1 << (BLOCK - 1));
         }
     }
 }

@@ -22,6 +22,7 @@ mod index;
 mod lanes;
 mod limits;
 mod machine;
+mod marks;
 mod normalise;
 mod pool;
 mod resolve;

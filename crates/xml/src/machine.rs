@@ -158,7 +158,7 @@ impl Machine {
     pub(crate) fn run(&mut self, bytes: &[u8], cx: &Context<'_>) -> Result<Outcome, Fault> {
         loop {
             let flow = match self.state {
-                State::Less => match self.straight(bytes, cx)? {
+                State::Less => match self.straight(bytes, cx) {
                     Way::Done => return Ok(Outcome::Frame),
                     Way::Text => self.go(State::Text),
                     Way::Tag => self.less(bytes, cx),

@@ -209,8 +209,9 @@ impl<'a> Copy<'a, '_> {
             }
             self.out.push(b' ');
             self.out.extend_from_slice(attr.qname.as_bytes());
-            self.out.push(b'=');
-            self.out.extend_from_slice(attr.quoted.as_bytes());
+            self.out.extend_from_slice(&[b'=', attr.quote]);
+            self.out.extend_from_slice(attr.value.as_bytes());
+            self.out.push(attr.quote);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Start tags: attributes and namespaces, as soon as the tag is complete.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use crate::class::is_verbatim;
 use crate::error::{Fault, MalformedKind};
 use crate::index::{CONTENT, Entry, IN_APPENDIX, NONE, NsId, PREFIXED, XML, delimited, narrow};
 use crate::machine::{Context, Machine, Mode};
@@ -32,7 +32,16 @@ pub(crate) struct Open {
     bindings: u32,
     /// The default namespace for its children.
     default: Bound,
-    is_content: bool,
+}
+
+/// A complete start tag or empty-element tag whose name and attributes have no prefix but `xml`.
+pub(crate) struct PlainTag {
+    pub(crate) start: usize,
+    pub(crate) name_end: usize,
+    pub(crate) end: usize,
+    pub(crate) is_empty: bool,
+    /// Where the value of `xmlns` is, if there is one; it stands for itself.
+    pub(crate) default: Option<Range<usize>>,
 }
 
 /// A prefix bound inside the element, or one of the stream that the element used.
@@ -60,30 +69,6 @@ enum Level {
     Inner,
 }
 
-/// What the attributes of a start tag need; what is said without need only takes time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Needs {
-    /// Two attributes may have one name.
-    pub(crate) duplicates: bool,
-    pub(crate) namespaces: Namespaces,
-}
-
-/// What the attributes of a start tag have to do with namespaces.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Namespaces {
-    /// Nothing: no declarations, and no prefix but `xml`.
-    Nothing,
-    /// Only this declaration of the default namespace, whose value stands for itself.
-    Default(Attr),
-    /// Anything.
-    Any,
-}
-
-impl Needs {
-    /// Of attributes that nobody looked at.
-    pub(crate) const UNKNOWN: Self = Self { duplicates: true, namespaces: Namespaces::Any };
-}
-
 impl Attr {
     #[inline]
     pub(crate) fn named(name: usize, colon: usize, name_end: usize) -> Self {
@@ -104,17 +89,6 @@ impl Attr {
     #[inline]
     pub(crate) fn end_value(&mut self, at: usize) {
         self.value_end = narrow(at);
-    }
-
-    /// Behind the closing quote.
-    #[inline]
-    pub(crate) fn end(&self) -> usize {
-        self.value_end as usize + 1
-    }
-
-    #[inline]
-    pub(crate) fn is_prefixed(&self) -> bool {
-        self.colon != 0
     }
 
     fn name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
@@ -176,14 +150,9 @@ impl Machine {
 
     /// Resolves the names of a complete start tag, which ends at `self.at`, and opens its element.
     #[inline]
-    pub(crate) fn resolve(
-        &mut self,
-        bytes: &[u8],
-        cx: &Context<'_>,
-        needs: Needs,
-    ) -> Result<(), Fault> {
+    pub(crate) fn resolve(&mut self, bytes: &[u8], cx: &Context<'_>) -> Result<(), Fault> {
         let (inherited, parent_is_content) = match self.open.last() {
-            Some(open) => (open.default, open.is_content),
+            Some(open) => (open.default, self.entries[open.entry as usize].ns_id() == CONTENT),
             None => (self.outer_default(cx), cx.mode != Mode::Header),
         };
         let mut tag = Tag {
@@ -195,30 +164,64 @@ impl Machine {
             is_content: false,
             parent_is_content,
         };
-        if needs.duplicates {
+        if !self.attrs.is_empty() {
             self.refuse_duplicates(bytes)?;
-        }
-        match needs.namespaces {
-            Namespaces::Nothing => {}
-            Namespaces::Default(attr) => tag.declare_default(&attr, bytes)?,
-            Namespaces::Any => self.declare(bytes, &mut tag)?,
+            self.declare(bytes, &mut tag)?;
         }
         self.resolve_element(bytes, cx, &mut tag)?;
         if tag.prefixed > 0 {
             self.resolve_attributes(bytes, cx, &tag)?;
         }
-        let index = self.entries.len() - 1;
-        let entry = &mut self.entries[index];
-        entry.open_end = narrow(self.at);
+        let entry = self.entries.len() - 1;
+        let start = self.entries[entry].start;
+        self.entries[entry].open_end = narrow(self.at);
         self.open.push(Open {
-            entry: narrow(index),
-            name_start: entry.start + 1,
+            entry: narrow(entry),
+            name_start: start + 1,
             name_end: narrow(self.name_end),
             bindings: narrow(self.bindings.len() - tag.declared),
             default: tag.default,
-            is_content: tag.is_content,
         });
         Ok(())
+    }
+
+    /// Opens the element of a plain tag, or closes it at once; `false` if its namespace needs the
+    /// care of [`resolve`](Self::resolve).
+    #[inline(always)]
+    pub(crate) fn open_plain(&mut self, bytes: &[u8], cx: &Context<'_>, tag: &PlainTag) -> bool {
+        let is_root = self.open.is_empty();
+        let (bound, ns) = match (&tag.default, self.open.last()) {
+            (Some(uri), _) if is_ordinary(&bytes[uri.clone()]) => {
+                let level = if is_root { Level::Root } else { Level::Inner };
+                let ns = narrow(uri.start - 1);
+                (Bound { ns, level }, ns)
+            }
+            (None, Some(Open { default, .. })) if default.ns == CONTENT => (*default, CONTENT),
+            (None, None) if cx.scope.is_usual(cx.content) => {
+                (Bound { ns: CONTENT, level: Level::Stream }, CONTENT)
+            }
+            _ => return false,
+        };
+        let index = self.entries.len();
+        let (start, end) = (narrow(tag.start), narrow(tag.end));
+        self.entries.push(Entry {
+            start,
+            open_end: end,
+            close_start: end,
+            end,
+            after: narrow(index + 1),
+            ns,
+        });
+        if !tag.is_empty {
+            self.open.push(Open {
+                entry: narrow(index),
+                name_start: start + 1,
+                name_end: narrow(tag.name_end),
+                bindings: narrow(self.bindings.len()),
+                default: bound,
+            });
+        }
+        true
     }
 
     /// The root's name as written.
@@ -254,7 +257,7 @@ impl Machine {
 
     /// Takes the declarations of the tag into scope.
     fn declare(&mut self, bytes: &[u8], tag: &mut Tag) -> Result<(), Fault> {
-        let level = tag.level();
+        let level = if tag.is_root { Level::Root } else { Level::Inner };
         for index in 0..self.attrs.len() {
             let attr = self.attrs[index];
             let Some(prefix) = attr.declares(bytes) else {
@@ -267,7 +270,7 @@ impl Machine {
             let ns = match uri {
                 _ if raw.is_empty() => NONE,
                 Cow::Borrowed(_) => attr.value - 1,
-                Cow::Owned(uri) => self.append(&String::from_utf8_lossy(&uri)),
+                Cow::Owned(uri) => self.append(&uri),
             };
             let bound = Bound { ns, level };
             if attr.colon == 0 {
@@ -449,28 +452,11 @@ struct Tag {
     prefixed: usize,
 }
 
-impl Tag {
-    fn level(&self) -> Level {
-        if self.is_root { Level::Root } else { Level::Inner }
-    }
-
-    /// Takes a declaration of the default namespace into scope whose value stands for itself.
-    fn declare_default(&mut self, attr: &Attr, bytes: &[u8]) -> Result<(), Fault> {
-        let uri = attr.value(bytes);
-        check_declaration(b"", uri).map_err(|kind| Fault::new(kind, attr.name as usize))?;
-        let ns = if uri.is_empty() { NONE } else { attr.value - 1 };
-        self.default = Bound { ns, level: self.level() };
-        self.declares_default = true;
-        Ok(())
-    }
-}
-
 /// Namespaces in XML 1.0 §2.2 and §3: what may not be declared.
-fn check_declaration(prefix: &[u8], uri: &[u8]) -> Result<(), MalformedKind> {
-    let is_xml = uri == ns::XML.as_bytes();
-    let reserved_uri = is_xml || uri == ns::XMLNS.as_bytes();
+fn check_declaration(prefix: &[u8], uri: &str) -> Result<(), MalformedKind> {
+    let reserved_uri = uri == ns::XML || uri == ns::XMLNS;
     match prefix {
-        b"xml" if is_xml => Ok(()),
+        b"xml" if uri == ns::XML => Ok(()),
         b"xml" | b"xmlns" => Err(MalformedKind::ReservedBinding),
         _ if reserved_uri => Err(MalformedKind::ReservedBinding),
         b"" => Ok(()),
@@ -479,15 +465,18 @@ fn check_declaration(prefix: &[u8], uri: &[u8]) -> Result<(), MalformedKind> {
     }
 }
 
+/// Whether a namespace may be the default one and is no content namespace.
+#[inline(always)]
+fn is_ordinary(uri: &[u8]) -> bool {
+    let special = ["", ns::CLIENT, ns::SERVER, ns::XML, ns::XMLNS];
+    special.iter().all(|special| uri != special.as_bytes())
+}
+
 /// The value of an attribute, borrowed if it stands there verbatim.
-fn normalised(raw: &[u8]) -> Cow<'_, [u8]> {
-    if is_verbatim(raw) {
-        return Cow::Borrowed(raw);
-    }
-    // The machine has judged every character, so nothing is lost.
-    match unescape::attr_value(&String::from_utf8_lossy(raw)) {
-        Cow::Borrowed(_) => Cow::Borrowed(raw),
-        Cow::Owned(value) => Cow::Owned(value.into_bytes()),
+fn normalised(raw: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(raw) {
+        Cow::Borrowed(text) => unescape::attr_value(text),
+        Cow::Owned(text) => Cow::Owned(unescape::attr_value(&text).into_owned()),
     }
 }
 

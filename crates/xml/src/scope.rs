@@ -73,6 +73,15 @@ impl Scope {
         }))
     }
 
+    /// Whether the content namespace, and only that, needs no declaration.
+    pub(crate) fn is_usual(&self, content: Content) -> bool {
+        match self {
+            Self::Single => true,
+            Self::Usual(usual) => *usual == content,
+            Self::Other(_) => false,
+        }
+    }
+
     /// The root's name as written; the end tag must repeat it.
     pub(crate) fn name(&self) -> &str {
         match self {

@@ -8,11 +8,17 @@ use crate::class;
 use crate::machine::{char_of, predefined};
 
 /// The value of an attribute: references replaced, white space normalised (XML 1.0 §3.3.3).
+#[inline]
 pub(crate) fn attr_value(raw: &str) -> Cow<'_, str> {
+    if class::is_verbatim(raw.as_bytes()) { Cow::Borrowed(raw) } else { unescaped_value(raw) }
+}
+
+/// The same if something may have to be replaced.
+#[cold]
+fn unescaped_value(raw: &str) -> Cow<'_, str> {
     let bytes = raw.as_bytes();
     let is_special = |&byte: &u8| byte == b'&' || byte < b' ';
-    let special = if class::is_verbatim(bytes) { None } else { bytes.iter().position(is_special) };
-    let Some(mut at) = special else {
+    let Some(mut at) = bytes.iter().position(is_special) else {
         return Cow::Borrowed(raw);
     };
     let mut value = String::with_capacity(raw.len());

@@ -211,9 +211,25 @@ pub fn escape_attr(out: &mut Vec<u8>, value: &str) {
     });
 }
 
+/// Most texts stand for themselves, which takes one look and one copy.
+#[inline]
 fn escape(out: &mut Vec<u8>, text: &str, escaped: impl Fn(u8) -> Option<&'static [u8]>) {
+    let clean = unescaped_run(text.as_bytes());
+    if clean == text.len() {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escape_from(clean, out, text, escaped);
+    }
+}
+
+/// Escapes `text`, which is known to stand for itself up to `clean`.
+fn escape_from(
+    clean: usize,
+    out: &mut Vec<u8>,
+    text: &str,
+    escaped: impl Fn(u8) -> Option<&'static [u8]>,
+) {
     let bytes = text.as_bytes();
-    let clean = unescaped_run(bytes);
     let mut copied = 0;
     for (at, &byte) in bytes.iter().enumerate().skip(clean) {
         // Escapes and forbidden characters are below `@`, or U+FFFE and U+FFFF, which begin so.

@@ -266,6 +266,37 @@ fn check_copies(frame: &Frame, element: ElementRef<'_>) {
     }
 }
 
+/// The scanner has a way of its own through what is whole and plain; one byte makes it leave that
+/// way at every place, and whatever then comes of it is what comes of single bytes.
+#[test]
+fn one_byte_amiss_is_judged_alike_whole_and_byte_by_byte() {
+    let head = HEADS[0].0;
+    let plain = "<message to='romeo@montague.example' type=\"chat\" xml:lang='en'><body>It's > 1 \
+        ]] and \"so\".</body><active xmlns='http://jabber.org/protocol/chatstates'/><c \
+        xmlns='urn:c' b='&gt;' a='1'><d/><e xmlns=''>\u{e9}</e></c></message><presence/><iq></iq>";
+    let bytes = b"<>/='\"&;:!?[]-_.#xm19 \t\n\0\x7f\xc3\xa9\xff";
+    let limits = Limits::default();
+    for at in 0..=plain.len() {
+        for &byte in bytes {
+            let (before, behind) = plain.as_bytes().split_at(at);
+            let inserted = [head.as_bytes(), before, &[byte], behind].concat();
+            let replaced = [head.as_bytes(), before, &[byte], behind.get(1..).unwrap_or_default()];
+            for input in [inserted, replaced.concat()] {
+                let whole = feed_all(std::iter::once(&*input), limits);
+                let single = feed_all(input.chunks(1), limits);
+                assert_eq!(whole, single, "{}", String::from_utf8_lossy(&input));
+            }
+        }
+    }
+}
+
+#[test]
+fn line_ends_in_a_declaration_are_spaces_of_the_namespace() {
+    let frame = parse("<a xmlns='urn:a\nb'><b/></a>");
+    assert_eq!(frame.root().ns(), "urn:a b");
+    assert_eq!(frame.root().first_child().unwrap().ns(), "urn:a b");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -50,7 +50,7 @@ impl Established {
             return Err(stray(frame.root(), Misbehaviour::UnknownElement));
         }
         // §8.1.2.1: the full address, or the bare one where subscriptions are concerned.
-        let mut stanza = match Stanza::from_frame_by(frame, self.jid.clone().into()) {
+        let mut stanza = match Stanza::from_frame_by(frame, self.jid.as_jid()) {
             Ok(stanza) => stanza,
             Err(bad) => return answer_refused(bad, Some(self.jid.as_jid()), wire),
         };

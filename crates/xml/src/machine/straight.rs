@@ -1,13 +1,16 @@
-//! The straight way through plain input: whole tags at once, without a state between their bytes.
+//! The straight way through plain input: from mark to mark, without a state between the bytes.
 //!
 //! A tag is plain if it is there to its end, in ASCII, without references and as nearly everybody
-//! writes it: one space before an attribute, none around `=`. What is not plain is left to the
-//! other states from its `<` on, and so is everything that is wrong: they name the fault.
+//! writes it: one space before an attribute, none around `=`, no prefixes but `xml`. What is not
+//! plain is left to the other states from its `<` on, and so is everything that is wrong: they name
+//! the fault.
+
+use std::ops::Range;
 
 use super::{Context, Machine, Mode};
-use crate::class::{NAME_START, TEXT_STOP, VALUE_STOP, WIDE, class, name_run, plain_run};
-use crate::error::Fault;
-use crate::resolve::{Attr, Namespaces, Needs};
+use crate::class::{NAME_START, class, name_run};
+use crate::marks::Marks;
+use crate::resolve::PlainTag;
 
 /// Where the straight way ends.
 pub(super) enum Way {
@@ -21,144 +24,162 @@ pub(super) enum Way {
 
 impl Machine {
     /// Passes over tags and text from behind a `<`, as far as they are plain.
-    pub(super) fn straight(&mut self, bytes: &[u8], cx: &Context<'_>) -> Result<Way, Fault> {
+    pub(super) fn straight(&mut self, bytes: &[u8], cx: &Context<'_>) -> Way {
         if cx.mode == Mode::Header {
-            return Ok(Way::Tag);
+            return Way::Tag;
         }
+        let mut marks = Marks::new(bytes, self.at);
         loop {
             let is_passed = if bytes.get(self.at) == Some(&b'/') {
-                self.plain_end_tag(bytes)
+                self.plain_end_tag(bytes, &mut marks)
             } else {
-                self.plain_start_tag(bytes, cx)?
+                self.plain_start_tag(bytes, cx, &mut marks)
             };
             if !is_passed {
-                return Ok(Way::Tag);
+                return Way::Tag;
             }
             if self.open.is_empty() {
-                return Ok(Way::Done);
+                return Way::Done;
             }
-            self.at = plain_run::<{ TEXT_STOP | WIDE }>(bytes, self.at);
-            if bytes.get(self.at) != Some(&b'<') {
-                return Ok(Way::Text);
+            if !self.plain_text(bytes, &mut marks) {
+                return Way::Text;
             }
-            self.token = self.at;
-            self.at += 1;
+        }
+    }
+
+    /// Passes over text and the `<` behind it, or stays before what is not plain.
+    #[inline(always)]
+    fn plain_text(&mut self, bytes: &[u8], marks: &mut Marks<'_>) -> bool {
+        loop {
+            let at = marks.next();
+            match bytes.get(at) {
+                Some(b'<') => {
+                    self.token = at;
+                    self.at = at + 1;
+                    return true;
+                }
+                Some(b'\'' | b'"' | b'\t' | b'\n' | b'\r') => {}
+                Some(b'>') if !bytes[self.at..at].ends_with(b"]]") => {}
+                // With the `]]` before it, which the input may also end in.
+                Some(b'>') | None => {
+                    self.at = self.at.max(at.saturating_sub(2));
+                    return false;
+                }
+                Some(_) => {
+                    self.at = at;
+                    return false;
+                }
+            }
         }
     }
 
     /// Passes over `</name>`, or stays at its `/`.
-    #[inline]
-    fn plain_end_tag(&mut self, bytes: &[u8]) -> bool {
+    #[inline(always)]
+    fn plain_end_tag(&mut self, bytes: &[u8], marks: &mut Marks<'_>) -> bool {
+        let end = marks.next();
         let Some(open) = self.open.last() else { return false };
-        let name = open.name(bytes);
-        let rest = &bytes[self.at + 1..];
-        let is_end = rest.len() > name.len() && rest[name.len()] == b'>' && rest.starts_with(name);
-        if is_end {
-            self.at += name.len() + 2;
-            self.finish_entry(self.token, self.at);
+        if bytes.get(end) != Some(&b'>') || bytes[self.at + 1..end] != *open.name(bytes) {
+            return false;
         }
-        is_end
+        self.at = end + 1;
+        self.finish_entry(self.token, self.at);
+        true
     }
 
     /// Passes over a start tag or empty-element tag, or stays at its name.
-    #[inline]
-    fn plain_start_tag(&mut self, bytes: &[u8], cx: &Context<'_>) -> Result<bool, Fault> {
-        let name_end = name_run(bytes, self.at);
-        let begins_name = bytes.get(self.at).is_some_and(|&byte| class(byte) & NAME_START != 0);
+    #[inline(always)]
+    fn plain_start_tag(&mut self, bytes: &[u8], cx: &Context<'_>, marks: &mut Marks<'_>) -> bool {
         let is_within_limits = self.open.len() < usize::from(cx.limits.depth_max)
             && self.entries.len() < cx.limits.elements_max as usize;
-        if !begins_name || !is_within_limits {
-            return Ok(false);
+        if !is_within_limits {
+            return false;
         }
-        let Some((end, needs)) = self.plain_attributes(bytes, name_end, cx) else {
-            self.attrs.clear();
-            return Ok(false);
-        };
-        self.start_entry(self.token, 0, name_end);
-        let is_empty = bytes[end] == b'/';
-        self.at = end + 1 + usize::from(is_empty);
-        self.resolve(bytes, cx, needs)?;
-        self.attrs.clear();
-        if is_empty {
-            self.finish_entry(self.at, self.at);
+        let tag = plain_tag(bytes, self.token, cx.limits.attributes_max, marks);
+        let Some(tag) = tag else { return false };
+        let is_open = self.open_plain(bytes, cx, &tag);
+        if is_open {
+            self.at = tag.end;
         }
-        Ok(true)
-    }
-
-    /// Collects attributes from `at` up to the `>` or `/>`, where it ends.
-    #[inline]
-    fn plain_attributes(
-        &mut self,
-        bytes: &[u8],
-        mut at: usize,
-        cx: &Context<'_>,
-    ) -> Option<(usize, Needs)> {
-        let mut needs = Needs { duplicates: false, namespaces: Namespaces::Nothing };
-        // One bit for each name, the same for equal names.
-        let mut names = 0_u64;
-        loop {
-            match bytes.get(at)? {
-                b' ' => at += 1,
-                b'>' => return Some((at, needs)),
-                b'/' if bytes.get(at + 1) == Some(&b'>') => return Some((at, needs)),
-                _ => return None,
-            }
-            if self.attrs.len() >= usize::from(cx.limits.attributes_max) {
-                return None;
-            }
-            let (attr, name) = plain_attribute(bytes, at)?;
-            let mark = mark(name);
-            needs.duplicates |= names & mark != 0;
-            names |= mark;
-            match (needs.namespaces, attr.is_prefixed()) {
-                (Namespaces::Nothing, false) if name == b"xmlns" => {
-                    needs.namespaces = Namespaces::Default(attr);
-                }
-                (_, true) if !name.starts_with(b"xml:") => needs.namespaces = Namespaces::Any,
-                _ => {}
-            }
-            self.attrs.push(attr);
-            at = attr.end();
-        }
+        is_open
     }
 }
 
-/// One of 64 bits, the same for equal names; for those of stanzas mostly different ones.
-fn mark(name: &[u8]) -> u64 {
-    let [first, .., last] = name else { return 1 };
-    1 << ((usize::from(*first) * 7 + usize::from(*last) * 3 + name.len() * 11) % 64)
-}
-
-/// The attribute whose name begins at `at`, and its name.
-#[inline]
-fn plain_attribute(bytes: &[u8], at: usize) -> Option<(Attr, &[u8])> {
-    let mut colon = 0;
-    let mut name_end = name_run(bytes, at);
-    if class(*bytes.get(at)?) & NAME_START == 0 {
+/// Reads the tag whose `<` is at `start` and the first of the marks.
+#[inline(always)]
+fn plain_tag(
+    bytes: &[u8],
+    start: usize,
+    attributes_max: u16,
+    marks: &mut Marks<'_>,
+) -> Option<PlainTag> {
+    let name_end = name_run(bytes, start + 1);
+    if class(*bytes.get(start + 1)?) & NAME_START == 0 {
         return None;
     }
-    if bytes.get(name_end) == Some(&b':') {
-        colon = name_end;
-        name_end = name_run(bytes, colon + 1);
-        if class(*bytes.get(colon + 1)?) & NAME_START == 0 {
+    // One bit for each name, the same for equal names.
+    let mut names = 0_u64;
+    let mut default = None;
+    let mut attributes = 0;
+    let mut at = name_end;
+    loop {
+        let mark = marks.next();
+        let byte = *bytes.get(mark)?;
+        if byte == b'>' {
+            let is_empty = mark != at;
+            let is_end = !is_empty || (mark == at + 1 && bytes[at] == b'/');
+            return is_end.then_some(PlainTag {
+                start,
+                name_end,
+                end: mark + 1,
+                is_empty,
+                default,
+            });
+        }
+        if bytes[at] != b' ' || !matches!(byte, b'\'' | b'"') || attributes >= attributes_max {
             return None;
         }
-    }
-    let [b'=', quote @ (b'\'' | b'"')] = *bytes.get(name_end..)?.first_chunk()? else {
-        return None;
-    };
-    let value = name_end + 2;
-    let mut value_end = value;
-    loop {
-        value_end = plain_run::<{ VALUE_STOP | WIDE }>(bytes, value_end);
-        match bytes.get(value_end) {
-            Some(&byte) if byte == quote => break,
-            Some(b'\'' | b'"') => value_end += 1,
-            _ => return None,
+        let name = plain_name(bytes, at + 1, mark)?;
+        let name_bit = bit(&bytes[name.clone()]);
+        if names & name_bit != 0 {
+            return None;
         }
+        names |= name_bit;
+        attributes += 1;
+        let end = loop {
+            let end = marks.next();
+            match *bytes.get(end)? {
+                quote if quote == byte => break end,
+                b'\'' | b'"' | b'>' => {}
+                _ => return None,
+            }
+        };
+        if bytes[name] == *b"xmlns" {
+            default = Some(mark + 1..end);
+        }
+        at = end + 1;
     }
-    let mut attr = Attr::named(at, colon, name_end);
-    attr.begin_value(value);
-    attr.end_value(value_end);
-    Some((attr, &bytes[at..name_end]))
+}
+
+/// The attribute name that begins at `at`, with `=` behind it and then the quote.
+#[inline(always)]
+fn plain_name(bytes: &[u8], at: usize, quote: usize) -> Option<Range<usize>> {
+    let mut name_end = name_run(bytes, at);
+    if class(bytes[at]) & NAME_START == 0 {
+        return None;
+    }
+    if bytes[name_end] == b':' {
+        let local = name_end + 1;
+        if bytes[at..name_end] != *b"xml" || class(bytes[local]) & NAME_START == 0 {
+            return None;
+        }
+        name_end = name_run(bytes, local);
+    }
+    (name_end + 1 == quote && bytes[name_end] == b'=').then_some(at..name_end)
+}
+
+/// One of 64 bits, the same for equal names; for those of one stanza mostly different ones.
+#[inline(always)]
+fn bit(name: &[u8]) -> u64 {
+    let [first, .., last] = name else { return 1 };
+    1 << ((usize::from(*first) * 7 + usize::from(*last) * 3 + name.len() * 11) % 64)
 }

@@ -3,7 +3,7 @@
 use super::{Context, Flow, Machine, Mode, Outcome, State, Step, forbidden_or};
 use crate::class::{NAME, NAME_START, VALUE_STOP, WIDE, class, is_space};
 use crate::error::{Fault, MalformedKind, SyntaxError};
-use crate::resolve::{Attr, Needs};
+use crate::resolve::Attr;
 
 impl Machine {
     #[inline]
@@ -131,7 +131,7 @@ impl Machine {
         is_empty: bool,
     ) -> Step {
         self.at += 1;
-        self.resolve(bytes, cx, Needs::UNKNOWN)?;
+        self.resolve(bytes, cx)?;
         if cx.mode == Mode::Header {
             return Ok(Flow::Done(Outcome::Header { is_empty }));
         }
