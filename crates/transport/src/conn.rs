@@ -17,13 +17,14 @@ use tokio::net::TcpStream;
 
 use crate::facts::{Facts, TlsFacts};
 use crate::limits::{PARTIAL_BYTES_MAX, PENDING_BYTES_MAX, READ_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::socket::Socket;
 use crate::tls::handshake;
 use crate::tls::session::Session;
 use crate::tls::{HandshakeError, TlsAcceptor, TlsConnector};
 
 /// A connection. To be polled by one task at a time: it remembers one waker per direction.
 pub struct Conn {
-    tcp: TcpStream,
+    socket: Socket,
     session: Option<Box<Session>>,
     facts: Facts,
     ending: Option<Ending>,
@@ -41,7 +42,17 @@ pub enum Ending {
 impl Conn {
     /// Takes a socket as it is.
     pub fn plain(tcp: TcpStream, peer: SocketAddr) -> Self {
-        Self { tcp, session: None, facts: Facts { peer, tls: None }, ending: None }
+        Self::over(Socket::Tcp(tcp), peer)
+    }
+
+    /// Takes an end of a connection in memory. It cannot be secured.
+    #[cfg(feature = "testing")]
+    pub fn piped(pipe: crate::pipe::Pipe, peer: SocketAddr) -> Self {
+        Self::over(Socket::Pipe(pipe), peer)
+    }
+
+    fn over(socket: Socket, peer: SocketAddr) -> Self {
+        Self { socket, session: None, facts: Facts { peer, tls: None }, ending: None }
     }
 
     /// Takes a socket on which TLS starts at once (XEP-0368).
@@ -76,9 +87,8 @@ impl Conn {
         leftover: &[u8],
         host_hint: Option<&str>,
     ) -> Result<(), HandshakeError> {
-        self.check_plain()?;
-        let (session, facts) =
-            handshake::accept(&mut self.tcp, acceptor, leftover, host_hint).await?;
+        let tcp = self.plain_tcp()?;
+        let (session, facts) = handshake::accept(tcp, acceptor, leftover, host_hint).await?;
         self.secure(session, facts);
         Ok(())
     }
@@ -93,8 +103,8 @@ impl Conn {
         server_name: &str,
         leftover: &[u8],
     ) -> Result<(), HandshakeError> {
-        self.check_plain()?;
-        let (session, facts) = connector.connect(&mut self.tcp, server_name, leftover).await?;
+        let tcp = self.plain_tcp()?;
+        let (session, facts) = connector.connect(tcp, server_name, leftover).await?;
         self.secure(session, facts);
         Ok(())
     }
@@ -133,7 +143,7 @@ impl Conn {
         if self.ending.is_some() || self.session.as_ref().is_some_and(|s| s.has_news()) {
             return Poll::Ready(Ok(()));
         }
-        self.tcp.poll_read_ready(cx)
+        self.socket.poll_read_ready(cx)
     }
 
     /// [`Conn::poll_readable`] as a future.
@@ -177,8 +187,8 @@ impl Conn {
                 ready!(self.poll_flush(cx))?;
             }
             let result = match &mut self.session {
-                None => ready!(poll_read_plain(&mut self.tcp, cx, buf)),
-                Some(session) => ready!(poll_read_tls(&mut self.tcp, cx, session, buf)),
+                None => ready!(poll_read_plain(&mut self.socket, cx, buf)),
+                Some(session) => ready!(poll_read_tls(&mut self.socket, cx, session, buf)),
             };
             match result {
                 Ok(Taken::End(ending)) => self.ending = Some(ending),
@@ -233,7 +243,7 @@ impl Conn {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.sealed.clear();
             session.encrypt(taken, &mut scratch.sealed).map_err(invalid)?;
-            send_or_keep(&self.tcp, session, &scratch.sealed)?;
+            send_or_keep(&self.socket, session, &scratch.sealed)?;
             Poll::Ready(Ok(taken.len()))
         })
     }
@@ -247,8 +257,8 @@ impl Conn {
             return Poll::Ready(Ok(()));
         };
         while !session.pending.is_empty() {
-            ready!(self.tcp.poll_write_ready(cx))?;
-            match self.tcp.try_write(session.pending.as_slice()) {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match self.socket.try_write(session.pending.as_slice()) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(len) => session.pending.advance(len),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -271,14 +281,14 @@ impl Conn {
             session.pending.push(&out);
         }
         ready!(self.poll_flush(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        self.socket.poll_shutdown(cx)
     }
 
-    fn check_plain(&self) -> Result<(), HandshakeError> {
-        match self.session {
-            None => Ok(()),
-            Some(_) => Err(HandshakeError::refused("the connection is under TLS already")),
+    fn plain_tcp(&mut self) -> Result<&mut TcpStream, HandshakeError> {
+        if self.session.is_some() {
+            return Err(HandshakeError::refused("the connection is under TLS already"));
         }
+        self.socket.tcp().ok_or(HandshakeError::refused("there is no TLS in memory"))
     }
 
     fn secure(&mut self, mut session: Session, facts: TlsFacts) {
@@ -289,8 +299,8 @@ impl Conn {
 
     fn poll_write_plain(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.tcp.poll_write_ready(cx))?;
-            match self.tcp.try_write(bytes) {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match self.socket.try_write(bytes) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -365,12 +375,12 @@ fn deliver(session: &mut Session, buf: &mut ReadBuf<'_>) -> usize {
 }
 
 fn poll_read_plain(
-    tcp: &mut TcpStream,
+    socket: &mut Socket,
     cx: &mut Context<'_>,
     buf: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<Taken>> {
     let before = buf.filled().len();
-    ready!(Pin::new(tcp).poll_read(cx, buf))?;
+    ready!(socket.poll_read(cx, buf))?;
     Poll::Ready(Ok(match buf.filled().len() - before {
         0 => Taken::End(Ending::Clean),
         len => Taken::Bytes(len),
@@ -378,7 +388,7 @@ fn poll_read_plain(
 }
 
 fn poll_read_tls(
-    tcp: &mut TcpStream,
+    socket: &mut Socket,
     cx: &mut Context<'_>,
     session: &mut Session,
     buf: &mut ReadBuf<'_>,
@@ -394,7 +404,7 @@ fn poll_read_tls(
         // A small buffer gets small reads, so that little plaintext has to be kept for it.
         let wanted = buf.remaining().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let mut ciphertext = ReadBuf::new(&mut received[kept..kept + wanted]);
-        ready!(Pin::new(tcp).poll_read(cx, &mut ciphertext))?;
+        ready!(socket.poll_read(cx, &mut ciphertext))?;
         let len = ciphertext.filled().len();
         if len == 0 {
             return Poll::Ready(Ok(Taken::End(Ending::Truncated)));
@@ -430,9 +440,9 @@ fn decrypt(
 }
 
 /// Sends as much as the socket takes now, after what waits already; keeps the rest.
-fn send_or_keep(tcp: &TcpStream, session: &mut Session, mut sealed: &[u8]) -> io::Result<()> {
+fn send_or_keep(socket: &Socket, session: &mut Session, mut sealed: &[u8]) -> io::Result<()> {
     while session.pending.is_empty() && !sealed.is_empty() {
-        match tcp.try_write(sealed) {
+        match socket.try_write(sealed) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(len) => sealed = &sealed[len..],
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,

@@ -14,12 +14,17 @@ pub mod dev_ca;
 mod facts;
 pub mod limits;
 mod listen;
+#[cfg(feature = "testing")]
+mod pipe;
+mod socket;
 mod tls;
 
 pub use client::dial;
 pub use conn::{Conn, Ending};
 pub use facts::{Facts, TlsFacts, TlsVersion};
 pub use listen::{ListenError, Listener};
+#[cfg(feature = "testing")]
+pub use pipe::Pipe;
 pub use rustls_pki_types::CertificateDer;
 pub use tls::binding::server_end_point;
 pub use tls::{
