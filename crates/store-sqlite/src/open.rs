@@ -52,6 +52,8 @@ pub struct Options {
 pub(crate) struct Inner {
     pub(crate) writer: Writer,
     pub(crate) readers: Arc<Readers>,
+    /// The database itself, if it is in memory.
+    memory: Option<Arc<Mutex<Connection>>>,
     // Last, so that the folder is ours until every connection is closed.
     _folder: Option<Arc<Folder>>,
 }
@@ -79,7 +81,7 @@ impl Sqlite {
             .map_err(OpenError::Thread)?;
         let committer = Committer::on_disk(connection, checkpointer, Arc::clone(&folder));
         let writer = Writer::spawn(committer, options.writer).map_err(OpenError::Thread)?;
-        Ok(Self::of(writer, readers, Some(folder)))
+        Ok(Self::of(writer, readers, folder))
     }
 
     /// A database in memory, with the writer in a thread as on disk.
@@ -91,7 +93,7 @@ impl Sqlite {
         let connection = in_memory(options)?;
         let committer = Committer::in_memory(Arc::clone(&connection));
         let writer = Writer::spawn(committer, options.writer).map_err(OpenError::Thread)?;
-        Ok(Self::of(writer, Readers::inline(connection), None))
+        Ok(Self::of_memory(writer, connection))
     }
 
     /// A database in memory without threads: every stage is committed once it is submitted, every
@@ -104,12 +106,40 @@ impl Sqlite {
         let connection = in_memory(options)?;
         let committer = Committer::in_memory(Arc::clone(&connection));
         let writer = Writer::inline(committer, options.writer);
-        Ok(Self::of(writer, Readers::inline(connection), None))
+        Ok(Self::of_memory(writer, connection))
     }
 
-    fn of(writer: Writer, readers: Readers, folder: Option<Arc<Folder>>) -> Self {
+    /// A database in memory that commits what waits only when [`Writer::step`] is called.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses memory.
+    pub fn in_memory_stepped(options: &Options) -> Result<Self, OpenError> {
+        Ok(Self::stepped_over(in_memory(options)?, options))
+    }
+
+    /// The same database in memory as a process that starts after a crash finds it: what was not
+    /// committed is lost. None for a database on disk.
+    #[must_use]
+    pub fn crashed(&self, options: &Options) -> Option<Self> {
+        Some(Self::stepped_over(self.inner.memory.clone()?, options))
+    }
+
+    fn stepped_over(connection: Arc<Mutex<Connection>>, options: &Options) -> Self {
+        let committer = Committer::in_memory(Arc::clone(&connection));
+        Self::of_memory(Writer::stepped(committer, options.writer), connection)
+    }
+
+    fn of_memory(writer: Writer, connection: Arc<Mutex<Connection>>) -> Self {
+        let readers = Arc::new(Readers::inline(Arc::clone(&connection)));
+        let inner = Inner { writer, readers, memory: Some(connection), _folder: None };
+        Self { inner: Arc::new(inner) }
+    }
+
+    fn of(writer: Writer, readers: Readers, folder: Arc<Folder>) -> Self {
         let readers = Arc::new(readers);
-        Self { inner: Arc::new(Inner { writer, readers, _folder: folder }) }
+        let inner = Inner { writer, readers, memory: None, _folder: Some(folder) };
+        Self { inner: Arc::new(inner) }
     }
 
     /// All domains over this database.

@@ -65,6 +65,8 @@ enum Home {
     Thread(Mutex<Option<JoinHandle<()>>>),
     /// The backend is used by whoever submits.
     Caller(Mutex<Box<dyn Backend>>),
+    /// The backend is used by whoever says that it is time.
+    Stepped(Mutex<Box<dyn Backend>>),
 }
 
 /// Closes the queue even if the backend panics, so that no ticket waits for ever.
@@ -96,6 +98,27 @@ impl Writer {
         let queue = Arc::new(Queue::new(limits));
         let home = Home::Caller(Mutex::new(Box::new(backend)));
         Self { shared: Arc::new(Shared { queue, home }) }
+    }
+
+    /// A writer without a thread: what waits is committed by [`Writer::step`] alone.
+    ///
+    /// For simulations in which a process ends between a submission and its commit.
+    pub fn stepped(backend: impl Backend, limits: WriterLimits) -> Self {
+        let queue = Arc::new(Queue::new(limits));
+        let home = Home::Stepped(Mutex::new(Box::new(backend)));
+        Self { shared: Arc::new(Shared { queue, home }) }
+    }
+
+    /// Commits the next transaction of a writer that was made by [`Writer::stepped`]. Whether
+    /// anything waited.
+    pub fn step(&self) -> bool {
+        let Home::Stepped(backend) = &self.shared.home else { return false };
+        let mut backend = backend.lock();
+        let batch = self.shared.queue.try_next();
+        if let Some(batch) = &batch {
+            commit(&self.shared.queue, backend.as_mut(), batch);
+        }
+        batch.is_some()
     }
 
     /// Whether a stage may be submitted. If not, the request is refused with `wait` before
@@ -140,7 +163,8 @@ impl Writer {
     /// What [`Backend::close`] reports.
     pub fn stop(&self) -> Boxed<()> {
         self.shared.queue.stop();
-        if let Home::Caller(backend) = &self.shared.home {
+        while self.step() {}
+        if let Home::Caller(backend) | Home::Stepped(backend) = &self.shared.home {
             let mut backend = backend.lock();
             let result = backend.close();
             self.shared.queue.close(result);

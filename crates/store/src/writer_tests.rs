@@ -190,6 +190,19 @@ fn a_panicking_backend_leaves_no_ticket_waiting() {
 }
 
 #[test]
+fn a_stepped_writer_commits_when_told_and_a_stop_commits_the_rest() {
+    let limits = WriterLimits { batch_writes_max: 2, ..WriterLimits::default() };
+    let writer = Writer::stepped(Picky, limits);
+    let mut tickets: Vec<Ticket> = (1..=5).map(|n| writer.submit(write(n))).collect();
+    assert!(tickets.iter_mut().all(is_pending));
+    assert!(writer.step());
+    assert!(tickets[..2].iter().all(Ticket::is_done) && !tickets[2].is_done());
+    assert_eq!(wait(writer.stop()), Ok(()));
+    assert!(tickets.iter().all(Ticket::is_done));
+    assert!(!writer.step());
+}
+
+#[test]
 fn an_inline_writer_commits_before_submit_returns() {
     let writer = Writer::inline(Picky, WriterLimits::default());
     let mut good = writer.submit(write(1));
