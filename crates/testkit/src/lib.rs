@@ -5,12 +5,18 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod device;
 mod matching;
 mod script;
+mod sim;
 mod tcp;
+mod wire;
 mod world;
 
+pub use device::{Counts, Device, Got};
 pub use matching::{Names, difference, exact_difference, filled_in, tree};
 pub use script::run;
+pub use sim::simulate;
 pub use tcp::{Login, TcpClient, Tls};
+pub use wire::{Broken, Wire};
 pub use world::{Client, World};

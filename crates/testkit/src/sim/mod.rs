@@ -1,0 +1,22 @@
+//! A simulation: clients that use XEP-0198, a network that breaks, a server that is killed.
+//!
+//! All of it runs in virtual time on one thread and follows from a seed. The server is the real one
+//! from the bytes of its streams to its store; commits take time, and a kill loses what was not
+//! committed. The clients are written apart from the server, from the specification. At the end
+//! every message has arrived exactly once and in order, and both archives hold what was delivered.
+
+mod cable;
+mod chance;
+mod judge;
+mod server;
+mod town;
+
+use crate::device::Counts;
+
+/// Runs what follows from a seed.
+///
+/// # Errors
+/// What went wrong, and what happened before that.
+pub fn simulate(seed: u64) -> Result<Counts, String> {
+    town::run(seed)
+}
