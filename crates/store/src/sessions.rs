@@ -110,6 +110,9 @@ pub enum PendingHow {
 pub struct PendingRow {
     /// Its place.
     pub seq: u64,
+    /// How many sessions were given it, if it is to be routed again once none of them took it; 0 if
+    /// nobody would miss it.
+    pub copies: u32,
     /// What it is.
     pub body: PendingBody,
 }

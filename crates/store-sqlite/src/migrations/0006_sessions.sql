@@ -31,6 +31,7 @@ CREATE TABLE sessions_out (
     archive INTEGER,
     -- 0: as it is; 1: as a copy of what was sent, 2: of what was received.
     how INTEGER NOT NULL,
+    copies INTEGER NOT NULL,
     stanza BLOB,
     PRIMARY KEY (session, seq)
 ) STRICT, WITHOUT ROWID;

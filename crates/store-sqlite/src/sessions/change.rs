@@ -93,8 +93,9 @@ fn push(db: &Connection, id: i64, row: &PendingRow) -> Result<(), StoreError> {
     };
     run(
         db,
-        "INSERT INTO sessions_out (session, seq, archive, how, stanza) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![id, signed(row.seq), archive, how, stanza],
+        "INSERT INTO sessions_out (session, seq, archive, how, copies, stanza) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![id, signed(row.seq), archive, how, row.copies, stanza],
     )
 }
 

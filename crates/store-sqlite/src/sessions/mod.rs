@@ -139,7 +139,7 @@ fn pending(
     after: u64,
     limit: u32,
 ) -> Result<PendingPage, StoreError> {
-    let sql = "SELECT seq, archive, how, stanza FROM sessions_out \
+    let sql = "SELECT seq, archive, how, stanza, copies FROM sessions_out \
                WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     let mut page = PendingPage::default();
     let mut query = db.prepare_cached(sql).map_err(store_error)?;
@@ -177,7 +177,8 @@ fn pending_row(row: &Row<'_>) -> Result<PendingRow, StoreError> {
         (None, Some(stanza)) => PendingBody::Bytes(stanza.into()),
         (None, None) => return Err(StoreError::Corrupt("a pending stanza without a body".into())),
     };
-    Ok(PendingRow { seq: unsigned(row.get(0).map_err(field)?), body })
+    let copies = row.get(4).map_err(field)?;
+    Ok(PendingRow { seq: unsigned(row.get(0).map_err(field)?), copies, body })
 }
 
 const ATTACHED: u8 = 0;

@@ -51,7 +51,7 @@ fn begin(row: &SessionRow) -> Write {
 
 fn push(session: u64, seq: u64) -> Write {
     let body = PendingBody::Archive { id: seq * 10, how: PendingHow::Plain };
-    change(session, SessionChange::Push(PendingRow { seq, body }))
+    change(session, SessionChange::Push(PendingRow { seq, copies: 1, body }))
 }
 
 fn note(session: u64, h: u32) -> Write {
@@ -159,8 +159,11 @@ async fn keeps_what_waits_in_order(stores: &Stores) {
         PendingBody::Bytes([][..].into()),
         archived(0, PendingHow::CarbonReceived),
     ];
-    let rows: Vec<PendingRow> =
-        (1 << 32..).zip(bodies).map(|(seq, body)| PendingRow { seq, body }).collect();
+    let rows: Vec<PendingRow> = (1 << 32..)
+        .zip(0..)
+        .zip(bodies)
+        .map(|((seq, copies), body)| PendingRow { seq, copies, body })
+        .collect();
     for row in rows.iter().rev() {
         put(stores, change(31, SessionChange::Push(row.clone()))).await.unwrap();
     }
@@ -270,7 +273,11 @@ async fn ends_pages_by_rows_and_bytes(stores: &Stores) {
     let page = stores.sessions.page(before + 4, 500).await.unwrap();
     assert_eq!((page.sessions.len(), page.next), (1, None));
     assert_eq!(stores.sessions.page(before + 5, 500).await, Ok(SessionPage::default()));
-    let rows = (1..=3).map(|seq| PendingRow { seq, body: PendingBody::Bytes(big.clone().into()) });
+    let rows = (1..=3).map(|seq| PendingRow {
+        seq,
+        copies: 1,
+        body: PendingBody::Bytes(big.clone().into()),
+    });
     for row in rows {
         put(stores, change(before + 1, SessionChange::Push(row))).await.unwrap();
     }
