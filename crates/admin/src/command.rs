@@ -12,7 +12,7 @@ use stentor_engine::BoxFuture;
 use stentor_engine::registration::AccountError;
 use stentor_store::StoreError;
 
-use crate::{Cx, accounts, devices, guard, server};
+use crate::{Cx, accounts, devices, guard, import, server};
 
 /// A command of administrators.
 pub trait Command: 'static {
@@ -79,6 +79,7 @@ pub struct Refusal {
 /// All commands.
 pub const ALL: &[Entry] = &[
     Entry::of::<accounts::Add>(),
+    Entry::of::<import::Import>(),
     Entry::of::<accounts::List>(),
     Entry::of::<accounts::SetPassword>(),
     Entry::of::<accounts::Delete>(),

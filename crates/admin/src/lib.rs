@@ -8,6 +8,7 @@ pub mod command;
 pub mod devices;
 pub mod facts;
 pub mod guard;
+pub mod import;
 pub mod limits;
 pub mod metrics;
 pub mod server;

@@ -24,6 +24,12 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Accounts in one page of a list; with the longest addresses it fits into a line.
 pub const PAGE_ROWS: u32 = 200;
 
+/// Accounts in one batch of an import; with ordinary names and passwords it fits into a line.
+pub const IMPORT_ROWS: usize = 500;
+
+/// Accounts of a batch that are being made at a time.
+pub const IMPORTS_IN_HAND: usize = 16;
+
 /// Blocked addresses in a list.
 pub const BLOCKED_ROWS: usize = 1_000;
 

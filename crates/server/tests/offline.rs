@@ -47,6 +47,27 @@ fn accounts_are_made_listed_changed_and_deleted() {
 }
 
 #[test]
+fn a_list_of_accounts_is_imported_with_or_without_a_server() {
+    let place = Place::new();
+    let list = "# The house\njuliet@localhost capulet\nnurse@localhost capulet\n";
+    let words = ["account", "import", "-"];
+    assert_eq!(place.run_with(&words, list), changed("Made 2 accounts.\n"));
+    let _server = place.start();
+    let said = place.run_with(&words, "juliet@localhost other\nromeo@localhost montague\n");
+    assert_eq!(said.out, "Made 1 account; 1 could not be made.\n");
+    assert_eq!(said.err, "stentor: line 1, juliet@localhost: the account exists already\n");
+    assert_eq!(said.code, 1);
+    let all = "juliet@localhost  sessions: 0\nnurse@localhost  sessions: 0\n\
+               romeo@localhost  sessions: 0\n";
+    assert_eq!(place.run("account list"), Said::done(all));
+    assert_eq!(
+        place.run_with(&words, "benvolio@localhost montague\ntybalt@localhost\n"),
+        Said::failed("line 2 has no password: write `name@domain password`")
+    );
+    assert_eq!(place.run("account list"), Said::done(all));
+}
+
+#[test]
 fn what_cannot_be_done_is_said_with_its_reason() {
     let place = Place::new();
     place.run("account add juliet@localhost --password capulet");

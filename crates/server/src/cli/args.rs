@@ -71,6 +71,12 @@ pub(crate) enum Verb {
 pub(crate) enum Account {
     /// Make an account. A password that is not given is asked for.
     Add(Credentials),
+    /// Make many accounts, of a file with one `name@domain password` a line; `-` reads standard
+    /// input. Accounts that exist stay as they are.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
     /// List accounts, of one domain or of all.
     List {
         /// The domain.
@@ -186,6 +192,7 @@ const ACCOUNT_EXAMPLES: &str = "\
 Examples:
   stentor account add juliet@capulet.example
   pwgen 20 1 | stentor account password juliet@capulet.example --password-stdin
+  stentor account import accounts.txt
   stentor account list capulet.example
   stentor account suspend tybalt@capulet.example";
 

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use serde_json::json;
 use stentor_admin::accounts::{List, Which};
 use stentor_admin::command::Refusal;
+use stentor_admin::import::{Batch, Import};
+use stentor_admin::limits::IMPORT_ROWS;
 use stentor_admin::socket::{self, AskError};
 use stentor_admin::{Command, Cx};
 use stentor_store_sqlite::OpenError;
 use tokio::runtime::Runtime;
 
+use super::import::Rows;
 use super::{complain, say, words};
 use crate::config::{Config, Mistakes, Sources};
 use crate::wire;
@@ -44,9 +47,8 @@ impl Office {
         words: impl FnOnce(&C::Output) -> String,
     ) -> anyhow::Result<ExitCode> {
         let (outcome, was_here) = self.runtime.block_on(self.ask::<C>(input))?;
-        if was_here && outcome.is_ok() && !self.as_json {
-            let dir = self.data_dir.display();
-            complain(&format!("no server runs on `{dir}`, so the folder itself was changed"));
+        if was_here && outcome.is_ok() {
+            self.remark_here();
         }
         Ok(self.tell(&outcome, words))
     }
@@ -59,6 +61,39 @@ impl Office {
     ) -> anyhow::Result<ExitCode> {
         let (outcome, _) = self.runtime.block_on(self.ask::<C>(input))?;
         Ok(self.tell(&outcome, words))
+    }
+
+    /// Makes many accounts, batch after batch, and names those that could not be made.
+    pub(super) fn import(&self, rows: Rows) -> anyhow::Result<ExitCode> {
+        let (mut made, mut refused, mut is_here) = (0, 0, false);
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let (lines, accounts): (Vec<_>, Vec<_>) = rows.by_ref().take(IMPORT_ROWS).unzip();
+            let (outcome, was_here) =
+                self.runtime.block_on(self.ask::<Import>(Batch { accounts }))?;
+            is_here |= was_here;
+            let imported = match outcome {
+                Ok(imported) => imported,
+                refusal => return Ok(self.tell(&refusal, |_| String::new())),
+            };
+            made += imported.made;
+            refused += imported.refused.len();
+            for row in &imported.refused {
+                let line = lines.get(row.index).copied().unwrap_or_default();
+                match self.as_json {
+                    true => say(&format!("{}\n", json!({ "line": line, "refused": row }))),
+                    false => complain(&format!("line {line}, {}: {}", row.jid, row.refusal.error)),
+                }
+            }
+        }
+        if is_here {
+            self.remark_here();
+        }
+        match self.as_json {
+            true => say(&format!("{}\n", json!({ "made": made, "refused": refused }))),
+            false => say(&words::imported(made, refused)),
+        }
+        Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// Lists accounts, page after page.
@@ -78,6 +113,13 @@ impl Office {
             }
             let Some(next) = page.next else { return Ok(ExitCode::SUCCESS) };
             (after, is_first) = (Some(next), false);
+        }
+    }
+
+    fn remark_here(&self) {
+        if !self.as_json {
+            let dir = self.data_dir.display();
+            complain(&format!("no server runs on `{dir}`, so the folder itself was changed"));
         }
     }
 
@@ -113,7 +155,7 @@ impl Office {
         let dir = &self.data_dir;
         // Only a new account is a reason to make a folder.
         anyhow::ensure!(
-            C::NAME == "account-add" || dir.is_dir(),
+            matches!(C::NAME, "account-add" | "account-import") || dir.is_dir(),
             "there is no data folder `{}`; name that of the server by `--data` or `--config`",
             dir.display()
         );

@@ -3,6 +3,7 @@
 
 mod args;
 mod ask;
+mod import;
 mod prompt;
 mod words;
 
@@ -83,6 +84,7 @@ fn account(office: &Office, account: Account) -> anyhow::Result<ExitCode> {
             let input = with_password(credentials, true)?;
             office.change::<SetPassword>(input, |a| format!("Set the password of {}.\n", a.jid))
         }
+        Account::Import { file } => office.import(import::read(&file)?),
         Account::List { domain } => office.list_accounts(domain.as_deref()),
         Account::Delete(address) => office.change::<Delete>(named(address), |account| {
             format!("Deleted {} and everything it owned.\n", account.jid)

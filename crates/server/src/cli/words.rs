@@ -19,6 +19,15 @@ pub(super) fn added(account: &Account) -> String {
     format!("Made {jid}. Sign in with any XMPP client as {jid}.\n")
 }
 
+/// What came of a list of accounts.
+pub(super) fn imported(made: usize, refused: usize) -> String {
+    let noun = |n: usize| if n == 1 { "account" } else { "accounts" };
+    match refused {
+        0 => format!("Made {made} {}.\n", noun(made)),
+        _ => format!("Made {made} {}; {refused} could not be made.\n", noun(made)),
+    }
+}
+
 /// Failures were forgotten.
 pub(super) fn unlocked(unlocked: &Unlocked) -> String {
     let jid = &unlocked.jid;
