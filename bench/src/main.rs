@@ -1,2 +1,7 @@
 //! The load generator.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stentor_bench::cli::main()
+}

@@ -1,0 +1,244 @@
+//! What must not grow silently: sizes of types, allocations for a message, bytes of a session.
+//!
+//! A figure here is a pin, not a goal: whoever moves it says why, in the line above it.
+//!
+//! Why unsafe: an allocator that counts has to be one.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use stentor_bench::fleet::{Fleet, Login, News, Server, TlsUse, tls_config};
+use stentor_edge::{Admission, C2sListener, Driver, Kind, Metrics, Offers, Shared};
+use stentor_engine::Resource;
+use stentor_jid::{BareJid, FullJid, Jid};
+use stentor_sasl::Mechanism;
+use stentor_stanza::Stanza;
+use stentor_stream::c2s::{C2s, Settings};
+use stentor_testkit::World;
+use stentor_transport::{Certificates, Conn, Listener, TlsAcceptor, TlsSettings, dev_ca};
+use stentor_xml::{Frame, Scanner};
+use tokio::sync::watch;
+
+#[test]
+fn main_types_have_their_sizes() {
+    let sizes = [
+        // One pointer: frames are shared, and moved through every queue.
+        ("Frame", size_of::<Frame>(), 8),
+        // A shared text and where its parts end: in every stanza, roster and map.
+        ("Jid", size_of::<Jid>(), 24),
+        ("BareJid", size_of::<BareJid>(), 24),
+        ("FullJid", size_of::<FullJid>(), 24),
+        // Moved several times on its way from socket to socket.
+        ("Stanza", size_of::<Stanza>(), 120),
+        // Parked with every session: the scanner is part of the machine, machine and connection
+        // are part of the driver, and the driver is the task.
+        ("Scanner", size_of::<Scanner>(), 72),
+        ("C2s", size_of::<C2s>(), 392),
+        ("Conn", size_of::<Conn>(), 96),
+        ("Driver", size_of::<Driver>(), 760),
+        // What others see of a session: its address, its presence, its queue.
+        ("Resource", size_of::<Resource>(), 200),
+    ];
+    let grown: Vec<_> = sizes.iter().filter(|(_, size, max)| size > max).collect();
+    assert!(grown.is_empty(), "name, size, pin: {grown:?}");
+}
+
+#[test]
+fn a_message_and_an_idle_session_cost_what_they_may() {
+    let (addresses, thread) = serve();
+    let mut fleet = Fleet::new(server(addresses.0, TlsUse::Off)).unwrap();
+
+    // From socket to socket: the frame with its text and index, the addresses, the outbox, the
+    // bytes to write.
+    let per_message = allocations_per_message(&mut fleet);
+    assert!(per_message <= 8.0, "{per_message} allocations for a message");
+
+    // Task, driver, machine, session, resource and account.
+    let plain = bytes_per_session(&mut fleet, 2);
+    assert!(plain <= 2_400, "{plain} bytes for an idle session");
+
+    // The same with rustls's connection: keys, and what it keeps of the handshake.
+    let mut secure_fleet = Fleet::new(server(addresses.1, TlsUse::Direct)).unwrap();
+    let secured = bytes_per_session(&mut secure_fleet, 2 + WARM_UP + SESSIONS);
+    assert!(secured <= 5_120, "{secured} bytes for an idle session under TLS");
+    println!("{per_message} allocations a message, {plain} and {secured} bytes a session");
+    drop((fleet, secure_fleet));
+    thread.join().unwrap();
+}
+
+fn allocations_per_message(fleet: &mut Fleet) -> f64 {
+    let (a, b) = (fleet.add(), fleet.add());
+    sign_in(fleet, a, "user0", "a");
+    sign_in(fleet, b, "user1", "b");
+    exchange(fleet, a, b, 50);
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    exchange(fleet, a, b, MESSAGES);
+    let count = ALLOCATIONS.load(Ordering::SeqCst) - before;
+    #[allow(clippy::cast_precision_loss)]
+    let per_message = count as f64 / f64::from(MESSAGES);
+    per_message
+}
+
+/// Sends messages one by one: each waits until the one before it has arrived.
+fn exchange(fleet: &mut Fleet, from: usize, to: usize, count: u32) {
+    let body = "x".repeat(100);
+    let stanza = format!(
+        "<message to='user1@capulet.example/b' type='chat' id='some-id'><body>{body}</body>\
+         </message>"
+    );
+    for _ in 0..count {
+        fleet.outs().of(from).extend_from_slice(stanza.as_bytes());
+        let mut has_come = false;
+        while !has_come {
+            fleet
+                .turn(WAIT, &mut |who, xml, _| {
+                    has_come |= who == to && xml.starts_with(b"<message");
+                })
+                .unwrap();
+        }
+    }
+}
+
+fn bytes_per_session(fleet: &mut Fleet, first_user: u32) -> i64 {
+    let mut open = |users: std::ops::Range<u32>| {
+        for user in users {
+            let who = fleet.add();
+            sign_in(fleet, who, &format!("user{user}"), "idle");
+            fleet.outs().of(who).extend_from_slice(b"<presence/>");
+            let mut has_come = false;
+            while !has_come {
+                fleet.turn(WAIT, &mut |from, _, _| has_come |= from == who).unwrap();
+            }
+        }
+        LIVE_BYTES.load(Ordering::SeqCst)
+    };
+    // The first ones make room in tables for many.
+    let first = first_user + WARM_UP;
+    let before = open(first_user..first);
+    let after = open(first..first + SESSIONS);
+    (after - before) / i64::from(SESSIONS)
+}
+
+fn sign_in(fleet: &mut Fleet, who: usize, username: &str, resource: &str) {
+    let login =
+        Login { username: username.to_owned(), resource: resource.to_owned(), ..Login::default() };
+    fleet.connect(who, Some(login)).unwrap();
+    while !fleet.is_ready(who) {
+        fleet.turn(WAIT, &mut |_, _, _| {}).unwrap();
+        for news in fleet.take_news() {
+            assert!(matches!(news, News::Ready { .. }), "{news:?}");
+        }
+    }
+}
+
+fn server(address: SocketAddr, tls: TlsUse) -> Server {
+    Server {
+        address,
+        domain: "capulet.example".to_owned(),
+        tls,
+        mechanism: Some(Mechanism::ScramSha1),
+        password: "secret".to_owned(),
+        tls_config: tls_config(false).unwrap(),
+    }
+}
+
+/// Serves on one thread, whose allocations are counted, until its last client has left.
+fn serve() -> ((SocketAddr, SocketAddr), std::thread::JoinHandle<()>) {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::spawn(move || {
+        IS_COUNTED.set(true);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let world = World::new();
+            for user in 0..ACCOUNTS {
+                let jid = BareJid::new(&format!("user{user}@capulet.example")).unwrap();
+                world.engine.create_account(&jid, "secret".to_owned()).await.unwrap();
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let ca = dev_ca::open(folder.path(), &["capulet.example".to_owned()]).unwrap();
+            let (certificates, _) = Certificates::load(vec![ca.identity()]).unwrap();
+            let acceptor = TlsAcceptor::new(Arc::new(certificates), TlsSettings::default());
+            let shared = Arc::new(Shared {
+                engine: world.engine.clone(),
+                admission: Arc::new(Admission::default()),
+                metrics: Metrics::default(),
+                offers: Offers::default(),
+            });
+            let (_stop, stopped) = watch::channel(false);
+            let listen = |kind, acceptor| {
+                let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+                let address = listener.addr();
+                let settings = Arc::new(Settings::default());
+                let shared = shared.clone();
+                let c2s = C2sListener { kind, settings, tls_required: false, acceptor, shared };
+                tokio::spawn(Arc::new(c2s).run(listener, stopped.clone()));
+                address
+            };
+            let plain = listen(Kind::StartTls, None);
+            let direct = listen(Kind::DirectTls, Some(Arc::new(acceptor)));
+            tell.send((plain, direct)).unwrap();
+            while shared.metrics.accepted.get() < u64::from(ACCOUNTS) || shared.admission.open() > 0
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    });
+    (told.recv().unwrap(), thread)
+}
+
+/// Counts what threads that ask for it allocate.
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
+
+thread_local! {
+    static IS_COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count(allocations: u64, bytes: i64) {
+    if IS_COUNTED.try_with(Cell::get) == Ok(true) {
+        ALLOCATIONS.fetch_add(allocations, Ordering::SeqCst);
+        LIVE_BYTES.fetch_add(bytes, Ordering::SeqCst);
+    }
+}
+
+fn signed(len: usize) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, signed(layout.size()));
+        // SAFETY: the caller keeps the contract of the same function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count(0, -signed(layout.size()));
+        // SAFETY: as above.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(1, signed(size) - signed(layout.size()));
+        // SAFETY: as above.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+const WAIT: Duration = Duration::from_millis(100);
+const MESSAGES: u32 = 500;
+const WARM_UP: u32 = 70;
+const SESSIONS: u32 = 130;
+const ACCOUNTS: u32 = 2 + 2 * (WARM_UP + SESSIONS);
