@@ -10,7 +10,7 @@ use stentor_transport::{Conn, Listener, TlsAcceptor};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::admission::{Admission, Permit};
+use crate::admission::Admission;
 use crate::asks::Offers;
 use crate::driver::{Driver, Link};
 use crate::limits::HANDSHAKE_WAIT_MS;
@@ -73,43 +73,34 @@ impl C2sListener {
             return;
         };
         self.shared.metrics.accepted.inc();
-        tokio::spawn(async move {
-            self.shared.metrics.open.inc();
-            let shared = self.shared.clone();
-            // The handshake's future is large and short-lived: not part of the parked task.
-            if let Some(driver) = Box::pin(self.begin(tcp, peer, permit)).await {
-                driver.await;
-            }
-            shared.metrics.open.dec();
-        });
-    }
-
-    async fn begin(
-        self: Arc<Self>,
-        tcp: TcpStream,
-        peer: SocketAddr,
-        permit: Permit,
-    ) -> Option<Driver> {
-        let conn = match (self.kind, &self.acceptor) {
-            (Kind::DirectTls, Some(acceptor)) => {
-                let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
-                match tokio::time::timeout(wait, Conn::accept_tls(tcp, peer, acceptor, &[])).await {
-                    Ok(Ok(conn)) => conn,
-                    Ok(Err(error)) => {
-                        self.shared.metrics.handshakes_failed.inc();
-                        tracing::info!(event = "tls_failed", %peer, %error, "A TLS handshake failed.");
-                        return None;
-                    }
-                    Err(_) => {
-                        self.shared.metrics.handshakes_failed.inc();
-                        tracing::info!(event = "tls_failed", %peer, "A TLS handshake took too long.");
-                        return None;
-                    }
+        let link = Link::new(self, peer, permit);
+        // The driver is the task: a future around it would keep room for it a second time.
+        if link.listener.acceptor.is_some() && link.listener.kind == Kind::DirectTls {
+            tokio::spawn(async move {
+                if let Some(conn) = shake_hands(tcp, &link).await {
+                    tokio::spawn(Driver::new(conn, link));
                 }
-            }
-            _ => Conn::plain(tcp, peer),
-        };
-        let link = Link { listener: self, peer, permit };
-        Some(Driver::new(conn, link))
+            });
+        } else {
+            tokio::spawn(Driver::new(Conn::plain(tcp, peer), link));
+        }
     }
+}
+
+/// TLS from the first byte, for as long as a handshake may take.
+async fn shake_hands(tcp: TcpStream, link: &Link) -> Option<Conn> {
+    let (listener, peer) = (&link.listener, link.peer);
+    let acceptor = listener.acceptor.as_ref()?;
+    let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
+    match tokio::time::timeout(wait, Conn::accept_tls(tcp, peer, acceptor, &[])).await {
+        Ok(Ok(conn)) => return Some(conn),
+        Ok(Err(error)) => {
+            tracing::info!(event = "tls_failed", %peer, %error, "A TLS handshake failed.");
+        }
+        Err(_) => {
+            tracing::info!(event = "tls_failed", %peer, "A TLS handshake took too long.");
+        }
+    }
+    listener.shared.metrics.handshakes_failed.inc();
+    None
 }

@@ -30,14 +30,28 @@ use crate::monotonic;
 use crate::out::{Out, linger, write_all};
 use crate::stored::Confirmations;
 
-/// Where a connection comes from.
+/// Where a connection comes from. It counts as open until this is dropped.
 pub struct Link {
     /// The port it came in on.
     pub listener: Arc<C2sListener>,
     /// The peer's address.
     pub peer: SocketAddr,
-    /// The right to be connected.
-    pub permit: Permit,
+    _permit: Permit,
+}
+
+impl Link {
+    /// A connection from this peer, with its right to be there.
+    #[must_use]
+    pub fn new(listener: Arc<C2sListener>, peer: SocketAddr, permit: Permit) -> Self {
+        listener.shared.metrics.open.inc();
+        Self { listener, peer, _permit: permit }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.listener.shared.metrics.open.dec();
+    }
 }
 
 /// One client's connection. A future that is ready when all is over.
