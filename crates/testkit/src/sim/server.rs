@@ -82,7 +82,7 @@ impl Server {
     pub(super) fn accept(&mut self, pipe: Pipe) {
         let peer = SocketAddr::from(([127, 0, 0, 1], 5222));
         let permit = self.listener.shared.admission.admit(peer.ip()).unwrap();
-        let link = Link { listener: self.listener.clone(), peer, permit };
+        let link = Link::new(self.listener.clone(), peer, permit);
         self.connections.spawn(Driver::new(Conn::piped(pipe, peer), link));
         while self.connections.try_join_next().is_some() {}
     }
