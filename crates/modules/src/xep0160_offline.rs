@@ -107,7 +107,7 @@ impl Miss for Offline {
         stage.push(Write::StoreOffline {
             owner: cx.account.jid.clone(),
             received_ms: cx.now_ms,
-            stanza: bytes,
+            body: bytes.into(),
         });
         cx.engine.metrics.offline_stored.inc();
         Taken::Kept

@@ -198,7 +198,7 @@ async fn damaged_records_are_put_aside_and_the_others_delivered() {
     write(&mut romeo, 1, JULIET, "").await;
     for stanza in [b"<message".to_vec(), b"<presence>".to_vec(), b"<odd/>".to_vec()] {
         let owner = BareJid::new(JULIET).unwrap();
-        let store = Write::StoreOffline { owner, received_ms: 0, stanza };
+        let store = Write::StoreOffline { owner, received_ms: 0, body: stanza.into() };
         world.stores().writer.submit(store).await.unwrap();
     }
     write(&mut romeo, 2, JULIET, "").await;

@@ -2,16 +2,39 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use stentor_jid::BareJid;
-use stentor_store::{Domain, KeyRow, StoreError, Write};
+use stentor_store::{Domain, KeyRow, OfflineBody, Stage, StoreError, Write};
 
+use crate::archive::Archiver;
 use crate::error::store_error;
+use crate::rows::signed;
 use crate::{data, hosts, last, offline, private, roster, sessions, vcard};
 
-/// Applies one write inside the transaction of its batch.
-pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
+/// Applies the writes of a stage inside the transaction of its batch. Asked for each, in order,
+/// `is_needless` says whether to leave it out.
+pub(crate) fn apply_stage(
+    db: &Connection,
+    archiver: &mut Archiver,
+    stage: &Stage,
+    mut is_needless: impl FnMut() -> bool,
+) -> Result<(), StoreError> {
+    let mut shared = None;
+    for (index, write) in stage.writes().iter().enumerate() {
+        match write {
+            _ if is_needless() => {}
+            // Came with the one before it.
+            Write::PutArchive { .. } if shared == Some(index) => {}
+            Write::PutArchive { .. } => shared = archiver.put(db, stage.writes(), index)?,
+            _ => apply(db, archiver, write)?,
+        }
+    }
+    Ok(())
+}
+
+fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), StoreError> {
     let of = |owner| account(db, owner);
     match write {
         Write::CreateAccount { owner, created_ms, keys } => {
+            archiver.forget(owner);
             create_account(db, owner, *created_ms, keys)
         }
         Write::SetKeys { owner, keys } => set_keys(db, of(owner)?, keys),
@@ -20,9 +43,11 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
             let sql = "UPDATE accounts SET is_suspended = ?2 WHERE id = ?1";
             run(db, sql, params![of(owner)?, is_suspended])
         }
-        // All that the account owns refers to it and goes with it.
+        // All that the account owns refers to it and goes with it, but for what is archived.
         Write::DeleteAccount { owner } => {
-            run(db, "DELETE FROM accounts WHERE id = ?1", params![of(owner)?])
+            archiver.forget(owner);
+            run(db, "DELETE FROM accounts WHERE id = ?1", params![of(owner)?])?;
+            archiver.sweep(db)
         }
         Write::PutRoster { owner, item, version } => roster::put(db, of(owner)?, item, *version),
         Write::RemoveRoster { owner, contact, version } => {
@@ -35,23 +60,35 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), StoreError> {
             roster::put_request(db, of(owner)?, from, stanza)
         }
         Write::RemoveRequest { owner, from } => roster::remove_request(db, of(owner)?, from),
-        Write::StoreOffline { owner, received_ms, stanza } => {
+        Write::StoreOffline { owner, received_ms, body: OfflineBody::Bytes(stanza) } => {
             offline::store(db, of(owner)?, *received_ms, stanza)
+        }
+        Write::StoreOffline { owner, received_ms, body: OfflineBody::Archived(id) } => {
+            let account = of(owner)?;
+            let bytes = archiver.bytes_of(db, account, owner, signed(*id))?;
+            let bytes = bytes.ok_or(StoreError::Conflict)?;
+            offline::store_archived(db, account, *received_ms, *id, bytes)
         }
         Write::DropOffline { owner, up_to } => offline::drop_up_to(db, of(owner)?, *up_to),
         Write::DropOfflineIds { owner, ids } => offline::drop_ids(db, of(owner)?, ids),
         Write::PutAsideOffline { owner, id } => offline::put_aside(db, of(owner)?, *id),
-        Write::PutArchive { .. }
-        | Write::RetractArchive { .. }
-        | Write::DropArchive { .. }
-        | Write::ExpireArchive { .. }
-        | Write::PutAsideArchive { .. } => Err(StoreError::Unsupported),
+        Write::PutArchive { .. } => Ok(()),
+        Write::RetractArchive { owner, id, tombstone } => {
+            archiver.retract(db, of(owner)?, *id, tombstone)
+        }
+        Write::DropArchive { owner, what } => archiver.drop_entries(db, owner, of(owner)?, what),
+        Write::SweepArchives => archiver.sweep(db),
+        Write::PutAsideArchive { owner, id } => archiver.put_aside(db, of(owner)?, *id),
         Write::PutPrivate { owner, ns, name, xml } => private::put(db, of(owner)?, ns, name, xml),
         Write::PutVcard { owner, xml } => vcard::put(db, of(owner)?, xml),
         Write::PutLast { owner, last } => last::put(db, of(owner)?, last),
         Write::PutData { owner, kind, key, value } => data::put(db, of(owner)?, kind, key, value),
         Write::RemoveData { owner, kind, key } => data::remove(db, of(owner)?, kind, key),
         Write::ClearData { owner, kind } => data::clear(db, of(owner)?, kind),
+        Write::Forget { owner, domain: Domain::Archive } => {
+            archiver.abandon_archive(db, owner, of(owner)?)?;
+            archiver.sweep(db)
+        }
         Write::Forget { owner, domain } => forget(db, of(owner)?, *domain),
         Write::Session { session, change } => sessions::change(db, *session, change),
         Write::ExpireSessions { now_ms } => sessions::expire(db, *now_ms),

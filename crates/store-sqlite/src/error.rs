@@ -70,6 +70,14 @@ pub enum OpenError {
         /// What it said.
         source: rusqlite::Error,
     },
+    /// What was archived last cannot be taken up.
+    #[error("cannot take up the archive in `{file}`")]
+    Archive {
+        /// Which.
+        file: PathBuf,
+        /// What went wrong.
+        source: StoreError,
+    },
     /// The system refuses another thread.
     #[error("cannot start a thread of the store")]
     Thread(#[source] io::Error),

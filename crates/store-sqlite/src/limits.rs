@@ -21,3 +21,15 @@ pub const CHECKPOINT_PAGES: u64 = 1_000;
 pub const LOG_PAGES_MAX: i64 = 16_384;
 /// Bytes to which the log file shrinks when it starts over.
 pub const LOG_BYTES_KEPT: u32 = 64 << 20;
+
+/// Archived entries that wait to be sorted in: some 20 ms of the writer's time at once, and 1 MiB
+/// of memory. More would save little; fewer, and each is a page of its own.
+pub const FOLD_ENTRIES: usize = 4_096;
+/// Accounts whose last archived id the writer remembers: 16 MiB.
+pub const ARCHIVE_OWNERS_MAX: usize = 100_000;
+/// Accounts out of whose archives one step of expiry removes.
+pub const EXPIRED_OWNERS_MAX: u32 = 64;
+/// Words of a search; the others are ignored.
+pub const QUERY_WORDS_MAX: usize = 16;
+/// Bytes of a word by which it is found. Longer ones are no language.
+pub const WORD_BYTES_MAX: usize = 64;

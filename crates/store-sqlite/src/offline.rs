@@ -6,11 +6,12 @@ use rusqlite::{Connection, params};
 use stentor_jid::BareJid;
 use stentor_store::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use stentor_store::{
-    Boxed, Counters, Domain, Export, Offline, OfflinePage, OfflineRow, Owned, Stage, StoreError,
-    Usage, Write,
+    Boxed, Counters, Domain, Export, Offline, OfflineBody, OfflinePage, OfflineRow, Owned, Stage,
+    StoreError, Usage, Write,
 };
 
 use crate::apply::{change, run};
+use crate::archive::View;
 use crate::checksum::crc32;
 use crate::open::Inner;
 use crate::rows::{all, one, signed, unsigned, usage};
@@ -24,7 +25,12 @@ impl Offline for OfflineDb {
         let owner = owner.clone();
         Box::pin(async move {
             let asked = owner.clone();
-            let page = inner.readers.read(move |db| page(db, &asked, after, limit)).await?;
+            let tail = Arc::clone(&inner.tail);
+            let read = move |db: &Connection| {
+                let waiting = tail.of(&asked);
+                page(&View::of(db, &asked, &waiting)?, &asked, after, limit)
+            };
+            let page = inner.readers.read(read).await?;
             put_aside_all(&inner, &owner, &page.damaged);
             Ok(page)
         })
@@ -33,7 +39,7 @@ impl Offline for OfflineDb {
     fn usage(&self, owner: &BareJid) -> Boxed<Usage> {
         let owner = owner.clone();
         self.0.readers.read(move |db| {
-            let sql = "SELECT count(*), coalesce(sum(length(stanza)), 0) FROM offline \
+            let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM offline \
                        WHERE account = (SELECT id FROM accounts WHERE jid = ?1)";
             usage(db, sql, &owner)
         })
@@ -42,13 +48,17 @@ impl Offline for OfflineDb {
 
 impl Owned for OfflineDb {
     fn export(&self, owner: &BareJid, after: u64) -> Boxed<Export> {
-        let owner = owner.clone();
+        let (owner, tail) = (owner.clone(), Arc::clone(&self.0.tail));
         self.0.readers.read(move |db| {
-            let page = page(db, &owner, after, PAGE_ROWS_MAX)?;
+            let waiting = tail.of(&owner);
+            let page = page(&View::of(db, &owner, &waiting)?, &owner, after, PAGE_ROWS_MAX)?;
             let writes = page.messages.into_iter().map(|message| Write::StoreOffline {
                 owner: owner.clone(),
                 received_ms: message.received_ms,
-                stanza: message.stanza,
+                body: match message.archived {
+                    Some(id) => OfflineBody::Archived(id),
+                    None => OfflineBody::Bytes(message.stanza),
+                },
             });
             Ok(Export { writes: writes.collect(), next: page.next })
         })
@@ -68,9 +78,22 @@ pub(crate) fn store(
 ) -> Result<(), StoreError> {
     run(
         db,
-        "INSERT INTO offline (account, received_ms, checksum, stanza) VALUES (?1, ?2, ?3, ?4)",
-        params![account, received_ms, crc32(stanza), stanza],
+        "INSERT INTO offline (account, received_ms, bytes, checksum, stanza) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![account, received_ms, stanza.len() as i64, crc32(stanza), stanza],
     )
+}
+
+/// Adds a message that the archive has.
+pub(crate) fn store_archived(
+    db: &Connection,
+    account: i64,
+    received_ms: i64,
+    id: u64,
+    bytes: i64,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO offline (account, received_ms, bytes, archived) VALUES (?1, ?2, ?3, ?4)";
+    run(db, sql, params![account, received_ms, bytes, signed(id)])
 }
 
 /// Drops messages up to an id.
@@ -90,7 +113,7 @@ pub(crate) fn put_aside(db: &Connection, account: i64, id: u64) -> Result<(), St
     let copied = change(
         db,
         "INSERT OR REPLACE INTO offline_damaged (id, account, received_ms, stanza) \
-         SELECT id, account, received_ms, stanza FROM offline WHERE account = ?1 AND id = ?2",
+         SELECT id, account, received_ms, coalesce(stanza, x'') FROM offline WHERE account = ?1 AND id = ?2",
         params![account, signed(id)],
     );
     match copied {
@@ -102,12 +125,12 @@ pub(crate) fn put_aside(db: &Connection, account: i64, id: u64) -> Result<(), St
 }
 
 fn page(
-    db: &Connection,
+    archive: &View<'_>,
     owner: &BareJid,
     after: u64,
     limit: u32,
 ) -> Result<OfflinePage, StoreError> {
-    let limit = limit.clamp(1, PAGE_ROWS_MAX);
+    let (db, limit) = (archive.db, limit.clamp(1, PAGE_ROWS_MAX));
     // Ids alone come from the index: one unreadable row does not hide those behind it.
     let sql = "SELECT id FROM offline WHERE account = (SELECT id FROM accounts WHERE jid = ?1) \
                AND id > ?2 ORDER BY id LIMIT ?3";
@@ -122,7 +145,7 @@ fn page(
             page.next = Some(last);
             break;
         }
-        match message(db, id) {
+        match message(archive, id) {
             Ok(message) => {
                 bytes += message.stanza.len();
                 page.messages.push(message);
@@ -135,18 +158,22 @@ fn page(
     Ok(page)
 }
 
-fn message(db: &Connection, id: i64) -> Result<OfflineRow, StoreError> {
-    let sql = "SELECT received_ms, checksum, stanza FROM offline WHERE id = ?1";
-    let found = one(db, sql, [id], |row| {
-        let message =
-            OfflineRow { id: unsigned(id), received_ms: row.get(0)?, stanza: row.get(2)? };
-        Ok((message, row.get::<_, u32>(1)?))
+fn message(archive: &View<'_>, id: i64) -> Result<OfflineRow, StoreError> {
+    let sql = "SELECT received_ms, archived, checksum, stanza FROM offline WHERE id = ?1";
+    let found = one(archive.db, sql, [id], |row| {
+        let (archived, checksum): (Option<i64>, Option<u32>) = (row.get(1)?, row.get(2)?);
+        Ok((row.get(0)?, archived.map(unsigned), checksum, row.get::<_, Option<Vec<u8>>>(3)?))
     })?;
-    match found {
-        Some((message, checksum)) if crc32(&message.stanza) == checksum => Ok(message),
-        Some(_) => Err(StoreError::Corrupt("the checksum of a kept message is wrong".into())),
-        None => Err(StoreError::Corrupt("a kept message is in the index alone".into())),
-    }
+    let (received_ms, archived, checksum, stanza) =
+        found.ok_or_else(|| StoreError::Corrupt("a kept message is in the index alone".into()))?;
+    let stanza = match (archived, stanza) {
+        (Some(archived), _) => archive.message(archived)?,
+        (None, Some(stanza)) if checksum == Some(crc32(&stanza)) => stanza,
+        (None, _) => {
+            return Err(StoreError::Corrupt("the checksum of a kept message is wrong".into()));
+        }
+    };
+    Ok(OfflineRow { id: unsigned(id), received_ms, archived, stanza })
 }
 
 fn put_aside_all(inner: &Inner, owner: &BareJid, ids: &[u64]) {

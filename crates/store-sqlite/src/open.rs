@@ -9,7 +9,7 @@ use stentor_jid::BareJid;
 use stentor_store::{Boxed, Domain, Stores, Write, Writer, WriterLimits};
 
 use crate::accounts::AccountsDb;
-use crate::archive::ArchiveDb;
+use crate::archive::{ArchiveDb, Archiver, Tail};
 use crate::backup::back_up;
 use crate::checkpoint::Checkpointer;
 use crate::commit::Committer;
@@ -19,7 +19,7 @@ use crate::error::open_error;
 use crate::files::Folder;
 use crate::hosts::HostsDb;
 use crate::last::LastDb;
-use crate::limits::READERS;
+use crate::limits::{FOLD_ENTRIES, READERS};
 use crate::offline::OfflineDb;
 use crate::private::PrivateDb;
 use crate::readers::Readers;
@@ -45,6 +45,11 @@ pub struct Options {
     pub checks_file: bool,
     /// Limits of the writer.
     pub writer: WriterLimits,
+    /// Whether the words of archived messages are entered into an index. Switched on again, opening
+    /// enters those that were kept meanwhile.
+    pub searches_text: bool,
+    /// Archived messages that are appended before they are sorted in together.
+    pub fold_entries: usize,
 }
 
 /// What the domains share.
@@ -54,6 +59,9 @@ pub(crate) struct Inner {
     pub(crate) readers: Arc<Readers>,
     /// The database itself, if it is in memory.
     memory: Option<Arc<Mutex<Connection>>>,
+    /// Archived messages that readers find here and not yet in the tables.
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) searches_text: bool,
     // Last, so that the folder is ours until every connection is closed.
     _folder: Option<Arc<Folder>>,
 }
@@ -70,8 +78,9 @@ impl Sqlite {
     pub fn open(folder: &Path, options: &Options) -> Result<Self, OpenError> {
         let folder = Arc::new(Folder::open(folder)?);
         let file = folder.database().to_owned();
-        let connection = prepare(&folder, options)?;
+        let mut connection = prepare(&folder, options)?;
         let failed = |error| open_error(file.clone(), error);
+        let (archiver, tail) = archiver(&mut connection, options, &file)?;
         let mut readers = Vec::new();
         for _ in 0..options.readers.max(1) {
             readers.push(open_reader(&file).map_err(failed)?);
@@ -79,9 +88,12 @@ impl Sqlite {
         let readers = Readers::spawn(readers).map_err(OpenError::Thread)?;
         let checkpointer = Checkpointer::spawn(open_checkpointer(&file).map_err(failed)?)
             .map_err(OpenError::Thread)?;
-        let committer = Committer::on_disk(connection, checkpointer, Arc::clone(&folder));
+        let committer = Committer::on_disk(connection, archiver, checkpointer, Arc::clone(&folder));
         let writer = Writer::spawn(committer, options.writer).map_err(OpenError::Thread)?;
-        Ok(Self::of(writer, readers, folder))
+        let readers = Arc::new(readers);
+        let (searches_text, folder) = (options.searches_text, Some(folder));
+        let inner = Inner { writer, readers, memory: None, tail, searches_text, _folder: folder };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// A database in memory, with the writer in a thread as on disk.
@@ -90,10 +102,10 @@ impl Sqlite {
     ///
     /// The system refuses memory or a thread.
     pub fn in_memory(options: &Options) -> Result<Self, OpenError> {
-        let connection = in_memory(options)?;
-        let committer = Committer::in_memory(Arc::clone(&connection));
+        let (connection, archiver, tail) = in_memory(options)?;
+        let committer = Committer::in_memory(Arc::clone(&connection), archiver);
         let writer = Writer::spawn(committer, options.writer).map_err(OpenError::Thread)?;
-        Ok(Self::of_memory(writer, connection))
+        Ok(Self::of_memory(writer, connection, tail, options))
     }
 
     /// A database in memory without threads: every stage is committed once it is submitted, every
@@ -103,10 +115,10 @@ impl Sqlite {
     ///
     /// The system refuses memory.
     pub fn in_memory_inline(options: &Options) -> Result<Self, OpenError> {
-        let connection = in_memory(options)?;
-        let committer = Committer::in_memory(Arc::clone(&connection));
+        let (connection, archiver, tail) = in_memory(options)?;
+        let committer = Committer::in_memory(Arc::clone(&connection), archiver);
         let writer = Writer::inline(committer, options.writer);
-        Ok(Self::of_memory(writer, connection))
+        Ok(Self::of_memory(writer, connection, tail, options))
     }
 
     /// A database in memory that commits what waits only when [`Writer::step`] is called.
@@ -115,30 +127,36 @@ impl Sqlite {
     ///
     /// The system refuses memory.
     pub fn in_memory_stepped(options: &Options) -> Result<Self, OpenError> {
-        Ok(Self::stepped_over(in_memory(options)?, options))
+        let (connection, ..) = in_memory(options)?;
+        Self::stepped_over(connection, options)
     }
 
     /// The same database in memory as a process that starts after a crash finds it: what was not
     /// committed is lost. None for a database on disk.
     #[must_use]
     pub fn crashed(&self, options: &Options) -> Option<Self> {
-        Some(Self::stepped_over(self.inner.memory.clone()?, options))
+        Self::stepped_over(self.inner.memory.clone()?, options).ok()
     }
 
-    fn stepped_over(connection: Arc<Mutex<Connection>>, options: &Options) -> Self {
-        let committer = Committer::in_memory(Arc::clone(&connection));
-        Self::of_memory(Writer::stepped(committer, options.writer), connection)
+    fn stepped_over(
+        connection: Arc<Mutex<Connection>>,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        let (archiver, tail) = archiver(&mut connection.lock(), options, Path::new(MEMORY))?;
+        let committer = Committer::in_memory(Arc::clone(&connection), archiver);
+        let writer = Writer::stepped(committer, options.writer);
+        Ok(Self::of_memory(writer, connection, tail, options))
     }
 
-    fn of_memory(writer: Writer, connection: Arc<Mutex<Connection>>) -> Self {
+    fn of_memory(
+        writer: Writer,
+        connection: Arc<Mutex<Connection>>,
+        tail: Arc<Tail>,
+        options: &Options,
+    ) -> Self {
         let readers = Arc::new(Readers::inline(Arc::clone(&connection)));
-        let inner = Inner { writer, readers, memory: Some(connection), _folder: None };
-        Self { inner: Arc::new(inner) }
-    }
-
-    fn of(writer: Writer, readers: Readers, folder: Arc<Folder>) -> Self {
-        let readers = Arc::new(readers);
-        let inner = Inner { writer, readers, memory: None, _folder: Some(folder) };
+        let (memory, searches_text) = (Some(connection), options.searches_text);
+        let inner = Inner { writer, readers, memory, tail, searches_text, _folder: None };
         Self { inner: Arc::new(inner) }
     }
 
@@ -197,6 +215,8 @@ impl Default for Options {
             file_bytes_max: None,
             checks_file: true,
             writer: WriterLimits::default(),
+            searches_text: true,
+            fold_entries: FOLD_ENTRIES,
         }
     }
 }
@@ -236,13 +256,29 @@ fn check_file(connection: &Connection, file: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn in_memory(options: &Options) -> Result<Arc<Mutex<Connection>>, OpenError> {
-    let failed = |error| open_error(PathBuf::from(":memory:"), error);
+type InMemory = (Arc<Mutex<Connection>>, Archiver, Arc<Tail>);
+
+fn in_memory(options: &Options) -> Result<InMemory, OpenError> {
+    let failed = |error| open_error(PathBuf::from(MEMORY), error);
     let mut connection = open_memory().map_err(failed)?;
     migrate::mark(&connection).map_err(failed)?;
     migrate::migrate(&mut connection).map_err(failed)?;
     limit_size(&connection, options).map_err(failed)?;
-    Ok(Arc::new(Mutex::new(connection)))
+    let (archiver, tail) = archiver(&mut connection, options, Path::new(MEMORY))?;
+    Ok((Arc::new(Mutex::new(connection)), archiver, tail))
+}
+
+fn archiver(
+    connection: &mut Connection,
+    options: &Options,
+    file: &Path,
+) -> Result<(Archiver, Arc<Tail>), OpenError> {
+    let tail = Arc::new(Tail::default());
+    let archiver = Archiver::open(connection, Arc::clone(&tail), options);
+    match archiver {
+        Ok(archiver) => Ok((archiver, tail)),
+        Err(error) => Err(OpenError::Archive { file: file.to_owned(), source: error }),
+    }
 }
 
 fn limit_size(connection: &Connection, options: &Options) -> rusqlite::Result<()> {
@@ -252,3 +288,6 @@ fn limit_size(connection: &Connection, options: &Options) -> rusqlite::Result<()
     // SQLite answers with what it set, never below the present size.
     connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
 }
+
+/// What errors call a database without a file.
+const MEMORY: &str = ":memory:";

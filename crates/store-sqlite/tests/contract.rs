@@ -37,7 +37,7 @@ fn a_crash_in_memory_loses_what_was_not_committed_and_no_more() {
     let kept = |received_ms| Write::StoreOffline {
         owner: owner.clone(),
         received_ms,
-        stanza: b"<message/>".to_vec(),
+        body: b"<message/>".to_vec().into(),
     };
     let sqlite = Sqlite::in_memory_stepped(&Options::default()).unwrap();
     let writer = sqlite.stores().writer;
@@ -54,4 +54,21 @@ fn a_crash_in_memory_loses_what_was_not_committed_and_no_more() {
     assert!(after.stores().writer.step());
     assert_eq!(wait(third), Ok(()));
     assert_eq!(wait(after.stores().offline.usage(&owner)).unwrap().count, 2);
+}
+
+/// Archived messages are found wherever they are: all sorted in, some, none.
+#[test]
+fn the_archive_holds_however_often_it_is_folded() {
+    for fold_entries in [1, 3, usize::MAX] {
+        let options = Options { fold_entries, ..Options::default() };
+        let sqlite = Sqlite::in_memory(&options).unwrap();
+        wait(contract::archive::suite(&sqlite.stores()));
+    }
+}
+
+#[test]
+fn the_archive_holds_without_words() {
+    let options = Options { searches_text: false, ..Options::default() };
+    let sqlite = Sqlite::in_memory(&options).unwrap();
+    wait(contract::archive::suite(&sqlite.stores()));
 }

@@ -34,7 +34,8 @@ fn child() {
         let mut waiting = std::collections::VecDeque::<(i64, Ticket)>::new();
         for number in first.. {
             let stanza = vec![b'x'; 300];
-            let write = Write::StoreOffline { owner: owner(), received_ms: number, stanza };
+            let write =
+                Write::StoreOffline { owner: owner(), received_ms: number, body: stanza.into() };
             waiting.push_back((number, stores.writer.submit(write)));
             if waiting.len() < 40 {
                 continue;

@@ -32,7 +32,7 @@ fn create() -> Write {
 }
 
 fn message(received_ms: i64, bytes: usize) -> Write {
-    Write::StoreOffline { owner: owner(), received_ms, stanza: vec![b'm'; bytes] }
+    Write::StoreOffline { owner: owner(), received_ms, body: vec![b'm'; bytes].into() }
 }
 
 fn stored(stores: &Stores) -> Vec<i64> {
@@ -303,8 +303,8 @@ fn what_was_dropped_cannot_be_read_from_the_file() {
     let sqlite = open(folder.path()).unwrap();
     let stores = sqlite.stores();
     let secret = b"a rose by any other name";
-    let stanza = secret.repeat(400);
-    let stage: Stage = [create(), Write::StoreOffline { owner: owner(), received_ms: 0, stanza }]
+    let body = secret.repeat(400).into();
+    let stage: Stage = [create(), Write::StoreOffline { owner: owner(), received_ms: 0, body }]
         .into_iter()
         .collect();
     put(&stores, stage).unwrap();

@@ -59,11 +59,12 @@ pub trait Archive: Owned {
     fn searches_text(&self) -> bool;
 
     /// Removes entries older than `before_ms`, of the accounts of one host or of all, and a part of
-    /// what deleted accounts left. Says whether there is more to do.
+    /// what deleted accounts left. Says whether it found any: call it again until it did not.
     ///
-    /// One call removes at most [`ARCHIVE_STEP_ROWS`](crate::limits::ARCHIVE_STEP_ROWS) entries, so
-    /// that no commit waits long behind it. It is to be called now and then even if nothing ever
-    /// expires, with `i64::MIN`.
+    /// One call removes not many more than
+    /// [`ARCHIVE_STEP_ROWS`](crate::limits::ARCHIVE_STEP_ROWS) entries, so that no commit waits
+    /// long behind it. It is to be called now and then even if nothing ever expires, with
+    /// `i64::MIN`.
     fn expire(&self, host: Option<&str>, before_ms: i64) -> Boxed<bool>;
 
     /// Removes the entries of one account older than `before_ms`, step by step, and is ready once
@@ -128,8 +129,9 @@ pub struct ArchiveSlice {
     /// How many entries match in all. Exact if it is there: always without a filter, otherwise
     /// while no more than [`COUNT_ROWS_MAX`](crate::limits::COUNT_ROWS_MAX) match.
     pub count: Option<u64>,
-    /// The index of the first row among those that match. Exact if it is there: where the count is,
-    /// and up to [`COUNT_ROWS_MAX`](crate::limits::COUNT_ROWS_MAX) entries from either end.
+    /// The index of the first row among those that match. Exact if it is there: up to
+    /// [`COUNT_ROWS_MAX`](crate::limits::COUNT_ROWS_MAX) entries from the first, and where the
+    /// count is there, as far from the last.
     pub first_index: Option<u64>,
     /// Ids of entries that could not be read and were put aside. They are in no row.
     pub damaged: Vec<u64>,

@@ -47,7 +47,7 @@ pub use data::{Data, DataRow};
 pub use error::StoreError;
 pub use hosts::{HostRow, Hosts};
 pub use last::{Last, LastRow};
-pub use offline::{Offline, OfflinePage, OfflineRow};
+pub use offline::{Offline, OfflineBody, OfflinePage, OfflineRow};
 pub use owned::{Boxed, Export, Owned, Usage};
 pub use private::{Private, PrivateRow};
 pub use roster::{

@@ -28,6 +28,22 @@ pub struct OfflinePage {
     pub next: Option<u64>,
 }
 
+/// Where the stanza of a stored message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfflineBody {
+    /// In the archive of the same account, under this id. Should the archive lose it, it is copied
+    /// from there first; a tombstone in its place is what will be delivered.
+    Archived(u64),
+    /// Here.
+    Bytes(Vec<u8>),
+}
+
+impl From<Vec<u8>> for OfflineBody {
+    fn from(stanza: Vec<u8>) -> Self {
+        Self::Bytes(stanza)
+    }
+}
+
 /// One stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfflineRow {
@@ -35,6 +51,9 @@ pub struct OfflineRow {
     pub id: u64,
     /// When we took it, in milliseconds since 1970 UTC; the stamp of XEP-0203.
     pub received_ms: i64,
-    /// The stanza, as handed over.
+    /// Its id in the archive, if the stanza is there.
+    pub archived: Option<u64>,
+    /// The stanza, as handed over here or to the archive. From the archive it comes without the
+    /// stamp of XEP-0203, which `received_ms` makes.
     pub stanza: Vec<u8>,
 }

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use stentor_jid::BareJid;
 
-use crate::{ArchiveDrop, ArchiveEntry, HostRow, KeyRow, LastRow, RosterRow, SessionChange};
+use crate::{
+    ArchiveDrop, ArchiveEntry, HostRow, KeyRow, LastRow, OfflineBody, RosterRow, SessionChange,
+};
 
 /// The writes of one pass: committed together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,8 +162,9 @@ pub enum Write {
         owner: BareJid,
         /// When we took it, in milliseconds since 1970 UTC.
         received_ms: i64,
-        /// The stanza.
-        stanza: Vec<u8>,
+        /// The stanza, or where it is in the archive, which the same stage may add before;
+        /// [`StoreError::Conflict`](crate::StoreError::Conflict) if it is not there.
+        body: OfflineBody,
     },
     /// Drops kept messages up to and including an id.
     DropOffline {
@@ -209,14 +212,9 @@ pub enum Write {
         /// Which entries.
         what: ArchiveDrop,
     },
-    /// Removes the oldest entries of all archives, and what deleted accounts left, up to
-    /// [`ARCHIVE_STEP_ROWS`](crate::limits::ARCHIVE_STEP_ROWS) in all.
-    ExpireArchive {
-        /// Of the accounts of this host alone.
-        host: Option<String>,
-        /// Taken before this time, in milliseconds since 1970 UTC.
-        before_ms: i64,
-    },
+    /// Removes a part of the archives that deleted accounts left, up to
+    /// [`ARCHIVE_STEP_ROWS`](crate::limits::ARCHIVE_STEP_ROWS) entries.
+    SweepArchives,
     /// Puts an entry that cannot be read aside, where an administrator finds it.
     PutAsideArchive {
         /// Whose archive.
@@ -333,7 +331,7 @@ impl Write {
             | Self::RemoveData { owner, .. }
             | Self::ClearData { owner, .. }
             | Self::Forget { owner, .. } => Some(owner),
-            Self::ExpireArchive { .. }
+            Self::SweepArchives
             | Self::Session { .. }
             | Self::ExpireSessions { .. }
             | Self::PutHost(_)
@@ -352,7 +350,8 @@ impl Write {
                 item.name.as_ref().map_or(0, String::len)
                     + item.groups.iter().map(|group| group.len() + 24).sum::<usize>()
             }
-            Self::PutRequest { stanza, .. } | Self::StoreOffline { stanza, .. } => stanza.len(),
+            Self::PutRequest { stanza, .. }
+            | Self::StoreOffline { body: OfflineBody::Bytes(stanza), .. } => stanza.len(),
             Self::DropOfflineIds { ids, .. } => ids.len() * 8,
             Self::PutArchive { entry, .. } => entry.held_bytes(),
             Self::RetractArchive { tombstone, .. } => tombstone.len(),
@@ -374,7 +373,8 @@ impl Write {
             | Self::DropOffline { .. }
             | Self::PutAsideOffline { .. }
             | Self::DropArchive { .. }
-            | Self::ExpireArchive { .. }
+            | Self::StoreOffline { body: OfflineBody::Archived(_), .. }
+            | Self::SweepArchives
             | Self::ExpireSessions { .. }
             | Self::PutAsideArchive { .. }
             | Self::Forget { .. } => 0,
@@ -412,7 +412,11 @@ mod tests {
 
     #[test]
     fn a_stage_counts_what_it_holds() {
-        let kept = Write::StoreOffline { owner: romeo(), received_ms: 0, stanza: vec![0; 1000] };
+        let kept = Write::StoreOffline {
+            owner: romeo(),
+            received_ms: 0,
+            body: OfflineBody::Bytes(vec![0; 1000]),
+        };
         let mut stage = Stage::from(kept.clone());
         assert_eq!(stage.bytes_len(), kept.bytes_len());
         assert!(stage.bytes_len() >= 1000);

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod accounts;
+pub mod archive;
 pub mod documents;
 pub mod offline;
 pub mod owned;
@@ -22,6 +23,7 @@ pub async fn all(stores: &Stores) {
     accounts::suite(stores).await;
     roster::suite(stores).await;
     offline::suite(stores).await;
+    archive::suite(stores).await;
     documents::suite(stores).await;
     owned::suite(stores).await;
     sessions::suite(stores).await;

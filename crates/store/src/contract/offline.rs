@@ -17,7 +17,7 @@ pub async fn suite(stores: &Stores) {
 }
 
 fn store(owner: &BareJid, stanza: impl Into<Vec<u8>>) -> Write {
-    Write::StoreOffline { owner: owner.clone(), received_ms: 1_000, stanza: stanza.into() }
+    Write::StoreOffline { owner: owner.clone(), received_ms: 1_000, body: stanza.into().into() }
 }
 
 async fn everything(stores: &Stores, owner: &BareJid) -> Vec<OfflineRow> {
@@ -33,7 +33,7 @@ async fn keeps_bytes_and_order(stores: &Stores) {
     let received = [5, -1, i64::MAX, 5];
     for (stanza, received_ms) in stanzas.iter().zip(received) {
         let write =
-            Write::StoreOffline { owner: owner.clone(), received_ms, stanza: stanza.to_vec() };
+            Write::StoreOffline { owner: owner.clone(), received_ms, body: stanza.to_vec().into() };
         put(stores, write).await.unwrap();
     }
     let rows = everything(stores, &owner).await;

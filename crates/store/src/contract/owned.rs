@@ -2,6 +2,7 @@
 
 use stentor_jid::BareJid;
 
+use crate::contract::archive::entry;
 use crate::contract::{account, jid, keys, put};
 use crate::limits::PAGE_BYTES_MAX;
 use crate::{
@@ -36,9 +37,12 @@ pub fn full_account(owner: &BareJid) -> Vec<Write> {
         Write::ForgetRosterBefore { owner: owner(), version: 19 },
         Write::PutRequest { owner: owner(), from: friend, stanza: b"<presence/>".to_vec() },
     ];
+    for id in 1..3 {
+        writes.push(Write::PutArchive { owner: owner(), entry: entry(id, "a@b.example", "kept") });
+    }
     for received_ms in 0..4 {
-        let stanza = kept.clone();
-        writes.push(Write::StoreOffline { owner: owner(), received_ms, stanza });
+        let body = kept.clone().into();
+        writes.push(Write::StoreOffline { owner: owner(), received_ms, body });
     }
     for name in ["a", "b", "c", "d"] {
         let (ns, xml) = ("urn:x".into(), kept.clone());
@@ -85,7 +89,8 @@ async fn an_export_rebuilds_the_account(stores: &Stores) {
 async fn forgetting_a_domain_leaves_the_others(stores: &Stores) {
     let owner = jid("forget@owned.example");
     put(stores, full_account(&owner).into_iter().collect::<Stage>()).await.unwrap();
-    let domains: [(&dyn Owned, usize); 6] = [
+    let domains: [(&dyn Owned, usize); 7] = [
+        (&*stores.archive, 2),
         (&*stores.roster, 3),
         (&*stores.offline, 4),
         (&*stores.private, 4),
@@ -110,12 +115,13 @@ async fn deleting_leaves_nothing_for_a_namesake(stores: &Stores) {
     put(stores, full_account(&owner).into_iter().collect::<Stage>()).await.unwrap();
     put(stores, Write::DeleteAccount { owner: owner.clone() }).await.unwrap();
     // Staged before its sender knew of the deletion.
-    let late = Write::StoreOffline { owner: owner.clone(), received_ms: 0, stanza: vec![1] };
+    let late = Write::StoreOffline { owner: owner.clone(), received_ms: 0, body: vec![1].into() };
     assert_eq!(put(stores, late).await, Err(StoreError::NoAccount));
     account(stores, "namesake@owned.example").await;
     assert_eq!(stores.accounts.keys(&owner, KeyHash::Sha1).await, Ok(None));
     let fresh = RosterData { version: 7, ..RosterData::default() };
     assert_eq!(stores.roster.load(&owner).await, Ok(fresh));
+    assert_eq!(stores.archive.usage(&owner).await, Ok(Usage::default()));
     assert_eq!(stores.offline.usage(&owner).await, Ok(Usage::default()));
     assert_eq!(stores.private.usage(&owner).await, Ok(Usage::default()));
     assert_eq!(stores.vcard.load(&owner).await, Ok(None));

@@ -313,7 +313,7 @@ async fn pushes_nothing_to_nobody(stores: &Stores) {
     let kept = Write::StoreOffline {
         owner: owner.clone(),
         received_ms: 0,
-        stanza: b"<message/>".to_vec(),
+        body: b"<message/>".to_vec().into(),
     };
     let stage: Stage = [kept, push(91, 1)].into_iter().collect();
     assert_eq!(put(stores, stage).await, Err(StoreError::Conflict));

@@ -15,8 +15,8 @@ async fn commits_in_the_order_of_submission(stores: &Stores) {
     let before = Counters::read(&stores.writer.counters().stages_committed);
     let tickets: Vec<Ticket> = (0..400_i64)
         .map(|received_ms| {
-            let stanza = received_ms.to_be_bytes().to_vec();
-            stores.writer.submit(Write::StoreOffline { owner: owner.clone(), received_ms, stanza })
+            let body = received_ms.to_be_bytes().to_vec().into();
+            stores.writer.submit(Write::StoreOffline { owner: owner.clone(), received_ms, body })
         })
         .collect();
     for ticket in tickets {
@@ -31,8 +31,11 @@ async fn commits_in_the_order_of_submission(stores: &Stores) {
 async fn a_failing_stage_fails_alone_and_whole(stores: &Stores) {
     let owner = account(stores, "neighbours@writer.example").await;
     let nobody = jid("nobody@writer.example");
-    let kept =
-        |received_ms| Write::StoreOffline { owner: owner.clone(), received_ms, stanza: Vec::new() };
+    let kept = |received_ms| Write::StoreOffline {
+        owner: owner.clone(),
+        received_ms,
+        body: Vec::new().into(),
+    };
     let expected = |n: i64| match n % 10 {
         3 => Err(StoreError::NoAccount),
         7 => Err(StoreError::Conflict),

@@ -1,0 +1,88 @@
+//! What is committed and not folded yet, in memory for readers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+use stentor_jid::{BareJid, Jid};
+
+use crate::rows::unsigned;
+
+/// The entries that are not folded yet, by account.
+///
+/// A reader takes them before its view of the database begins. Whatever was folded in between is
+/// then in that view, and known by `archive_state.folded`; whatever came later is missing from
+/// both. So a read shows the archive as it was at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    entries: RwLock<HashMap<BareJid, Arc<Vec<Entry>>>>,
+    len: AtomicUsize,
+    last_id: AtomicU64,
+}
+
+/// An entry without its message.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) archive: i64,
+    pub(crate) id: i64,
+    /// The row of its message.
+    pub(crate) message: i64,
+    pub(crate) at_ms: i64,
+    pub(crate) flags: i64,
+    pub(crate) peer: Jid,
+    /// CRC-32 of the ids that its sender and a room gave it.
+    pub(crate) origin: Option<u32>,
+    pub(crate) stanza: Option<u32>,
+    /// Bytes of its message.
+    pub(crate) bytes: i64,
+}
+
+impl Tail {
+    /// The entries of an account, oldest first.
+    pub(crate) fn of(&self, owner: &BareJid) -> Arc<Vec<Entry>> {
+        self.entries.read().get(owner).cloned().unwrap_or_default()
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// The largest id of any account, ever.
+    pub(crate) fn last_id(&self) -> u64 {
+        self.last_id.load(Ordering::Acquire)
+    }
+
+    /// Accounts of which something here is older than `before_ms`.
+    pub(crate) fn older_than(&self, before_ms: i64, host: Option<&str>) -> Vec<BareJid> {
+        let is_old = |(owner, entries): &(&BareJid, &Arc<Vec<Entry>>)| {
+            host.is_none_or(|host| owner.domain() == host)
+                && entries.first().is_some_and(|entry| entry.at_ms < before_ms)
+        };
+        self.entries.read().iter().filter(is_old).map(|(owner, _)| owner.clone()).collect()
+    }
+
+    /// Notes that an id was used.
+    pub(crate) fn saw(&self, id: i64) {
+        self.last_id.fetch_max(unsigned(id), Ordering::AcqRel);
+    }
+
+    /// All entries, in no order of accounts.
+    pub(crate) fn all(&self) -> Vec<Entry> {
+        self.entries.read().values().flat_map(|entries| entries.iter().cloned()).collect()
+    }
+
+    /// Adds what was committed; what was there is gone if it was folded by that.
+    pub(crate) fn publish(&self, is_folded: bool, new: impl Iterator<Item = (BareJid, Entry)>) {
+        let mut entries = self.entries.write();
+        if is_folded {
+            entries.clear();
+            self.len.store(0, Ordering::Release);
+        }
+        for (owner, entry) in new {
+            self.len.fetch_add(1, Ordering::AcqRel);
+            Arc::make_mut(entries.entry(owner).or_default()).push(entry);
+        }
+    }
+}
