@@ -5,6 +5,7 @@ import json
 import sys
 
 import slixmpp
+import slixmpp.exceptions
 
 
 def say(event, **fields):
@@ -22,7 +23,7 @@ class Lines(slixmpp.ClientXMPP):
         self.enable_starttls = settings["mode"] == "starttls"
         self.auto_authorize = None
         self.auto_subscribe = False
-        for plugin in ("xep_0030", "xep_0085", "xep_0184", "xep_0199", "xep_0203"):
+        for plugin in ("xep_0030", "xep_0085", "xep_0184", "xep_0199", "xep_0203", "xep_0494"):
             self.register_plugin(plugin)
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("message", self.came)
@@ -67,6 +68,16 @@ class Lines(slixmpp.ClientXMPP):
     def chat_state(self, message):
         say("state", **{"from": message["from"].full}, state=message["chat_state"])
 
+    @staticmethod
+    def shown(client):
+        auth = client.xml.find("{urn:xmpp:cam:0}auth")
+        return {
+            "id": client["id"],
+            "connected": client["connected"],
+            "software": client.xml.findtext(".//{urn:xmpp:cam:0}software"),
+            "auth": [means.tag.partition("}")[2] for means in auth],
+        }
+
     async def obey(self, order):
         match order["do"]:
             case "chat":
@@ -80,6 +91,18 @@ class Lines(slixmpp.ClientXMPP):
                 answer = await self.make_iq_get("jabber:iq:roster").send()
                 items = answer["roster"]["items"]
                 say("roster", items={str(jid): item["subscription"] for jid, item in items.items()})
+            case "clients":
+                clients = await self["xep_0494"].get_clients()
+                say("clients", clients=[self.shown(client) for client in clients])
+            case "revoke":
+                # Its own `revoke` asks by an iq of type get.
+                iq = self.make_iq_set()
+                iq["revoke"]["id"] = order["id"]
+                try:
+                    await iq.send()
+                    say("revoked", error=None)
+                except slixmpp.exceptions.IqError as error:
+                    say("revoked", error=error.condition)
             case "close":
                 await self.disconnect()
                 sys.exit(0)

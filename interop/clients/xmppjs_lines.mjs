@@ -58,6 +58,10 @@ const orders = {
     const items = query.getChildren("item").map(({ attrs }) => [attrs.jid, attrs.subscription]);
     say("roster", { items: Object.fromEntries(items) });
   },
+  again: async () => {
+    await session.stop();
+    await session.start();
+  },
   close: async () => {
     await session.stop();
     process.exit(0);

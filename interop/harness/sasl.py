@@ -21,6 +21,11 @@ def plain(local: str, password: str, authzid: str = "") -> bytes:
     return f"{authzid}\0{local}\0{password}".encode()
 
 
+def token_mac(token: str, word: bytes) -> bytes:
+    """What an end of HT-SHA-256-NONE shows of a token."""
+    return hmac.digest(token.encode(), word, "sha256")
+
+
 class Scram:
     """One SCRAM exchange without channel binding."""
 

@@ -21,7 +21,6 @@ const LAPTOP: &str = "7e1b5b1f-3a7b-4a4e-9a52-0cf1c3b4d5e6";
 const MECHANISM: Mechanism = Mechanism::HtSha256None;
 const DAY_SECS: i64 = 86_400;
 
-// covers: sec-18
 #[tokio::test]
 async fn a_token_comes_with_a_password_and_goes_on_by_itself() {
     let world = juliets_world().await;
@@ -79,7 +78,6 @@ async fn logging_out_takes_the_token_and_brings_no_other() {
     assert_eq!(show(&world, PHONE, &token).await, Err(Condition::CredentialsExpired));
 }
 
-// covers: plat-31 is the client's half
 #[tokio::test]
 async fn a_new_password_ends_tokens_and_sessions_but_the_one_that_set_it() {
     let world = juliets_world().await;
