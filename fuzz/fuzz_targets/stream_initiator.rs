@@ -8,18 +8,23 @@
 
 use std::sync::Arc;
 
-use stentor_sasl::Bindings;
+use stentor_sasl::{Bindings, Mechanism};
 use stentor_stanza::Stanza;
 use stentor_stream::Millis;
 use stentor_stream::fault::Fault;
-use stentor_stream::initiator::{Credentials, Event, Initiator, Settings};
+use stentor_stream::initiator::{Credentials, Event, Extended, HeldToken, Initiator, Settings};
+use stentor_stream::sign_in::{BindRequest, UserAgent};
 use stentor_xml::{Item, Limits, Scanner};
 
 stentor_fuzz::target!(check);
 
 fn check(data: &[u8]) {
-    let mut shell = Shell::new();
-    let mut data = data;
+    for extended in [None, Some(extended())] {
+        run(Shell::new(extended), data);
+    }
+}
+
+fn run(mut shell: Shell, mut data: &[u8]) {
     while let [what, how_much, rest @ ..] = data {
         data = rest;
         let how_much = usize::from(*how_much);
@@ -62,10 +67,11 @@ struct Shell {
 }
 
 impl Shell {
-    fn new() -> Self {
+    fn new(extended: Option<Extended>) -> Self {
         let credentials =
             Credentials::Password { username: "juliet".into(), password: SECRET.to_owned().into() };
         let mut settings = Settings::new("capulet.example", credentials);
+        settings.extended = extended;
         settings.limits = Limits { frame_bytes_max: 4_096, ..Limits::default() };
         let now = Millis(1);
         let client =
@@ -145,6 +151,25 @@ impl Shell {
             }
         }
         assert!(reader.is_idle(), "writes whole elements");
+    }
+}
+
+/// Everything that XEP-0388 and its kin let a client say.
+fn extended() -> Extended {
+    let token = HeldToken {
+        mechanism: Mechanism::HtSha256None,
+        secret: "a token that nobody guesses".into(),
+        count: Some(1),
+        invalidates: false,
+    };
+    Extended {
+        user_agent: UserAgent { id: Some("id".into()), software: None, device: None },
+        bind: Some(BindRequest { tag: Some("Tests".into()), wishes: Vec::new() }),
+        token: Some(token),
+        wants_token: true,
+        pipelines: false,
+        config_version: None,
+        upgrades: true,
     }
 }
 
