@@ -98,8 +98,8 @@ impl Shell {
     fn answer(&mut self, how: usize) {
         let Some(ask) = self.asked.take() else { return };
         let answer = match (ask, how % 4) {
-            (Ask::Host(_), 3) => Answer::Host(Err(Fault::HostUnknown)),
-            (Ask::Host(domain), how) => Answer::Host(Ok(offer(domain, how))),
+            (Ask::Host { .. }, 3) => Answer::Host(Err(Fault::HostUnknown)),
+            (Ask::Host { domain, .. }, how) => Answer::Host(Ok(offer(domain, how))),
             (Ask::Keys { hash, .. }, how) => {
                 Answer::Keys { keys: keys(hash), exists: how != 0, barred: None }
             }

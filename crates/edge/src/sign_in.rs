@@ -8,6 +8,7 @@ use stentor_engine::{Engine, Host, Session};
 use stentor_jid::BareJid;
 use stentor_payload::xep0082_time;
 use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys, TokenProof};
+use stentor_stream::c2s::HostOffer;
 use stentor_stream::event::Answer;
 use stentor_stream::sign_in::{self, ExtendedOffer, IssuedToken, SignedIn};
 
@@ -31,6 +32,29 @@ pub(crate) fn offer(host: &Host, mechanisms: &[Mechanism]) -> Option<ExtendedOff
         upgrades: Hash::ALL.into_iter().filter(is_upgrade).collect(),
         inline: Vec::new(),
     })
+}
+
+/// Leaves out mechanisms that cannot work for the account that a client says it is: those of hashes
+/// that it lacks, because it came from elsewhere (XEP-0388 §2.1). Nobody and most accounts get the
+/// whole list, so it tells nothing about who exists.
+pub(crate) async fn narrow(
+    engine: &Engine,
+    mut offer: HostOffer,
+    from: Option<BareJid>,
+) -> HostOffer {
+    let Some(from) = from.filter(|from| from.domain() == offer.domain) else { return offer };
+    let hashes = match engine.hashes(&from).await {
+        Ok(hashes) => hashes,
+        Err(error) => {
+            tracing::error!(account = %from, %error, "Keys could not be read.");
+            return offer;
+        }
+    };
+    let has = |mechanism: &Mechanism| mechanism.hash().is_none_or(|hash| hashes.contains(&hash));
+    if !hashes.is_empty() && offer.mechanisms.iter().any(has) {
+        offer.mechanisms.retain(has);
+    }
+    offer
 }
 
 /// What a client shows of a token.

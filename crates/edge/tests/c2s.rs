@@ -8,8 +8,11 @@ use std::sync::Arc;
 use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
 use stentor_engine::Close;
 use stentor_jid::BareJid;
+use stentor_sasl::{Hash, ScramKeys};
+use stentor_store::{KeyHash, KeyRow, Write};
 use stentor_stream::c2s::Settings;
 use stentor_stream::fault::{Fault, StreamCondition};
+use stentor_stream::initiator::Extended;
 use stentor_testkit::{Login, TcpClient, Tls, World};
 use stentor_transport::{
     Certificates, ConnectorSettings, Listener, Roots, TlsAcceptor, TlsConnector, TlsSettings,
@@ -208,4 +211,35 @@ async fn rubbish_ends_one_stream_and_no_other() {
     assert!(matches!(fault, Fault::ByPeer(e) if e.condition == StreamCondition::NotWellFormed));
     ping(&mut romeo).await;
     server.login(server.plain, "juliet@capulet.example/a", Tls::Off).await;
+}
+
+/// An account that came from elsewhere, with keys of the weakest hash only (XEP-0388 §2.1,
+/// XEP-0480): it gets in by what it has, and has all of them afterwards.
+#[tokio::test]
+async fn an_account_with_old_keys_signs_in_and_gets_the_others() {
+    let server = Server::start().await;
+    let stores = server.world.stores();
+    let old = BareJid::new("old@capulet.example").unwrap();
+    let keys = ScramKeys::derive(Hash::Sha1, "secret", b"salt of old", 4_096).unwrap();
+    let row = KeyRow {
+        hash: KeyHash::Sha1,
+        iterations: keys.iterations,
+        salt: keys.salt,
+        stored_key: keys.stored_key,
+        server_key: keys.server_key,
+    };
+    let create = Write::CreateAccount { owner: old.clone(), created_ms: 0, keys: vec![row] };
+    stores.writer.submit(create).await.unwrap();
+    let tls = Tls::Direct(&server.connector);
+    let login =
+        Login { addr: server.direct, jid: "old@capulet.example/a", password: "secret", tls };
+    // The old profile offers nothing that cannot work either.
+    TcpClient::connect(login.clone()).await.unwrap().close().await;
+    assert_eq!(stores.accounts.hashes(&old).await, Ok(vec![KeyHash::Sha1]));
+
+    let extended = Extended { upgrades: true, ..Extended::default() };
+    TcpClient::connect_with(login.clone(), Some(extended)).await.unwrap().close().await;
+    let all = stores.accounts.hashes(&old).await;
+    assert_eq!(all, Ok(KeyHash::ALL.to_vec()));
+    TcpClient::connect(login).await.unwrap().close().await;
 }

@@ -9,6 +9,15 @@ use crate::credentials::{key_hash, row_of};
 use crate::engine::Engine;
 
 impl Engine {
+    /// The hashes that an account has keys of; none if there is no account.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn hashes(&self, account: &BareJid) -> Result<Vec<Hash>, StoreError> {
+        let found = self.stores.accounts.hashes(account).await?;
+        Ok(Hash::ALL.into_iter().filter(|hash| found.contains(&key_hash(*hash))).collect())
+    }
+
     /// Salt and count for keys of this hash; none if the account has some.
     ///
     /// # Errors
@@ -59,12 +68,9 @@ impl Engine {
     /// Makes the keys that an account lacks of its password, which was proven at this
     /// [`Engine::moment`]. What fails is made at the next sign-in.
     pub async fn complete_keys(&self, account: &BareJid, password: &str, proven: u64) {
-        let mut missing = Vec::new();
-        for hash in KeyHash::ALL {
-            if matches!(self.stores.accounts.keys(account, hash).await, Ok(None)) {
-                missing.push(hash);
-            }
-        }
+        let Ok(there) = self.stores.accounts.hashes(account).await else { return };
+        let mut missing = KeyHash::ALL.to_vec();
+        missing.retain(|hash| !there.contains(hash));
         if missing.is_empty() {
             return;
         }

@@ -27,6 +27,11 @@ impl Accounts for AccountsDb {
         self.0.readers.read(move |db| keys(db, &owner, hash))
     }
 
+    fn hashes(&self, owner: &BareJid) -> Boxed<Vec<KeyHash>> {
+        let owner = owner.clone();
+        self.0.readers.read(move |db| hashes(db, &owner))
+    }
+
     fn list(&self, host: &str, after: Option<&BareJid>, limit: u32) -> Boxed<Vec<AccountRow>> {
         let host = host.to_owned();
         let after = after.map_or_else(String::new, |after| after.as_str().to_owned());
@@ -101,6 +106,12 @@ fn keys(db: &Connection, owner: &BareJid, hash: KeyHash) -> Result<Option<KeyRow
             server_key: row.get(3)?,
         })
     })
+}
+
+fn hashes(db: &Connection, owner: &BareJid) -> Result<Vec<KeyHash>, StoreError> {
+    let sql = "SELECT hash FROM keys WHERE account = (SELECT id FROM accounts WHERE jid = ?1)";
+    let names = all(db, sql, [owner.as_str()], |row| row.get::<_, String>(0))?;
+    Ok(KeyHash::ALL.into_iter().filter(|hash| names.iter().any(|n| n == hash.name())).collect())
 }
 
 fn export(db: &Connection, owner: &BareJid) -> Result<Vec<Write>, StoreError> {

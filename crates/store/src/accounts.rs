@@ -14,6 +14,9 @@ pub trait Accounts: Owned {
     /// Returns the keys of one hash, or nothing if the account or these keys do not exist.
     fn keys(&self, owner: &BareJid, hash: KeyHash) -> Boxed<Option<KeyRow>>;
 
+    /// Returns the hashes that the account has keys of; none if there is no account.
+    fn hashes(&self, owner: &BareJid) -> Boxed<Vec<KeyHash>>;
+
     /// Lists accounts of `host` in the order of their addresses, from the first one past `after`.
     ///
     /// At most `limit` and never more than [`PAGE_ROWS_MAX`](crate::limits::PAGE_ROWS_MAX). A row

@@ -54,7 +54,13 @@ pub enum Event {
 #[derive(Debug)]
 pub enum Ask {
     /// What is offered at this domain? [`Answer::Host`].
-    Host(String),
+    Host {
+        /// The domain, prepared by RFC 7622.
+        domain: String,
+        /// Who the client says it is, under TLS: unproven, and only what can work for that account
+        /// is to be offered (XEP-0388 §2.1).
+        from: Option<BareJid>,
+    },
     /// The SCRAM keys of this user, or made-up ones where there is no such user.
     /// [`Answer::Keys`] or [`Answer::Refused`].
     Keys {

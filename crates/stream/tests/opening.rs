@@ -296,7 +296,7 @@ fn reads_nothing_while_a_question_is_open() {
     machine.handle_bytes(&mut rest, Millis(1));
     assert_eq!(rest, STARTTLS.as_bytes());
     assert!(
-        matches!(machine.poll_event(), Some(Event::Ask(Ask::Host(host))) if host == "capulet.example")
+        matches!(machine.poll_event(), Some(Event::Ask(Ask::Host { domain, from: None })) if domain == "capulet.example")
     );
     machine.handle_bytes(&mut rest, Millis(2));
     assert_eq!(rest, STARTTLS.as_bytes(), "the answer is still due");

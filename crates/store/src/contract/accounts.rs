@@ -57,6 +57,10 @@ async fn adds_keys_of_one_hash(stores: &Stores) {
     }
     let found = stores.accounts.keys(&owner, KeyHash::Sha1).await;
     assert_eq!(found, Ok(Some(keys(KeyHash::Sha1, 1))), "the others stay");
+    let hashes = stores.accounts.hashes(&owner).await;
+    assert_eq!(hashes, Ok(vec![KeyHash::Sha1, KeyHash::Sha256]));
+    let nobodys = stores.accounts.hashes(&jid("nobody@accounts.example")).await;
+    assert_eq!(nobodys, Ok(Vec::new()));
     let owner = jid("nobody@accounts.example");
     let nobody = Write::PutKeys { owner, keys: keys(KeyHash::Sha1, 1) };
     assert_eq!(put(stores, nobody).await, Err(StoreError::NoAccount));

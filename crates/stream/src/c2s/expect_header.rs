@@ -54,7 +54,8 @@ impl ExpectHeader {
             .or_else(|| wire.settings.default_host.clone())
             .ok_or(Fault::HostUnknown)?;
         self.is_asking = true;
-        wire.ask(Ask::Host(host));
+        let from = known.claimed.clone().filter(|_| known.tls.is_some());
+        wire.ask(Ask::Host { domain: host, from });
         Ok(Next::Stay)
     }
 

@@ -99,10 +99,10 @@ impl Accounts {
     /// The answer to a question; registrations get an empty result.
     pub fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Host(host) if host == self.offer.domain => {
+            Ask::Host { domain, .. } if domain == self.offer.domain => {
                 Answer::Host(Ok(Arc::new(self.offer.clone())))
             }
-            Ask::Host(_) => Answer::Host(Err(self.other_hosts.clone())),
+            Ask::Host { .. } => Answer::Host(Err(self.other_hosts.clone())),
             Ask::Keys { username, hash } => self.keys(&username, hash),
             Ask::Password { username, password } => {
                 if self.passwords.get(&username) != Some(&*password) {
