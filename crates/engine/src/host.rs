@@ -7,7 +7,8 @@ use stentor_jid::Jid;
 
 use crate::account::AccountState;
 use crate::chores::Chore;
-use crate::iq::IqTable;
+use crate::disco::DiscoNode;
+use crate::iq::{IqTable, Scope};
 use crate::module::Spec;
 use crate::phase::Flow;
 use crate::registrar::{Disco, Phases, Registrar, StreamFeature};
@@ -37,6 +38,7 @@ pub struct Profile {
     pub sign_in: Rules,
     pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) chores: Vec<Arc<dyn Chore>>,
+    nodes: Vec<(Scope, &'static str, Arc<dyn DiscoNode>)>,
     pub(crate) phases: Phases,
     pub(crate) iqs: IqTable,
 }
@@ -71,9 +73,17 @@ impl Profile {
             sign_in: registrar.sign_in,
             residents: registrar.residents,
             chores: registrar.chores,
+            nodes: registrar.nodes,
             phases: registrar.phases,
             iqs: registrar.iqs,
         }
+    }
+
+    /// Who answers service discovery for this node.
+    #[must_use]
+    pub fn disco_node(&self, scope: Scope, name: &str) -> Option<&Arc<dyn DiscoNode>> {
+        let mut nodes = self.nodes.iter();
+        nodes.find(|(of, node, _)| *of == scope && *node == name).map(|(.., node)| node)
     }
 }
 

@@ -7,6 +7,7 @@ use stentor_payload::Decode;
 use stentor_xml::Frame;
 
 use crate::chores::Chore;
+use crate::disco::DiscoNode;
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
 use crate::phase::{Admit, Annotate, Lookup, Mirror, Miss, Observe, Record, Screen};
@@ -21,6 +22,7 @@ pub struct Registrar {
     pub(crate) chores: Vec<Arc<dyn Chore>>,
     pub(crate) iqs: IqTable,
     pub(crate) disco: Disco,
+    pub(crate) nodes: Vec<(Scope, &'static str, Arc<dyn DiscoNode>)>,
     pub(crate) stream_features: Vec<StreamFeature>,
     pub(crate) sign_in: Rules,
     pub(crate) specs: Vec<&'static Spec>,
@@ -105,6 +107,14 @@ impl Registrar {
     /// Announces an element among the stream features.
     pub fn stream_feature(&mut self, feature: StreamFeature) {
         self.stream_features.push(feature);
+    }
+
+    /// Answers service discovery for a node.
+    pub fn disco_node(&mut self, scope: Scope, name: &'static str, node: Arc<dyn DiscoNode>) {
+        if self.nodes.iter().any(|(of, known, _)| *of == scope && *known == name) {
+            self.clashes.push(format!("two answers for the node {name}"));
+        }
+        self.nodes.push((scope, name, node));
     }
 
     /// Adds a form to the domain's service discovery (XEP-0128).

@@ -8,8 +8,11 @@
 use std::sync::Arc;
 
 use stentor_engine::registrar::DiscoForm;
-use stentor_engine::{Factory, IqCx, Module, NoConfig, OnGet, Registrar, Scope, Spec, Status, Xep};
-use stentor_payload::xep0004_forms::NS as NS_FORM;
+use stentor_engine::{
+    DiscoNode, Factory, IqCx, Module, NoConfig, NodeItem, OnGet, Registrar, Scope, Spec, Status,
+    Xep,
+};
+use stentor_payload::xep0004_forms::{Form, NS as NS_FORM};
 use stentor_payload::{Decode, Encode};
 use stentor_stanza::{Condition, StanzaError};
 use stentor_xml::{ElementRef, Writer};
@@ -78,6 +81,8 @@ pub(crate) struct Info {
     pub(crate) identity: Identity,
     pub(crate) features: Vec<&'static str>,
     pub(crate) forms: Vec<DiscoForm>,
+    /// The form of a node.
+    pub(crate) node_form: Option<Form>,
 }
 
 /// What an entity is, in the registered words.
@@ -102,6 +107,7 @@ impl Encode for Info {
         for form in &self.forms {
             write_form(form, w);
         }
+        self.node_form.encode(w);
         w.close();
     }
 }
@@ -122,11 +128,20 @@ fn write_form(form: &DiscoForm, w: &mut Writer) {
 
 struct Items {
     node: Option<String>,
+    items: Vec<NodeItem>,
 }
 
 impl Encode for Items {
     fn encode(&self, w: &mut Writer) {
-        w.open("query", NS_ITEMS).attr_opt("node", self.node.as_deref()).close();
+        w.open("query", NS_ITEMS).attr_opt("node", self.node.as_deref());
+        for item in &self.items {
+            w.open("item", NS_ITEMS)
+                .attr("jid", &item.jid)
+                .attr_opt("node", item.node.as_deref())
+                .attr_opt("name", item.name.as_deref())
+                .close();
+        }
+        w.close();
     }
 }
 
@@ -135,6 +150,16 @@ impl OnGet<AskInfo> for DiscoModule {
 
     async fn get(&self, cx: &IqCx<'_>, ask: AskInfo) -> Result<Info, StanzaError> {
         let disco = &cx.host.profile.disco;
+        if let Some(node) = find_node(cx, ask.node.as_deref())? {
+            let info = node.info(cx).await?;
+            return Ok(Info {
+                node: ask.node,
+                identity: Identity { category: info.category, kind: info.kind, name: None },
+                features: info.features,
+                forms: Vec::new(),
+                node_form: info.form,
+            });
+        }
         if cx.account.is_none() {
             let known_node = ask.node.as_ref().is_none_or(|n| *n == xep0115_caps::node_of(disco));
             if !known_node {
@@ -145,6 +170,7 @@ impl OnGet<AskInfo> for DiscoModule {
                 identity: SERVER,
                 features: disco.host.clone(),
                 forms: disco.forms.clone(),
+                node_form: None,
             });
         }
         check_account(cx, ask.node.as_deref())?;
@@ -153,6 +179,7 @@ impl OnGet<AskInfo> for DiscoModule {
             identity: ACCOUNT,
             features: disco.account.clone(),
             forms: Vec::new(),
+            node_form: None,
         })
     }
 }
@@ -161,13 +188,29 @@ impl OnGet<AskItems> for DiscoModule {
     type Reply = Items;
 
     async fn get(&self, cx: &IqCx<'_>, ask: AskItems) -> Result<Items, StanzaError> {
+        if let Some(node) = find_node(cx, ask.node.as_deref())? {
+            return Ok(Items { items: node.items(cx).await?, node: ask.node });
+        }
         if cx.account.is_some() {
             check_account(cx, ask.node.as_deref())?;
         } else if ask.node.is_some() {
             return Err(StanzaError::new(Condition::ItemNotFound));
         }
-        Ok(Items { node: ask.node })
+        Ok(Items { node: ask.node, items: Vec::new() })
     }
+}
+
+/// The node that a feature answers for; of an account for those who may see its presence.
+fn find_node<'a>(
+    cx: &IqCx<'a>,
+    node: Option<&str>,
+) -> Result<Option<&'a Arc<dyn DiscoNode>>, StanzaError> {
+    let scope = if cx.account.is_some() { Scope::Account } else { Scope::Host };
+    let found = node.and_then(|name| cx.host.profile.disco_node(scope, name));
+    if found.is_some() && cx.account.is_some() {
+        check_account(cx, None)?;
+    }
+    Ok(found)
 }
 
 /// §8: an account answers only those who may see its presence, as if it were not there for others.
