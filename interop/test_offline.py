@@ -98,6 +98,8 @@ def test_off_02_delivered_after_login(server, enter, prosody_differs):
     assert ids.index("r") < ids.index(texts[0]), "first the answers to what was asked before"
     stored = [e for e in seen if e.tag == MESSAGE and body(e) in texts]
     assert [body(e) for e in stored] == texts and bodies(seen)[-1] == "live"
+    ids = [child(m, "urn:xmpp:sid:0", "stanza-id").get("id") for m in stored]
+    assert len(set(ids)) == len(texts), "what the archive shows too can be told by its id"
     for message in stored:
         delay = child(message, DELAY, "delay")
         assert delay.get("from") == server.domain
@@ -353,8 +355,13 @@ def test_off_36_deleted_account(server_with, enter, prosody_differs):
         "<query xmlns='jabber:iq:roster'><item jid='x@example' name='marker-3601'/></query>", "set"
     )
     bob.request("<vCard xmlns='vcard-temp'><FN>marker-3602</FN></vCard>", "set")
+    chat(bob, account.jid, "marker-3605")
+    bob.ping()
     bob.close()
-    chat(alice, account.jid, "marker-3603")
+    # Her archive keeps what she wrote, unless she does not want that.
+    hint = "<no-permanent-store xmlns='urn:xmpp:hints'/>"
+    text = f"<body>marker-3603</body>{hint}"
+    alice.write(f"<message to='{account.jid}' type='chat'>{text}</message>")
     alice.ping()
     server.delete_account(account)
     with prosody_differs("tells a running server nothing"):

@@ -20,6 +20,8 @@ class Client(ABC):
     modes: tuple[str, ...]
     # Whether it manages subscriptions and rosters, or only sends and receives messages.
     has_roster = True
+    # Whether it can be asked for all of an archive.
+    has_history = False
     # How the name of the strongest mechanism begins that it knows.
     best_mechanism = "SCRAM-SHA-"
 
@@ -65,6 +67,10 @@ class Client(ABC):
     @abstractmethod
     def roster(self) -> dict[str, str]:
         """Fetches the roster: bare address to subscription."""
+
+    def history(self, contact: str) -> list[dict[str, str]]:
+        """Fetches the archive's messages with a bare address: id, from and body of each."""
+        raise NotImplementedError(f"{self.kind} does not tell what is in the archive")
 
     @abstractmethod
     def close(self) -> None:

@@ -120,6 +120,11 @@ class LineClient(Client):
         self.tell("roster")
         return self.wait(lambda e: e["event"] == "roster", "roster", seen)["items"]
 
+    def history(self, contact: str) -> list[dict[str, str]]:
+        seen = len(self.events)
+        self.tell("history", contact=contact)
+        return self.wait(lambda e: e["event"] == "history", "history", seen)["items"]
+
     def close(self) -> None:
         process = getattr(self, "process", None)
         if process is None or process.stdin.closed:
@@ -137,6 +142,7 @@ class LineClient(Client):
 
 class Slixmpp(LineClient):
     kind = "slixmpp"
+    has_history = True
     modes = ("starttls", "tls")
     program = [sys.executable, str(HERE / "slixmpp_lines.py")]
 
@@ -148,6 +154,7 @@ class XmppJs(LineClient):
 
 class Stanza(LineClient):
     kind = "stanza"
+    has_history = True
     program = ["node", str(HERE / "stanza_lines.mjs")]
 
 

@@ -23,8 +23,8 @@ class Lines(slixmpp.ClientXMPP):
         self.enable_starttls = settings["mode"] == "starttls"
         self.auto_authorize = None
         self.auto_subscribe = False
-        for plugin in ("xep_0030", "xep_0085", "xep_0184", "xep_0199", "xep_0203", "xep_0494"):
-            self.register_plugin(plugin)
+        for number in (30, 59, 85, 184, 199, 203, 297, 313, 494):
+            self.register_plugin(f"xep_{number:04}")
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("message", self.came)
         for kind in ("available", "unavailable", "subscribe", "subscribed", "unsubscribed"):
@@ -103,6 +103,15 @@ class Lines(slixmpp.ClientXMPP):
                     say("revoked", error=None)
                 except slixmpp.exceptions.IqError as error:
                     say("revoked", error=error.condition)
+            case "history":
+                archive = self.plugin["xep_0313"]
+                items = []
+                async for found in archive.iterate(with_jid=slixmpp.JID(order["contact"])):
+                    result = found["mam_result"]
+                    message = result["forwarded"]["stanza"]
+                    sender = message["from"].full
+                    items.append({"id": result["id"], "from": sender, "body": message["body"]})
+                say("history", items=items)
             case "close":
                 await self.disconnect()
                 sys.exit(0)

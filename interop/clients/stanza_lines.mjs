@@ -69,6 +69,18 @@ const orders = {
     note(await session.getRoster());
     say("roster", { items: Object.fromEntries(contacts) });
   },
+  history: async ({ contact }) => {
+    const items = [];
+    for (let after; ; ) {
+      const page = await session.searchHistory({ with: contact, paging: { max: 10, after } });
+      for (const { id, item } of page.results) {
+        items.push({ id, from: item.message.from, body: item.message.body });
+      }
+      if (page.complete) break;
+      after = page.paging.last;
+    }
+    say("history", { items });
+  },
   close: async () => {
     session.on("disconnected", () => process.exit(0));
     await session.disconnect();

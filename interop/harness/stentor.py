@@ -119,11 +119,13 @@ class Stentor(Server):
 
     def damage_offline_record(self, marker: bytes) -> None:
         with sqlite3.connect(self.folder / "data/stentor.db") as database:
-            changed = database.execute(
-                "UPDATE offline SET stanza = substr(stanza, 1, length(stanza) / 2)"
-                " WHERE instr(stanza, ?) > 0",
-                (marker,),
-            ).rowcount
+            changed = 0
+            for table, column in (("offline", "stanza"), ("archive_messages", "body")):
+                changed += database.execute(
+                    f"UPDATE {table} SET {column} = substr({column}, 1, length({column}) / 2)"
+                    f" WHERE instr({column}, ?) > 0",
+                    (marker,),
+                ).rowcount
         database.close()
         assert changed == 1, changed
 

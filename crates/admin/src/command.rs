@@ -12,7 +12,7 @@ use stentor_engine::BoxFuture;
 use stentor_engine::registration::AccountError;
 use stentor_store::StoreError;
 
-use crate::{Cx, accounts, devices, guard, import, server};
+use crate::{Cx, accounts, archive, devices, guard, import, server};
 
 /// A command of administrators.
 pub trait Command: 'static {
@@ -88,6 +88,8 @@ pub const ALL: &[Entry] = &[
     Entry::of::<accounts::Unlock>(),
     Entry::of::<devices::ListDevices>(),
     Entry::of::<devices::RevokeDevice>(),
+    Entry::of::<archive::Show>(),
+    Entry::of::<archive::Purge>(),
     Entry::of::<guard::ListBlocked>(),
     Entry::of::<guard::LiftBlock>(),
     Entry::of::<server::Status>(),

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod accounts;
+pub mod archive;
 pub mod command;
 pub mod devices;
 pub mod facts;

@@ -7,8 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stentor_stanza::Stanza;
-use stentor_store::{OfflinePage, StoreError, Write};
+use stentor_jid::BareJid;
+use stentor_payload::{xep0203_delay, xep0359_sid};
+use stentor_stanza::{DamagedStanza, Stanza};
+use stentor_store::{OfflinePage, OfflineRow, StoreError, Ticket, Write};
 
 use crate::account::{Account, AccountState};
 use crate::engine::Engine;
@@ -19,7 +21,8 @@ use crate::limits::{
 };
 use crate::outbox::{Close, Fate, Outbox, Pressure, Stored};
 use crate::phase::Flow;
-use crate::resource::Resource;
+use crate::resource::{Flag, Resource};
+use crate::worth::NS_RETRACTION;
 
 /// The right to be handed what is stored. One resource has it at a time; it ends with the value,
 /// so that work that is broken off blocks nobody.
@@ -37,6 +40,10 @@ impl Flush {
         resource: &Arc<Resource>,
     ) -> Option<Self> {
         if !state.offline.is_waiting || state.offline.flushing.is_some() {
+            return None;
+        }
+        // XEP-0013 §2.2: who looks at them one by one is handed nothing, nor is anybody else then.
+        if state.resources().iter().any(|r| r.has(Flag::OfflineByHand)) {
             return None;
         }
         state.offline.flushing = Some(resource.serial);
@@ -102,9 +109,11 @@ impl Flush {
         for message in &page.messages {
             mark.ids.push(message.id);
             mark.bytes += message.stanza.len() as u64;
-            match Stanza::parse(&message.stanza) {
+            match late(engine, &self.account.jid, message) {
                 // XEP-0191 §3.3: nothing is delivered of one who has been blocked meanwhile.
                 Ok(stanza) if !is_admitted(host.as_deref(), &self.resource, &stanza, state) => {}
+                // What its sender took back meanwhile is not delivered; that he did is.
+                Ok(stanza) if message.archived.is_some() && is_tombstone(&stanza) => {}
                 Ok(stanza) => {
                     if outbox.push(stanza, Fate::Forget) == Pressure::Gone {
                         return None;
@@ -140,6 +149,43 @@ impl Drop for Flush {
             state.offline.flushing = None;
         }
     }
+}
+
+/// A stored message as it is delivered late: with the stamp of XEP-0203, and with its id if the
+/// account's archive has it, so that nobody shows it twice.
+///
+/// # Errors
+/// The record is damaged.
+pub fn late(
+    engine: &Engine,
+    owner: &BareJid,
+    message: &OfflineRow,
+) -> Result<Stanza, DamagedStanza> {
+    let mut stanza = Stanza::parse(&message.stanza)?;
+    if let Some(id) = message.archived {
+        stanza.append(|w| xep0359_sid::write(w, owner.as_str(), &engine.show_id(id)));
+    }
+    let domain = owner.domain();
+    // Earlier releases stored the stamp with the message.
+    if !xep0203_delay::is_there(&stanza, domain, message.received_ms) {
+        stanza.append(|w| xep0203_delay::write(w, domain, message.received_ms));
+    }
+    Ok(stanza)
+}
+
+/// XEP-0424 §4: whether nothing is left of the message.
+fn is_tombstone(stanza: &Stanza) -> bool {
+    let mut children = stanza.children();
+    children.next().is_some_and(|c| c.is(NS_RETRACTION, "retracted"))
+}
+
+/// The owner has looked at these stored messages and removes them: ids and bytes of each. They
+/// leave the store with the ticket.
+pub fn remove(engine: &Engine, account: &Account, messages: &[(u64, u64)]) -> Ticket {
+    let mut state = account.lock();
+    forget(&mut state, messages.len() as u64, messages.iter().map(|(_, bytes)| bytes).sum());
+    let ids = messages.iter().map(|(id, _)| *id).collect();
+    engine.stores.writer.submit(Write::DropOfflineIds { owner: account.jid.clone(), ids })
 }
 
 /// Waits until a session has taken most of what it was given. One that takes nothing for long is

@@ -110,6 +110,13 @@ impl Engine {
             resource.outbox.close(Close::Deleted);
         }
         self.directory.remove(jid.as_str());
+        self.sweep_archives().await;
         Ok(())
+    }
+
+    /// Removes what deleted accounts had archived, step by step. What fails now is done by the
+    /// hourly chores.
+    async fn sweep_archives(&self) {
+        while let Ok(true) = self.stores.archive.expire(None, i64::MIN).await {}
     }
 }

@@ -40,6 +40,8 @@ pub enum Flag {
     Carbons = 2,
     /// It asked for the list of blocked addresses and gets its changes (XEP-0191 §3.3).
     Blocking = 16,
+    /// It looks at stored messages one by one (XEP-0013).
+    OfflineByHand = 64,
 }
 
 #[derive(Default)]

@@ -2,11 +2,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod limits;
+pub mod limits;
 pub mod registry;
 mod rfc4505_anonymous;
 mod rfc6121_roster;
 mod xep0012_last;
+mod xep0013_offline;
 mod xep0030_disco;
 mod xep0049_private;
 mod xep0054_vcard;
@@ -18,8 +19,11 @@ mod xep0160_offline;
 mod xep0199_ping;
 mod xep0202_time;
 mod xep0280_carbons;
+mod xep0313_mam;
 mod xep0359_sid;
 mod xep0386_bind2;
 mod xep0388_sasl2;
+mod xep0424_retract;
+mod xep0441_mam_prefs;
 mod xep0484_fast;
 mod xep0494_access;

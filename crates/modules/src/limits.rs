@@ -7,3 +7,24 @@ pub(crate) const SECS_MAX: u64 = 3_155_760_000;
 pub(crate) fn millis(secs: u64) -> i64 {
     i64::try_from(secs.min(SECS_MAX).saturating_mul(1_000)).unwrap_or(i64::MAX)
 }
+
+/// Addresses in both lists of archive preferences of one account together (XEP-0441).
+pub const ARCHIVE_PREFS_JIDS_MAX: usize = 1_000;
+
+/// Results of one archive query, if the query does not ask for fewer (XEP-0313 §4.3.1).
+pub const ARCHIVE_PAGE_DEFAULT: u32 = 50;
+
+/// Results of one archive query, whatever it asks for; operators may set fewer.
+pub const ARCHIVE_PAGE_MAX: u32 = 250;
+
+/// Ids in one archive query by ids.
+pub const ARCHIVE_IDS_MAX: usize = 250;
+
+/// Bytes of the text of one message that is searched; what is behind is not found.
+pub const ARCHIVE_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of the name that an archive query gives its results.
+pub const ARCHIVE_QUERY_ID_BYTES_MAX: usize = 1_024;
+
+/// Offline messages that one request may name (XEP-0013).
+pub const OFFLINE_ITEMS_MAX: usize = 100;

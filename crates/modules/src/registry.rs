@@ -8,14 +8,15 @@ use stentor_engine::{Factory, Registrar};
 use crate::{
     rfc4505_anonymous, rfc6121_roster, xep0012_last, xep0030_disco, xep0049_private, xep0054_vcard,
     xep0077_register, xep0092_version, xep0115_caps, xep0157_contact, xep0160_offline,
-    xep0199_ping, xep0202_time, xep0280_carbons, xep0359_sid, xep0386_bind2, xep0388_sasl2,
-    xep0484_fast, xep0494_access,
+    xep0199_ping, xep0202_time, xep0280_carbons, xep0313_mam, xep0359_sid, xep0386_bind2,
+    xep0388_sasl2, xep0484_fast, xep0494_access,
 };
 
 /// Order matters inside a phase and nowhere else: who screens first, who keeps first.
 pub const ALL: &[Factory] = &[
     rfc4505_anonymous::MODULE,
     xep0359_sid::MODULE,
+    xep0313_mam::MODULE,
     xep0160_offline::MODULE,
     xep0280_carbons::MODULE,
     // From here on order has no effect.

@@ -1,8 +1,9 @@
 //! XEP-0160: Best Practices for Handling Offline Messages, version 1.0.1.
 //!
-//! Keeps messages for accounts of which no resource takes them, with the stamp of XEP-0203.
+//! Keeps messages for accounts of which no resource takes them; those that are archived by their
+//! id in the archive.
 //! Implements: §2 (flow), §4 (discovery); §3 (which messages) is `engine/src/worth`.
-//! Left out: nothing. Handing them over is `engine/src/backlog.rs`.
+//! Left out: nothing. Handing them over, stamped (XEP-0203), is `engine/src/backlog.rs`.
 
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use stentor_engine::worth::{self, Offline as Worth};
 use stentor_engine::{
     AccountState, Cx, Factory, Miss, Module, OptionDoc, Registrar, Scope, Spec, Status, Taken, Xep,
 };
-use stentor_payload::xep0203_delay;
 use stentor_stanza::{Condition, Stanza, StanzaError};
-use stentor_store::{Stage, Write};
+use stentor_store::{OfflineBody, Stage, Write};
+
+use crate::xep0013_offline;
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Offline>();
@@ -39,6 +41,7 @@ impl Module for Offline {
     const SPEC: &'static Spec = &Spec {
         name: "offline",
         xeps: &[
+            Xep { number: 13, version: "1.3", status: Status::Complete, note: "" },
             Xep { number: 160, version: "1.0.1", status: Status::Complete, note: "" },
             Xep { number: 203, version: "2.0", status: Status::Complete, note: "" },
         ],
@@ -65,6 +68,7 @@ impl Module for Offline {
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.disco(Scope::Host, &[MSGOFFLINE]);
         r.miss(self);
+        xep0013_offline::register(r);
     }
 }
 
@@ -73,7 +77,7 @@ impl Miss for Offline {
         &self,
         cx: &Cx<'_>,
         stanza: &Stanza,
-        _kept: Option<u64>,
+        kept: Option<u64>,
         state: &mut AccountState,
         stage: &mut Stage,
     ) -> Taken {
@@ -89,11 +93,15 @@ impl Miss for Offline {
             Worth::Drop => return Taken::Dropped,
             Worth::Return => return Taken::No,
         }
-        let mut kept = stanza.clone();
-        let domain = cx.account.jid.domain();
-        kept.append(|w| xep0203_delay::write(w, domain, cx.now_ms));
-        let bytes = kept.to_bytes();
-        let size = bytes.len() as u64;
+        // What the archive keeps is not kept twice.
+        let body = match kept {
+            Some(id) => OfflineBody::Archived(id),
+            None => OfflineBody::Bytes(stanza.to_bytes()),
+        };
+        let size = match &body {
+            OfflineBody::Archived(_) => cx.bytes.of(stanza).len(),
+            OfflineBody::Bytes(bytes) => bytes.len(),
+        } as u64;
         let is_full = state.offline.count >= self.config.messages_max
             || state.offline.bytes.saturating_add(size) > self.config.bytes_max;
         if is_full || !cx.engine.stores.writer.has_room() {
@@ -107,7 +115,7 @@ impl Miss for Offline {
         stage.push(Write::StoreOffline {
             owner: cx.account.jid.clone(),
             received_ms: cx.now_ms,
-            body: bytes.into(),
+            body,
         });
         cx.engine.metrics.offline_stored.inc();
         Taken::Kept

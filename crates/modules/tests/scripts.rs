@@ -222,3 +222,58 @@ fn xep0386_bind2() {
 fn xep0494_access() {
     run("xep0494_access");
 }
+
+#[test]
+fn xep0160_offline_archive() {
+    run("xep0160_offline_archive");
+}
+
+#[test]
+fn xep0313_query() {
+    run("xep0313_query");
+}
+
+#[test]
+fn xep0313_errors() {
+    run("xep0313_errors");
+}
+
+#[test]
+fn xep0313_expiry() {
+    run("xep0313_expiry");
+}
+
+#[test]
+fn xep0313_pages() {
+    run("xep0313_pages");
+}
+
+#[test]
+fn xep0313_page_limit() {
+    run("xep0313_page_limit");
+}
+
+#[test]
+fn xep0334_hints() {
+    run("xep0334_hints");
+}
+
+#[test]
+fn xep0424_retraction() {
+    run("xep0424_retraction");
+}
+
+#[test]
+fn xep0441_mam_prefs() {
+    run("xep0441_mam_prefs");
+}
+
+#[test]
+fn xep0441_mam_prefs_off() {
+    run("xep0441_mam_prefs_off");
+}
+
+#[test]
+fn xep0013_by_hand() {
+    run("xep0013_by_hand");
+}

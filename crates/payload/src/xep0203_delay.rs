@@ -2,9 +2,10 @@
 //!
 //! Writes the stamp of a stanza that was kept before it was delivered.
 //! Implements: §3 (protocol), §4 (time in UTC, by XEP-0082).
-//! Left out: reading stamps, which is for clients; the optional reason text.
+//! Left out: reading others' stamps, which is for clients; the optional reason text.
 
-use stentor_xml::Writer;
+use stentor_stanza::Stanza;
+use stentor_xml::{ElementRef, Writer};
 
 use crate::xep0082_time;
 
@@ -17,6 +18,15 @@ pub fn write(w: &mut Writer, from: &str, unix_ms: i64) {
 pub fn write_opt(w: &mut Writer, from: Option<&str>, unix_ms: i64) {
     w.open("delay", NS).attr_opt("from", from).attr("stamp", &xep0082_time::write(unix_ms));
     w.close();
+}
+
+/// Whether the stanza has this very stamp.
+#[must_use]
+pub fn is_there(stanza: &Stanza, from: &str, unix_ms: i64) -> bool {
+    let stamp = xep0082_time::write(unix_ms);
+    let has = |c: ElementRef<'_>, name, value: &str| c.attr(name).is_some_and(|v| v == value);
+    let mut children = stanza.children();
+    children.any(|c| c.is(NS, "delay") && has(c, "from", from) && has(c, "stamp", &stamp))
 }
 
 /// The namespace of stamps.

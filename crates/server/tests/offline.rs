@@ -256,6 +256,6 @@ fn help_teaches_examples_and_exit_codes() {
         assert_eq!(said.code, 0, "{words}");
         assert!(said.out.contains("Usage: stentor"), "{words}");
     }
-    assert!(place.run("modules").out.contains("\noffline (XEP-0160"));
+    assert!(place.run("modules").out.contains("\noffline (XEP-0013, XEP-0160"));
     assert!(place.run("version").out.starts_with("stentor "));
 }

@@ -14,4 +14,4 @@ mod stanza;
 
 pub use error::{Condition, ErrorType, NS_STANZAS, StanzaError};
 pub use head::{Head, IqType, Kind, MessageType, PresenceType};
-pub use stanza::{BadStanza, Children, Refusal, Stanza};
+pub use stanza::{BadStanza, Children, DamagedStanza, Refusal, Stanza};

@@ -50,6 +50,9 @@ pub(crate) enum Verb {
     },
     /// Tell how the server is: sessions, accounts, uptime, what the store does.
     Status,
+    /// Look after the archives of messages.
+    #[command(subcommand, after_help = ARCHIVE_EXAMPLES)]
+    Archive(Archive),
     /// List addresses blocked for failed sign-ins, or lift a block.
     #[command(subcommand)]
     Blocked(Blocked),
@@ -130,6 +133,21 @@ pub(crate) struct Credentials {
     pub password_stdin: bool,
 }
 
+/// What to do about an archive.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Archive {
+    /// Tell how many messages it holds.
+    Show(Address),
+    /// Remove messages from it. It cannot be undone. Messages that wait for delivery stay.
+    Purge {
+        /// The address: `name@domain`.
+        jid: String,
+        /// Keep messages younger than this many days.
+        #[arg(long, value_name = "DAYS")]
+        keep_days: Option<u32>,
+    },
+}
+
 /// What to do about blocked addresses.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Blocked {
@@ -187,6 +205,11 @@ const RELOAD: &str = "\
 Let the running server read its configuration again, as SIGHUP does. Domains, profiles, modules,
 certificates and the log level follow at once; what needs a restart is named. A configuration with
 mistakes changes nothing.";
+
+const ARCHIVE_EXAMPLES: &str = "\
+Examples:
+  stentor archive show juliet@capulet.example
+  stentor archive purge juliet@capulet.example --keep-days 365";
 
 const ACCOUNT_EXAMPLES: &str = "\
 Examples:

@@ -16,13 +16,14 @@ use stentor_admin::Nothing;
 use stentor_admin::accounts::{
     Account as Named, Add, Credentials, Delete, SetPassword, Suspend, Unlock, Unsuspend,
 };
+use stentor_admin::archive;
 use stentor_admin::devices::{ListDevices, RevokeDevice, Which};
 use stentor_admin::guard::{Address, LiftBlock, ListBlocked};
 use stentor_admin::server::{Backup, Destination, Reload, Status, Stop};
 
 use crate::config::{Config, Mistakes, Sources, Variable};
 use crate::run;
-use args::{Account, Blocked, Cli, Device, Verb};
+use args::{Account, Archive, Blocked, Cli, Device, Verb};
 use ask::Office;
 
 /// Reads the command line and does what it says.
@@ -117,6 +118,15 @@ fn administer(office: &Office, verb: Verb) -> anyhow::Result<ExitCode> {
             let input = Destination { path: std::path::absolute(dest)? };
             office.look::<Backup>(input, |made| {
                 format!("Copied the database to {}.\n", made.path.display())
+            })
+        }
+        Verb::Archive(Archive::Show(address)) => {
+            office.look::<archive::Show>(archive::Whose { jid: address.jid }, words::archive)
+        }
+        Verb::Archive(Archive::Purge { jid, keep_days }) => {
+            let which = archive::Which { jid, keep_days };
+            office.change::<archive::Purge>(which, |held| {
+                format!("Removed messages. {}", words::archive(held))
             })
         }
         Verb::Blocked(Blocked::List) => office.look::<ListBlocked>(nothing, words::blocked),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use stentor_admin::accounts::{Account, Row, Unlocked};
+use stentor_admin::archive::Held;
 use stentor_admin::devices::{Devices, Revoked};
 use stentor_admin::guard::{Blocked, Lifted};
 use stentor_admin::server::{Reloaded, State};
@@ -81,6 +82,11 @@ pub(super) fn revoked(revoked: &Revoked) -> String {
         text.push_str("It knows the password: change that to keep it out.\n");
     }
     text
+}
+
+/// What an archive holds.
+pub(super) fn archive(held: &Held) -> String {
+    format!("The archive of {} holds {} messages, {} bytes.\n", held.jid, held.messages, held.bytes)
 }
 
 /// Blocked addresses.

@@ -1,0 +1,181 @@
+"""Archives (XEP-0313): pages, filters, ids, preferences, hints, and what libraries make of them."""
+
+import pytest
+
+from clients.lines import Slixmpp, Stanza
+from harness.names import DELAY, IQ, MESSAGE, body, child, q, stanza_error
+from harness.raw import login
+from harness.scenes import chat
+
+ARCHIVE = "urn:xmpp:mam:2"
+FORWARD = "urn:xmpp:forward:0"
+PAGES = "http://jabber.org/protocol/rsm"
+SID = "urn:xmpp:sid:0"
+HINTS = "urn:xmpp:hints"
+RETRACT = "urn:xmpp:message-retract:1"
+
+
+def query(stream, page="", to="", flip=False, **fields):
+    """Asks an archive; results, the element <fin/>, or the error."""
+    values = {"FORM_TYPE": ARCHIVE} | {name.replace("_", "-"): v for name, v in fields.items()}
+    form = "".join(
+        f"<field var='{name}'><value>{value}</value></field>" for name, value in values.items()
+    )
+    set_ = f"<set xmlns='{PAGES}'>{page}</set>" if page else ""
+    stream.count = getattr(stream, "count", 0) + 1
+    ident = f"q{stream.count}"
+    to = f" to='{to}'" if to else ""
+    stream.write(
+        f"<iq type='set' id='{ident}'{to}><query xmlns='{ARCHIVE}' queryid='{ident}'>"
+        f"<x xmlns='jabber:x:data' type='submit'>{form}</x>{set_}"
+        f"{'<flip-page/>' if flip else ''}</query></iq>"
+    )
+    seen = stream.until(lambda e: e.tag == IQ and e.get("id") == ident)
+    answer = seen.pop()
+    results = [
+        Result(e) for e in seen if e.tag == MESSAGE and child(e, ARCHIVE, "result") is not None
+    ]
+    assert all(r.query == ident for r in results)
+    if answer.get("type") == "error":
+        return results, stanza_error(answer)
+    return results, child(answer, ARCHIVE, "fin")
+
+
+class Result:
+    """One message of an archive."""
+
+    def __init__(self, message):
+        result = child(message, ARCHIVE, "result")
+        forwarded = child(result, FORWARD, "forwarded")
+        self.query, self.id = result.get("queryid"), result.get("id")
+        self.stamp = child(forwarded, DELAY, "delay").get("stamp")
+        self.message = child(forwarded, "jabber:client", "message")
+        self.text = body(self.message)
+
+
+def ends(fin):
+    page = child(fin, PAGES, "set")
+    return tuple(page.findtext(q(PAGES, name)) for name in ("first", "last", "count"))
+
+
+def texts(results):
+    return [r.text for r in results]
+
+
+# covers: xml-43
+def test_xml_43_archive_query(enter):
+    alice, bob = enter("alice"), enter("bob")
+    sent = [str(n) for n in range(25)]
+    for text in sent:
+        chat(alice, bob.jid, text)
+    bob.until(lambda e: e.tag == MESSAGE and body(e) == sent[-1])
+    forward, after = [], ""
+    while True:
+        results, fin = query(bob, f"<max>10</max>{after}")
+        forward += results
+        first, last, count = ends(fin)
+        assert (first, last, count) == (results[0].id, results[-1].id, "25")
+        if fin.get("complete") == "true":
+            break
+        after = f"<after>{last}</after>"
+    assert texts(forward) == sent
+    backward, before = [], "<before/>"
+    while True:
+        results, fin = query(bob, f"<max>10</max>{before}")
+        backward = results + backward
+        if fin.get("complete") == "true":
+            break
+        before = f"<before>{ends(fin)[0]}</before>"
+    assert [r.id for r in backward] == [r.id for r in forward]
+    last_page, _ = query(bob, "<max>10</max><before/>")
+    assert texts(last_page) == sent[-10:]
+    flipped, _ = query(bob, "<max>10</max><before/>", flip=True)
+    assert texts(flipped) == sent[-10:][::-1]
+    middle = forward[12]
+    results, _ = query(bob, start=middle.stamp)
+    assert all(r.stamp >= middle.stamp for r in results) and middle.id in [r.id for r in results]
+    results, _ = query(bob, end=middle.stamp)
+    assert all(r.stamp <= middle.stamp for r in results) and middle.id in [r.id for r in results]
+    results, _ = query(bob, **{"with": alice.account.jid})
+    assert texts(results) == sent
+    results, _ = query(bob, **{"with": "nobody@example.org"})
+    assert results == []
+    assert query(bob, "<after>nothing</after>") == ([], ("cancel", "item-not-found"))
+    assert query(bob, after_id="nothing") == ([], ("cancel", "item-not-found"))
+    assert query(alice, to=bob.account.jid) == ([], ("auth", "forbidden"))
+    theirs = f"<after>{forward[0].id}</after>"
+    assert query(alice, theirs) == ([], ("cancel", "item-not-found"))
+
+
+def test_xep_39_ids_are_those_of_the_archive(enter):
+    alice, bob = enter("alice"), enter("bob")
+    forged = f"<stanza-id xmlns='{SID}' by='{bob.account.jid}' id='forged'/>"
+    alice.write(f"<message to='{bob.jid}' type='chat' id='m'><body>x</body>{forged}</message>")
+    came = bob.wait(lambda e: e.tag == MESSAGE and e.get("id") == "m")
+    ids = [e.get("id") for e in came.findall(q(SID, "stanza-id")) if e.get("by") == bob.account.jid]
+    assert ids == [query(bob)[0][0].id] != ["forged"]
+
+
+# covers: off-40
+def test_off_40_offline_and_archive(server, enter):
+    alice, carol, account = enter("alice"), enter("carol"), server.account("bob")
+    never = f"<never><jid>{carol.account.jid}</jid></never>"
+    with login(server, account, is_available=False) as bob:
+        answer = bob.request(f"<prefs xmlns='{ARCHIVE}' default='always'>{never}</prefs>", "set")
+        assert answer.get("type") == "result"
+        bob.close()
+    chat(alice, account.jid, "kept")
+    hint = f"<no-permanent-store xmlns='{HINTS}'/>"
+    alice.write(f"<message to='{account.jid}' type='chat'><body>for now</body>{hint}</message>")
+    alice.ping()
+    chat(carol, account.jid, "not wanted")
+    carol.ping()
+    bob = enter(account, is_available=False)
+    before, _ = query(bob)
+    assert texts(before) == ["kept"]
+    bob.write("<presence/>")
+    seen = bob.until(lambda e: e.tag == MESSAGE and body(e) == "not wanted")
+    late = {body(e): e for e in seen if e.tag == MESSAGE}
+    assert list(late) == ["kept", "for now", "not wanted"]
+    ids = {text: child(e, SID, "stanza-id") for text, e in late.items()}
+    assert ids["kept"].get("id") == before[0].id
+    assert ids["for now"] is None and ids["not wanted"] is None
+    bob.ping()
+    # They have left the offline store, and nothing has left the archive.
+    with login(server, account) as again:
+        assert [body(e) for e in again.ping() if e.tag == MESSAGE] == []
+        assert [r.id for r in query(again)[0]] == [before[0].id]
+
+
+def test_msg_33_a_tombstone_for_a_new_device(server, enter):
+    alice, bob, carol = enter("alice"), enter("bob"), enter("carol")
+    alice.write(f"<message to='{bob.jid}' type='chat' id='m1'><body>palmers</body></message>")
+    retract = f"<retract xmlns='{RETRACT}' id='m1'/>"
+    carol.write(f"<message to='{bob.jid}' type='chat' id='forged'>{retract}</message>")
+    bob.until(lambda e: e.get("id") == "forged")
+    assert "palmers" in texts(query(bob)[0]), "another one takes nothing back"
+    alice.write(f"<message to='{bob.jid}' type='chat' id='r1'>{retract}</message>")
+    bob.until(lambda e: e.get("id") == "r1")
+    for account in (alice.account, bob.account):
+        results, _ = query(enter(account))
+        tombstone = child(results[0].message, RETRACT, "retracted")
+        assert results[0].text is None and tombstone.get("id") == "r1"
+        assert "r1" in [r.message.get("id") for r in results], "the retraction stays"
+
+
+@pytest.mark.parametrize("library", [Slixmpp, Stanza], ids=lambda library: library.kind)
+def test_libraries_see_the_same_history(server, enter, library):
+    alice = enter("alice")
+    account = server.account("bob")
+    sent = [f"message {n}" for n in range(25)]
+    for text in sent:
+        chat(alice, account.jid, text)
+    alice.ping()
+    with library(server, account, "starttls") as client:
+        client.sign_in()
+        history = client.history(alice.account.jid)
+    assert [item["body"] for item in history] == sent
+    bob = enter(account)
+    first, fin = query(bob, "<max>50</max>", **{"with": alice.account.jid})
+    assert [r.id for r in first] == [item["id"] for item in history]
+    assert fin.get("complete") == "true"
