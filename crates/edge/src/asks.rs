@@ -134,19 +134,14 @@ pub(crate) fn answer(
         Box::pin(std::future::ready(Answered::Machine(answer)))
     };
     match ask {
-        Ask::Host { domain, from } => match (engine.host(&domain), from) {
-            (Some(host), from) => {
-                let offer = host_offer(&host);
-                Box::pin(async move {
-                    let offer = sign_in::narrow(&engine, offer, from).await;
-                    Answered::Machine(Answer::Host(Ok(Arc::new(offer))))
-                })
-            }
-            (None, _) if engine.hosts.load().is_gone(&domain) => {
-                machine(Answer::Host(Err(Fault::HostGone)))
-            }
-            (None, _) => machine(Answer::Host(Err(Fault::HostUnknown))),
-        },
+        Ask::Host { domain, from } => {
+            let offer = match engine.host(&domain) {
+                Some(host) => Ok(host_offer(&host)),
+                None if engine.hosts.load().is_gone(&domain) => Err(Fault::HostGone),
+                None => Err(Fault::HostUnknown),
+            };
+            Box::pin(async move { Answered::Machine(sign_in::host(&engine, offer, from).await) })
+        }
         Ask::Anonymous => machine(match random_id() {
             Ok(id) => Answer::Accepted(id.to_string()),
             Err(_) => Answer::Refused(Condition::TemporaryAuthFailure),

@@ -10,6 +10,7 @@ use stentor_payload::xep0082_time;
 use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys, TokenProof};
 use stentor_stream::c2s::HostOffer;
 use stentor_stream::event::Answer;
+use stentor_stream::fault::Fault;
 use stentor_stream::sign_in::{self, ExtendedOffer, IssuedToken, SignedIn};
 
 use crate::asks::{Answered, Caller, account_of, is_hasty};
@@ -34,27 +35,35 @@ pub(crate) fn offer(host: &Host, mechanisms: &[Mechanism]) -> Option<ExtendedOff
     })
 }
 
-/// Leaves out mechanisms that cannot work for the account that a client says it is: those of hashes
-/// that it lacks, because it came from elsewhere (XEP-0388 §2.1). Nobody and most accounts get the
-/// whole list, so it tells nothing about who exists.
-pub(crate) async fn narrow(
+/// Tells what is offered at a domain, to who says to be `from`.
+pub(crate) async fn host(
     engine: &Engine,
-    mut offer: HostOffer,
+    offer: Result<HostOffer, Fault>,
     from: Option<BareJid>,
-) -> HostOffer {
-    let Some(from) = from.filter(|from| from.domain() == offer.domain) else { return offer };
-    let hashes = match engine.hashes(&from).await {
-        Ok(hashes) => hashes,
-        Err(error) => {
-            tracing::error!(account = %from, %error, "Keys could not be read.");
-            return offer;
-        }
+) -> Answer {
+    let mut offer = match offer {
+        Ok(offer) => offer,
+        Err(fault) => return Answer::Host(Err(fault)),
     };
-    let has = |mechanism: &Mechanism| mechanism.hash().is_none_or(|hash| hashes.contains(&hash));
-    if !hashes.is_empty() && offer.mechanisms.iter().any(has) {
-        offer.mechanisms.retain(has);
+    if let Some(from) = from.filter(|from| from.domain() == offer.domain) {
+        match engine.hashes(&from).await {
+            Ok(hashes) => narrow(&mut offer.mechanisms, &hashes),
+            Err(error) => {
+                tracing::error!(account = %from, %error, "Keys could not be read.");
+            }
+        }
     }
-    offer
+    Answer::Host(Ok(Arc::new(offer)))
+}
+
+/// Leaves out mechanisms that cannot work for an account with keys of these hashes: it may have come
+/// from elsewhere (XEP-0388 §2.1). Nobody and most accounts get the whole list, so it tells nothing
+/// about who exists.
+fn narrow(mechanisms: &mut Vec<Mechanism>, hashes: &[Hash]) {
+    let works = |mechanism: &Mechanism| mechanism.hash().is_none_or(|hash| hashes.contains(&hash));
+    if !hashes.is_empty() && mechanisms.iter().any(works) {
+        mechanisms.retain(works);
+    }
 }
 
 /// What a client shows of a token.
