@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stentor_jid::{BareJid, FullJid};
 use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys, TokenProof};
-use stentor_stanza::{Stanza, StanzaError};
+use stentor_stanza::{Condition as StanzaCondition, Stanza, StanzaError};
 use zeroize::Zeroizing;
 
 use crate::c2s::HostOffer;
@@ -23,6 +23,21 @@ pub enum Event {
     Ask(Ask),
     /// A stanza of the bound session: well-formed, addresses valid, `from` and language stamped.
     Stanza(Stanza),
+    /// An answer of the machine's own, for the client: it is to be sent like any other stanza, for
+    /// it is counted (XEP-0198).
+    Reply(Stanza),
+    /// The client wants stream management (XEP-0198 §3): `enable_sm` is due, before anything else
+    /// is sent.
+    Enable {
+        /// Whether it wants to resume the session later.
+        resume: bool,
+        /// How many seconds it wants to have for that.
+        max_secs: Option<u32>,
+    },
+    /// The client asks what has been handled: `acknowledge` is due once all that it sent is.
+    AckRequested,
+    /// The client has handled so many stanzas, modulo 2³² (XEP-0198 §4).
+    Acked(u32),
     /// The client closed its stream. What is still owed may be sent, then `close` is due.
     PeerClosed,
     /// The stream is over: write what `take_output` has, then close the connection.
@@ -123,13 +138,22 @@ pub enum Ask {
         /// The prepared resource that the client wishes; none leaves the choice to the server.
         resource: Option<String>,
     },
+    /// Go on with an earlier session (XEP-0198 §5). [`Answer::Resumed`] or [`Answer::ResumeFailed`].
+    Resume {
+        /// Who has signed in.
+        account: BareJid,
+        /// The id of the session.
+        previd: String,
+        /// How many of our stanzas the client has had, modulo 2³².
+        h: u32,
+    },
     /// A registration IQ before sign-in (XEP-0077), from nobody. [`Answer::Reply`].
     StreamIq(Stanza),
 }
 
 /// What the shell found out. An answer to something that was not asked, or is no longer, is
 /// ignored.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Answer {
     /// What is offered at the domain, or why the stream ends.
     Host(Result<Arc<HostOffer>, Fault>),
@@ -159,6 +183,27 @@ pub enum Answer {
     Bound(FullJid),
     /// The resource is not bound; the client may try again.
     BindRefused(StanzaError),
+    /// The earlier session goes on.
+    Resumed {
+        /// Its address.
+        jid: FullJid,
+        /// Stanzas that came on its streams, all of them handled.
+        received: u64,
+    },
+    /// It does not: the client may bind a resource instead.
+    ResumeFailed {
+        /// Why; as a rule `item-not-found`.
+        condition: StanzaCondition,
+        /// What was handled, modulo 2³², if that is still known.
+        h: Option<u32>,
+    },
+    /// The client has had more stanzas than it was sent (XEP-0198 §6): the stream ends.
+    ResumeTooHigh {
+        /// What it says.
+        h: u32,
+        /// What it was sent.
+        sent: u32,
+    },
     /// The answer to a registration IQ.
     Reply(Stanza),
 }

@@ -51,6 +51,14 @@ pub enum Fault {
     /// The server has no room for the stream, or for what waits to be sent on it (§4.9.3.17).
     #[error("overloaded")]
     Overloaded,
+    /// The peer acknowledged more stanzas than it was sent (XEP-0198 §6).
+    #[error("the peer acknowledged {h} stanzas of {sent}")]
+    AckTooHigh {
+        /// What it said.
+        h: u32,
+        /// What it was sent, both modulo 2³².
+        sent: u32,
+    },
     /// Local policy, in a sentence for the peer (§4.9.3.14).
     #[error("policy: {0}")]
     Policy(&'static str),
@@ -86,7 +94,7 @@ impl Fault {
             Self::Shutdown => StreamCondition::SystemShutdown,
             Self::Overloaded => StreamCondition::ResourceConstraint,
             Self::Internal(_) => StreamCondition::InternalServerError,
-            Self::Credentials => StreamCondition::UndefinedCondition,
+            Self::Credentials | Self::AckTooHigh { .. } => StreamCondition::UndefinedCondition,
             Self::ByPeer(error) => error.condition,
             Self::Lost => StreamCondition::RemoteConnectionFailed,
         }
@@ -122,6 +130,11 @@ impl Fault {
             out.extend_from_slice(b" xmlns='");
             out.extend_from_slice(ns::ERRORS.as_bytes());
             out.extend_from_slice(b"'/>");
+        }
+        if let Self::AckTooHigh { h, sent } = self {
+            let counts =
+                format!("<handled-count-too-high xmlns='{}' h='{h}' send-count='{sent}'/>", ns::SM);
+            out.extend_from_slice(counts.as_bytes());
         }
         out.extend_from_slice(b"</stream:error>");
     }
@@ -211,6 +224,8 @@ pub enum Misbehaviour {
     BindRefused,
     /// The server sent something out of turn.
     OutOfTurn,
+    /// An acknowledgement was malformed (XEP-0198 §4).
+    BadAck,
     /// A dialback element was malformed.
     BadDialback,
     /// A dialback answer came that nobody asked for (XEP-0220 §3.1).
@@ -273,6 +288,7 @@ impl Misbehaviour {
             Self::SignInRefused => (C::NotAuthorized, "Authentication was refused"),
             Self::BindRefused => (C::UndefinedCondition, "Resource binding was refused"),
             Self::OutOfTurn => (C::UnsupportedStanzaType, "The element was not expected now"),
+            Self::BadAck => (C::BadFormat, "The acknowledgement is malformed"),
             Self::BadDialback => (C::BadFormat, "The dialback element is malformed"),
             Self::UnsolicitedDialback => {
                 (C::PolicyViolation, "Nobody asked for this dialback answer")

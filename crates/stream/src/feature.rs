@@ -9,7 +9,9 @@ use stentor_xml::Writer;
 
 use crate::c2s::HostOffer;
 use crate::xep0478_limits::StreamLimits;
-use crate::{ns, xep0386_bind2, xep0388_sasl2, xep0440_bindings, xep0480_upgrade, xep0484_fast};
+use crate::{
+    ns, xep0198_sm, xep0386_bind2, xep0388_sasl2, xep0440_bindings, xep0480_upgrade, xep0484_fast,
+};
 
 /// A set of facts about a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,8 @@ impl Bits {
     pub const EXTENDED: Self = Self(1 << 9);
     /// A resource is bound.
     pub const BOUND: Self = Self(1 << 10);
+    /// The host has stream management.
+    pub const MANAGEMENT: Self = Self(1 << 11);
 
     /// The facts of both.
     #[must_use]
@@ -235,5 +239,10 @@ const ALL: &[Feature] = &[
         necessary: Bits::AUTHENTICATED,
         prohibited: Bits::NONE,
         write: |w, offering| offering.limits.write(w),
+    },
+    Feature {
+        necessary: Bits::AUTHENTICATED.and(Bits::MANAGEMENT),
+        prohibited: Bits::NONE,
+        write: |w, _| xep0198_sm::write_feature(w),
     },
 ];

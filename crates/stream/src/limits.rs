@@ -13,6 +13,15 @@ pub const FRAME_BYTES_BEFORE_AUTH_MAX: usize = 16_384;
 /// Default for the largest first-level element of an authenticated server, in bytes.
 pub const S2S_FRAME_BYTES_MAX: usize = 524_288;
 
+/// How many stanzas leave before the peer is asked at once whether it has them (XEP-0198).
+pub const ACK_ASK_AFTER: u32 = 16;
+
+/// The wait before it is asked about fewer, in milliseconds.
+pub const ACK_ASK_WAIT_MS: u64 = 500;
+
+/// The longest id of a session to be resumed that is looked for, in bytes (XEP-0198 §5).
+pub const SM_ID_BYTES_MAX: usize = 4_000;
+
 /// Domain pairs of one stream between servers, authorized or asked for.
 pub const DIALBACKS_MAX: usize = 64;
 

@@ -18,6 +18,8 @@ pub(crate) const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
 pub(crate) const REGISTER_FEATURE: &str = stentor_payload::xep0077_register::NS_FEATURE;
 /// In-band registration itself (XEP-0077).
 pub(crate) const REGISTER: &str = stentor_payload::xep0077_register::NS;
+/// Stream management (XEP-0198).
+pub(crate) const SM: &str = "urn:xmpp:sm:3";
 /// Dialback (XEP-0220 §2).
 pub(crate) const DIALBACK: &str = "jabber:server:dialback";
 /// The stream feature of dialback with errors (XEP-0220 §2.4.2).
@@ -28,5 +30,3 @@ pub(crate) const BIDI: &str = "urn:xmpp:bidi";
 pub(crate) const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 /// Application-specific conditions of XEP-0205.
 pub(crate) const ERRORS: &str = "urn:xmpp:errors";
-/// Stream management (XEP-0198).
-pub(crate) const SM: &str = "urn:xmpp:sm:3";

@@ -2,13 +2,14 @@
 
 use smol_str::SmolStr;
 use stentor_jid::FullJid;
-use stentor_stanza::{Condition, IqType, Kind, PresenceType, Stanza, StanzaError};
-use stentor_xml::Frame;
+use stentor_stanza::{BadStanza, Condition, IqType, Kind, PresenceType, Stanza, StanzaError};
+use stentor_xml::{ElementRef, Frame};
 
 use super::wire::Wire;
 use super::{Idle, Probe, answer_refused, stray};
 use crate::event::Event;
 use crate::fault::{Fault, Misbehaviour, Wait};
+use crate::xep0198_sm::{self, Counts, Element};
 use crate::{Millis, ns, xep0199_ping};
 
 /// What an idle session costs, beside the scanner.
@@ -26,6 +27,8 @@ pub(super) struct Established {
     answer_by: Option<Millis>,
     /// How many pings were sent.
     pings: u32,
+    /// What is counted, once stream management is on.
+    counts: Option<Box<Counts>>,
 }
 
 impl Established {
@@ -38,7 +41,14 @@ impl Established {
             has_sent: false,
             answer_by: None,
             pings: 0,
+            counts: None,
         }
+    }
+
+    /// A session that goes on after its former stream broke (XEP-0198 §5).
+    pub(super) fn resumed(jid: FullJid, lang: Option<SmolStr>, received: u64, wire: &Wire) -> Self {
+        let counts = Some(Box::new(Counts::resumed(received)));
+        Self { counts, ..Self::new(jid, lang, wire) }
     }
 
     pub(super) const fn jid(&self) -> &FullJid {
@@ -47,11 +57,22 @@ impl Established {
 
     pub(super) fn handle_frame(&mut self, frame: Frame, wire: &mut Wire) -> Result<(), Fault> {
         if !is_stanza(&frame) {
+            if Element::is(frame.root()) {
+                return self.manage(frame.root(), wire);
+            }
             return Err(stray(frame.root(), Misbehaviour::UnknownElement));
+        }
+        if let Some(counts) = &mut self.counts {
+            counts.received += 1;
         }
         // §8.1.2.1: the full address, or the bare one where subscriptions are concerned.
         let mut stanza = match Stanza::from_frame_by(frame, self.jid.as_jid()) {
             Ok(stanza) => stanza,
+            Err(BadStanza::Refused(mut refusal)) => {
+                refusal.head.from = Some(self.jid.clone().into());
+                self.reply(refusal.reply(), wire);
+                return Ok(());
+            }
             Err(bad) => return answer_refused(bad, Some(self.jid.as_jid()), wire),
         };
         if stanza.presence_type().is_some_and(PresenceType::is_subscription) {
@@ -73,16 +94,75 @@ impl Established {
         self.answer_by = None;
     }
 
-    /// Notes that we sent something.
-    pub(super) const fn note_sent(&mut self) {
+    /// Notes that we sent a stanza; whether the client is to be asked whether it has it.
+    pub(super) fn note_sent(&mut self, now: Millis) -> bool {
         self.has_sent = true;
+        self.counts.as_mut().is_some_and(|counts| counts.note_sent(now))
+    }
+
+    /// Starts counting (XEP-0198 §3).
+    pub(super) fn enable(&mut self, id: Option<&str>, max_secs: u32, wire: &mut Wire) {
+        wire.write(|w| xep0198_sm::write_enabled(w, id, max_secs));
+        self.counts = Some(Box::default());
+    }
+
+    /// Stanzas that came since stream management is on.
+    pub(super) fn received(&self) -> u64 {
+        self.counts.as_ref().map_or(0, |counts| counts.received)
+    }
+
+    /// XEP-0198 once a resource is bound.
+    fn manage(&mut self, root: ElementRef<'_>, wire: &mut Wire) -> Result<(), Fault> {
+        let element = Element::read(root);
+        match (element, &mut self.counts) {
+            (Some(Element::Enable { resume, max_secs }), None) => {
+                wire.emit(Event::Enable { resume, max_secs });
+            }
+            (Some(Element::Request), Some(_)) => wire.emit(Event::AckRequested),
+            (Some(Element::Ack(h)), Some(counts)) => {
+                counts.note_answer(wire.now);
+                wire.emit(Event::Acked(h));
+            }
+            // What was asked of us cannot be read; the counts are of no more use.
+            (None, Some(_)) if matches!(root.name(), "a" | "r") => {
+                return Err(Fault::Peer(Misbehaviour::BadAck));
+            }
+            (None, _) if matches!(root.name(), "enable" | "resume") => {
+                wire.write(|w| xep0198_sm::write_failed(w, Condition::BadRequest, None));
+            }
+            (None, None) if root.name() == "a" => {
+                wire.write(|w| xep0198_sm::write_failed(w, Condition::UnexpectedRequest, None));
+            }
+            (None, _) => return Err(Fault::Peer(Misbehaviour::UnknownElement)),
+            _ => wire.write(|w| xep0198_sm::write_failed(w, Condition::UnexpectedRequest, None)),
+        }
+        Ok(())
+    }
+
+    /// Answers a stanza. Where stanzas are counted the answer takes its place among the others.
+    fn reply(&self, stanza: Stanza, wire: &mut Wire) {
+        if self.counts.is_some() {
+            wire.emit(Event::Reply(stanza));
+        } else {
+            wire.write_stanza(&stanza);
+        }
+    }
+
+    fn ask_for_ack(&mut self, wire: &mut Wire) {
+        if let Some(counts) = &mut self.counts {
+            counts.ask();
+            wire.write(|w| {
+                w.leaf("r", ns::SM);
+            });
+        }
     }
 
     pub(super) fn next_timeout(&self, idle: &Idle) -> Option<Millis> {
         let probe =
             self.answer_by.or_else(|| (idle.after_ms > 0).then(|| self.heard.plus(idle.after_ms)));
         let keepalive = (idle.keepalive_ms > 0).then_some(self.keepalive_at);
-        probe.into_iter().chain(keepalive).min()
+        let ask = self.counts.as_ref().and_then(|counts| counts.ask_at());
+        probe.into_iter().chain(keepalive).chain(ask).min()
     }
 
     pub(super) fn handle_timeout(&mut self, wire: &mut Wire) -> Result<(), Fault> {
@@ -90,6 +170,9 @@ impl Established {
         let now = wire.now;
         if self.answer_by.is_some_and(|by| by <= now) {
             return Err(Fault::Timeout(Wait::Answer));
+        }
+        if self.counts.as_ref().and_then(|counts| counts.ask_at()).is_some_and(|at| at <= now) {
+            self.ask_for_ack(wire);
         }
         let is_silent = idle.after_ms > 0 && self.heard.plus(idle.after_ms) <= now;
         if is_silent && self.answer_by.is_none() {
@@ -107,6 +190,11 @@ impl Established {
     fn probe(&mut self, idle: &Idle, wire: &mut Wire) {
         self.has_sent = true;
         match idle.probe {
+            // A question about stanzas is one more sign of life, and no stanza itself.
+            Probe::Ping if self.counts.is_some() => {
+                self.ask_for_ack(wire);
+                self.answer_by = Some(wire.now.plus(idle.answer_wait_ms));
+            }
             Probe::Ping => {
                 self.pings = self.pings.wrapping_add(1);
                 if let Some(ping) = xep0199_ping::ask(&self.jid, self.pings) {
@@ -137,14 +225,14 @@ impl Established {
             // §7.3: one stream, one resource.
             let error = StanzaError::new(Condition::NotAllowed);
             if let Some(reply) = stanza.reply_error(&error) {
-                wire.write_stanza(&reply);
+                self.reply(reply, wire);
             }
             return true;
         }
         // RFC 6121 Appendix E: the session step of RFC 3921 does nothing.
         let is_session = kind == IqType::Set && stanza.has_child(ns::SESSION, "session");
         if is_session {
-            wire.write_stanza(&stanza.reply_result(|_| ()));
+            self.reply(stanza.reply_result(|_| ()), wire);
         }
         is_session
     }

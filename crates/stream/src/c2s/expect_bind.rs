@@ -10,18 +10,22 @@ use super::wire::Wire;
 use super::{Next, stray};
 use crate::event::{Answer, Ask};
 use crate::fault::{Fault, Limit, Misbehaviour};
+use crate::feature::Bits;
 use crate::ns;
+use crate::xep0198_sm::{self, Element, wrapped};
 
 /// Waits for a bind request, then for the shell's answer to it.
 #[derive(Default)]
 pub(super) struct ExpectBind {
     /// The request that the shell is asked about.
     request: Option<Stanza>,
+    /// The session to be resumed that the shell is asked about.
+    previd: Option<String>,
 }
 
 impl ExpectBind {
     pub(super) const fn is_asking(&self) -> bool {
-        self.request.is_some()
+        self.request.is_some() || self.previd.is_some()
     }
 
     pub(super) fn handle_frame(
@@ -31,6 +35,9 @@ impl ExpectBind {
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
         let root = frame.root();
+        if Element::is(root) {
+            return self.manage(root, known, wire);
+        }
         if !is_bind(root) {
             return Err(stray(root, Misbehaviour::StanzaBeforeBind));
         }
@@ -78,8 +85,46 @@ impl ExpectBind {
                 Some(request) => refuse(&request, &error, known, wire),
                 None => Ok(Next::Stay),
             },
+            Answer::Resumed { jid, received } => {
+                let Some(previd) = self.previd.take() else { return Ok(Next::Stay) };
+                wire.write(|w| xep0198_sm::write_resumed(w, &previd, wrapped(received)));
+                let lang = known.lang.take();
+                Ok(Next::Bound(Established::resumed(jid, lang, received, wire)))
+            }
+            Answer::ResumeFailed { condition, h } => {
+                if self.previd.take().is_some() {
+                    wire.write(|w| xep0198_sm::write_failed(w, condition, h));
+                    return count_refusal(known, wire);
+                }
+                Ok(Next::Stay)
+            }
+            Answer::ResumeTooHigh { h, sent } if self.previd.take().is_some() => {
+                Err(Fault::AckTooHigh { h, sent })
+            }
             _ => Ok(Next::Stay),
         }
+    }
+
+    /// XEP-0198 §3, §5: before binding there is nothing but resumption.
+    fn manage(
+        &mut self,
+        root: ElementRef<'_>,
+        known: &mut Known,
+        wire: &mut Wire,
+    ) -> Result<Next, Fault> {
+        let has_management = known.bits().has(Bits::MANAGEMENT);
+        let condition = match (Element::read(root), known.account.clone()) {
+            (Some(Element::Resume { h, previd }), Some(account)) if has_management => {
+                self.previd = Some(previd.clone());
+                wire.ask(Ask::Resume { account, previd, h });
+                return Ok(Next::Stay);
+            }
+            (Some(Element::Resume { .. }), _) => Condition::FeatureNotImplemented,
+            (None, _) if root.name() == "resume" => Condition::BadRequest,
+            _ => Condition::UnexpectedRequest,
+        };
+        wire.write(|w| xep0198_sm::write_failed(w, condition, None));
+        count_refusal(known, wire)
     }
 }
 

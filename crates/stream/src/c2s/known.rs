@@ -174,6 +174,7 @@ impl Known {
             .and(Bits::REGISTRATION.when(host.registration))
             .and(Bits::ROSTER_VERSIONS.when(host.roster_versions))
             .and(Bits::PRE_APPROVAL.when(host.pre_approval))
+            .and(Bits::MANAGEMENT.when(host.management))
     }
 }
 

@@ -23,7 +23,7 @@ mod wire;
 use std::sync::Arc;
 
 use stentor_jid::{BareJid, FullJid, Jid};
-use stentor_stanza::{BadStanza, Stanza};
+use stentor_stanza::{BadStanza, Condition, Stanza};
 use stentor_xml::{ElementRef, Frame, Item, ns as xml_ns};
 
 use self::closing::{Closing, Owing};
@@ -40,6 +40,7 @@ use crate::Millis;
 use crate::event::{Answer, Event};
 use crate::fault::{Fault, Misbehaviour, PeerError, Wait};
 use crate::framing::tcp;
+use crate::xep0198_sm;
 
 /// The machine of one client stream.
 pub struct C2s {
@@ -174,14 +175,42 @@ impl C2s {
     /// Writes a stanza for the client behind what is in `out`, and behind what the machine itself
     /// has to write. False, and nothing is written, unless the session is open.
     pub fn send(&mut self, stanza: &Stanza, out: &mut Vec<u8>) -> bool {
-        match &mut self.phase {
-            Phase::Established(session) => session.note_sent(),
-            Phase::Owing(_) => {}
+        let asks = match &mut self.phase {
+            Phase::Established(session) => session.note_sent(self.wire.now),
+            Phase::Owing(_) => false,
             _ => return false,
-        }
+        };
         self.wire.take_output(out);
         stanza.write(out);
+        if asks {
+            out.extend_from_slice(ASK.as_bytes());
+        }
         true
+    }
+
+    /// Starts counting stanzas, as [`Event::Enable`] asked. With an id the session may be resumed
+    /// for `max_secs` after a stream of it broke.
+    pub fn enable_sm(&mut self, id: Option<&str>, max_secs: u32) {
+        if let Phase::Established(session) = &mut self.phase {
+            session.enable(id, max_secs, &mut self.wire);
+        }
+    }
+
+    /// Stanzas that came since stream management is on, over all streams of the session.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        match &self.phase {
+            Phase::Established(session) => session.received(),
+            Phase::Owing(owing) => owing.session.received(),
+            _ => 0,
+        }
+    }
+
+    /// Tells the client that so many stanzas have been handled (XEP-0198 §4).
+    pub fn acknowledge(&mut self, handled: u64) {
+        if matches!(self.phase, Phase::Established(_) | Phase::Owing(_)) {
+            self.wire.write(|w| xep0198_sm::write_ack(w, xep0198_sm::wrapped(handled)));
+        }
     }
 
     /// Ends the stream, with an error if there is a fault. [`Event::Ended`] follows when the
@@ -287,6 +316,13 @@ impl C2s {
         match &mut self.phase {
             Phase::Negotiating(negotiation) => {
                 let Negotiation { known, state } = &mut **negotiation;
+                // XEP-0198 §3: not before sign-in.
+                let is_early = !matches!(state, State::Header(_) | State::Bind(_));
+                if is_early && xep0198_sm::Element::is(frame.root()) {
+                    let condition = Condition::UnexpectedRequest;
+                    self.wire.write(|w| xep0198_sm::write_failed(w, condition, None));
+                    return;
+                }
                 let next = match state {
                     State::Header(_) => Ok(Next::Stay),
                     State::Tls(state) => state.handle_frame(&frame, known, &mut self.wire),
@@ -480,6 +516,9 @@ fn answer_refused(bad: BadStanza, sender: Option<&Jid>, wire: &mut Wire) -> Resu
         BadStanza::Dropped(_) => Ok(()),
     }
 }
+
+/// Asks the client what it has handled.
+const ASK: &str = "<r xmlns='urn:xmpp:sm:3'/>";
 
 /// The most that an established machine may take, in bytes.
 #[cfg(test)]

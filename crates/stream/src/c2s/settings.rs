@@ -140,6 +140,8 @@ pub struct HostOffer {
     pub pre_approval: bool,
     /// What XEP-0388 offers over TLS beside the mechanisms; none where only RFC 6120 §6 is spoken.
     pub extended: Option<ExtendedOffer>,
+    /// Whether there is stream management (XEP-0198).
+    pub management: bool,
     /// Features that code outside this crate answers for.
     pub features: Vec<ExtraFeature>,
 }

@@ -24,6 +24,8 @@ pub struct Accounts {
     pub barred: Option<Condition>,
     /// What is answered to every bind request instead of a binding.
     pub bind_error: Option<StanzaError>,
+    /// What is answered to every resumption; none knows no session.
+    pub resumption: Option<Answer>,
     /// What is answered for other domains.
     pub other_hosts: Fault,
     /// Tokens by user and client, with the mechanism that each is good for and its last count.
@@ -74,6 +76,7 @@ impl Accounts {
             certified: None,
             barred: None,
             bind_error: None,
+            resumption: None,
             other_hosts: Fault::HostUnknown,
             tokens: HashMap::new(),
             lacking: Vec::new(),
@@ -131,6 +134,10 @@ impl Accounts {
             Ask::Keep { account, keys } => self.keep(&account, &keys),
             Ask::SignIn(sign_in) => self.sign_in(*sign_in),
             Ask::Bind { account, resource } => self.bind(&account, resource),
+            Ask::Resume { .. } => self.resumption.clone().unwrap_or(Answer::ResumeFailed {
+                condition: stentor_stanza::Condition::ItemNotFound,
+                h: None,
+            }),
             Ask::StreamIq(stanza) => Answer::Reply(stanza.reply_result(|_| ())),
         }
     }
