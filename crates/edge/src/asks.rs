@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use stentor_engine::clients::tokens::Usage;
-use stentor_engine::{BoxFuture, Engine, Host, Session, random_id};
+use stentor_engine::{BoxFuture, Engine, Host, NotResumed, Resumed, Session, TooHigh, random_id};
 use stentor_jid::BareJid;
 use stentor_sasl::{Bindings, Condition, Hash, Mechanism};
 use stentor_stream::c2s::{HostOffer, TlsInfo};
@@ -62,6 +62,7 @@ pub(crate) enum Answered {
     Machine(Answer),
     Bound(Arc<Session>),
     SignedIn(Option<Arc<Session>>, Box<SignedIn>),
+    Resumed(Resumed),
     /// The registration IQ needs no answer.
     Nothing,
 }
@@ -86,6 +87,7 @@ impl Offers {
             registration: is_open,
             roster_versions: true,
             pre_approval: true,
+            management: true,
             features: after
                 .map(|f| ExtraFeature {
                     necessary: Bits::AUTHENTICATED,
@@ -177,6 +179,19 @@ pub(crate) fn answer(
             match engine.bind_proven(&account, resource.as_deref(), caller.proven).await {
                 Ok(session) => Answered::Bound(session),
                 Err(error) => Answered::Machine(Answer::BindRefused(error)),
+            }
+        }),
+        Ask::Resume { account, previd, h } => Box::pin(async move {
+            match engine.resume(&account, &previd, h).await {
+                Ok(resumed) => Answered::Resumed(resumed),
+                Err(NotResumed::Unknown(handled)) => {
+                    let h = handled.map(|handled| (handled & 0xFFFF_FFFF) as u32);
+                    let condition = stentor_stanza::Condition::ItemNotFound;
+                    Answered::Machine(Answer::ResumeFailed { condition, h })
+                }
+                Err(NotResumed::TooHigh(TooHigh { sent })) => {
+                    Answered::Machine(Answer::ResumeTooHigh { h, sent })
+                }
             }
         }),
         Ask::StreamIq(stanza) => Box::pin(async move {

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use stentor_engine::{BoxFuture, Close, Fate, Handling, Item, Session, Stored, backlog, random_id};
+use stentor_engine::{
+    BoxFuture, Close, Fate, Flag, Handling, Item, Resumed, Session, Stored, TooHigh, backlog,
+    random_id,
+};
 use stentor_jid::BareJid;
 use stentor_sasl::{Condition, Mechanism};
 use stentor_stream::c2s::{C2s, ConnInfo};
@@ -68,6 +71,9 @@ pub struct Driver {
     out: Out,
     /// Stored messages on their way to the client.
     stored: Confirmations,
+    /// An acknowledgement that the client asked for: once so many commits are decided, so many
+    /// stanzas are handled.
+    ack_due: Option<(u64, u64)>,
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     cert_addrs: Option<Arc<[String]>>,
@@ -111,6 +117,7 @@ impl Driver {
             rest: Vec::new(),
             out: Out::default(),
             stored: Confirmations::default(),
+            ack_due: None,
             timer: None,
             phase: Phase::Open,
             cert_addrs,
@@ -121,16 +128,28 @@ impl Driver {
     /// One round. Whether anything moved.
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = self.poll_work(cx);
+        moved |= self.let_go();
+        moved |= self.poll_ack(cx);
         moved |= self.poll_events();
         moved |= self.fill(cx);
         moved |= self.write(cx);
         moved |= self.read(cx);
         moved |= self.poll_timer(cx);
-        // Work that waits for the client to take something would wait for ever now.
-        if let (true, Some(session)) = (self.machine.is_ended(), &self.session) {
-            session.resource.outbox.close(Close::Overflow);
-        }
+        moved |= self.leave_work();
         moved
+    }
+
+    /// Work that waits for the client to take something would wait for ever once the stream is
+    /// over: it ends with the session, or goes on by itself where the session may be resumed.
+    fn leave_work(&mut self) -> bool {
+        let Some(session) = self.session.as_ref().filter(|_| self.machine.is_ended()) else {
+            return false;
+        };
+        if !session.resource.has(Flag::Resumable) {
+            session.resource.outbox.close(Close::Overflow);
+            return false;
+        }
+        self.work.take().map(|work| tokio::spawn(async move { drop(work.await) })).is_some()
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>) -> bool {
@@ -153,6 +172,7 @@ impl Driver {
                 }
                 self.machine.handle_answer(Answer::SignedIn(signed_in), now);
             }
+            Done::Answered(Answered::Resumed(resumed)) => self.resumed(resumed),
             Done::Secured(secured) => self.secured(*secured),
         }
         true
@@ -167,6 +187,45 @@ impl Driver {
         if let Some(conn) = &mut self.conn {
             conn.forget_bindings();
         }
+    }
+
+    /// An earlier session goes on over this stream.
+    fn resumed(&mut self, Resumed { session, received, confirmed }: Resumed) {
+        let jid = session.resource.jid.clone();
+        tracing::info!(event = "resumed", %jid, peer = %self.link.peer, "A session was resumed.");
+        confirm(&session, confirmed);
+        self.session = Some(session);
+        self.machine.handle_answer(Answer::Resumed { jid, received }, monotonic::now());
+        self.cert_addrs = None;
+        if let Some(conn) = &mut self.conn {
+            conn.forget_bindings();
+        }
+    }
+
+    /// Another stream wants the session: it is left at once, whatever the peer does.
+    fn let_go(&mut self) -> bool {
+        if self.work.is_some() || !self.session.as_ref().is_some_and(|s| s.is_wanted()) {
+            return false;
+        }
+        if let Some(session) = self.session.take() {
+            session.detach();
+        }
+        self.ack_due = None;
+        self.machine.close(Some(Fault::Replaced), monotonic::now());
+        true
+    }
+
+    /// Tells the client what has been handled, once it is on disk.
+    fn poll_ack(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some((awaited, handled)), Some(session)) = (self.ack_due, &self.session) else {
+            return false;
+        };
+        if session.poll_settled(awaited, cx).is_pending() {
+            return false;
+        }
+        self.ack_due = None;
+        self.machine.acknowledge(handled);
+        true
     }
 
     fn secured(&mut self, (conn, outcome): (Conn, Result<(), HandshakeError>)) {
@@ -215,6 +274,9 @@ impl Driver {
             }
             Event::Stanza(stanza) => {
                 let Some(session) = &self.session else { return };
+                if session.resource.outbox.is_counting() {
+                    session.note_received(self.machine.received());
+                }
                 if let Some(confirmed) = self.stored.hear(&stanza) {
                     return confirm(session, confirmed);
                 }
@@ -225,6 +287,24 @@ impl Driver {
                     }));
                 }
             }
+            Event::Reply(stanza) => {
+                if let Some(session) = &self.session {
+                    session.note_received(self.machine.received());
+                    session.reply(stanza);
+                }
+            }
+            Event::Enable { resume, max_secs } => {
+                let Some(session) = &self.session else { return };
+                let allowed = session.enable_sm(resume, max_secs);
+                let (id, secs) = allowed.unzip();
+                self.machine.enable_sm(id.as_deref(), secs.unwrap_or(0));
+            }
+            Event::AckRequested => {
+                let Some(session) = &self.session else { return };
+                session.note_received(self.machine.received());
+                self.ack_due = Some((session.awaited(), self.machine.received()));
+            }
+            Event::Acked(h) => self.acked(h),
             Event::PeerClosed => self.close_politely(),
             Event::Ended { fault, by_peer } => self.ended(fault.as_ref(), by_peer),
             Event::AuthFailed { username, mechanism, condition } => {
@@ -242,6 +322,16 @@ impl Driver {
                     tls = self.tls_version(),
                     "Somebody signed in."
                 );
+            }
+        }
+    }
+
+    fn acked(&mut self, h: u32) {
+        let Some(session) = &self.session else { return };
+        match session.resource.outbox.acknowledge(h) {
+            Ok(confirmed) => confirm(session, confirmed),
+            Err(TooHigh { sent }) => {
+                self.machine.close(Some(Fault::AckTooHigh { h, sent }), monotonic::now());
             }
         }
     }
@@ -362,7 +452,9 @@ impl Driver {
         let unwritten = self.out.unwritten();
         let unconfirmed: Vec<Item> = self.stored.take_unconfirmed().collect();
         let conn = self.conn.take().filter(|_| !matches!(fault, Some(Fault::Lost)));
-        let session = self.session.take();
+        // XEP-0198 §7: what did not close in order may go on.
+        let is_broken = matches!(fault, Some(Fault::Lost | Fault::Timeout(_)));
+        let session = self.session.take().filter(|session| !(is_broken && session.detach()));
         self.work = Some(Box::pin(async move {
             let have_left = match conn {
                 Some(conn) => linger(conn, last_bytes).await,
@@ -407,16 +499,20 @@ impl Driver {
 
     fn fill_from_outbox(&mut self, bytes_max: usize) {
         let Some(session) = &self.session else { return };
+        let is_counting = session.resource.outbox.is_counting();
         while self.out.waiting() < bytes_max {
             let Some(item) = session.resource.outbox.pop() else { return };
             match item {
                 Item::Stanza(stanza, fate) => {
                     self.machine.send(&stanza, &mut self.out.bytes);
-                    // Only what has a fate beyond the wire is remembered.
-                    if !matches!(fate, Fate::Forget) {
+                    // Only what has a fate beyond the wire is remembered, and only where nothing
+                    // keeps it until it is acknowledged.
+                    if !is_counting && !matches!(fate, Fate::Forget) {
                         self.out.items.push_back((self.out.end(), stanza, fate));
                     }
                 }
+                // An acknowledgement of what stands before it confirms it.
+                Item::Stored(_) if is_counting => {}
                 Item::Stored(stored) => {
                     if let Some(ping) = self.stored.ask(stored, &session.resource.jid) {
                         self.machine.send(&ping, &mut self.out.bytes);
@@ -549,7 +645,10 @@ impl Drop for Driver {
         {
             let mut items: Vec<Item> = self.stored.take_unconfirmed().collect();
             items.extend(self.out.unwritten());
-            runtime.spawn(session.end(items));
+            let _guard = runtime.enter();
+            if !session.detach() {
+                runtime.spawn(session.end(items));
+            }
         }
     }
 }

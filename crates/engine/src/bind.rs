@@ -12,7 +12,7 @@ use crate::host::{ResourceConflict, Settings};
 use crate::outbox::Close;
 use crate::presence;
 use crate::refuse::store_error;
-use crate::resource::Resource;
+use crate::resource::{Flag, Resource};
 use crate::session::Session;
 
 /// What shall be bound, for whom.
@@ -107,7 +107,10 @@ impl Engine {
         let is_same = |older: &&Arc<Resource>| wish.client.is_some() && older.client == wish.client;
         let mut replaced: Vec<_> = state.resources().iter().filter(is_same).cloned().collect();
         if state.resources().len() - replaced.len() >= settings.sessions_max {
-            return Err(StanzaError::new(Condition::ResourceConstraint).of_type(ErrorType::Wait));
+            // A session that waits for a stream makes room for one that has it.
+            let idle = state.resources().iter().find(|r| r.has(Flag::Detached)).cloned();
+            let full = StanzaError::new(Condition::ResourceConstraint).of_type(ErrorType::Wait);
+            replaced.push(idle.ok_or(full)?);
         }
         for older in &replaced {
             state.remove_resource(older.serial);
@@ -144,6 +147,8 @@ fn free_resource(
     rule: ResourceConflict,
 ) -> Result<(FullJid, Option<Arc<Resource>>), StanzaError> {
     let Some(older) = state.resource(wished.resource()).cloned() else { return Ok((wished, None)) };
+    // A device that comes back without resuming has given its former session up.
+    let rule = if older.has(Flag::Detached) { ResourceConflict::Replace } else { rule };
     match rule {
         ResourceConflict::Refuse => Err(StanzaError::new(Condition::Conflict)),
         ResourceConflict::Rename => Ok((random_resource(&wished.to_bare())?, None)),

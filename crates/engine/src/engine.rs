@@ -17,6 +17,7 @@ use crate::host::{Host, Hosts};
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Fate};
 use crate::remote::Links;
+use crate::resume::Resumable;
 use crate::roster::{NS_ROSTER, Roster};
 use crate::shown_ids::ShownIds;
 use crate::slots;
@@ -37,6 +38,7 @@ pub struct Engine {
     pub metrics: Metrics,
     /// Milliseconds since the Unix epoch at which the server started.
     pub started_ms: i64,
+    pub(crate) resumable: Resumable,
     pub(crate) links: OnceLock<Arc<dyn Links>>,
     next_serial: AtomicU64,
     last_id: AtomicU64,
@@ -71,6 +73,7 @@ impl Engine {
             shown_ids: ShownIds::new(credentials.secret()),
             credentials,
             metrics: Metrics::default(),
+            resumable: Resumable::default(),
             links: OnceLock::new(),
             next_serial: AtomicU64::new(1),
             last_id: AtomicU64::new(0),

@@ -103,6 +103,9 @@ pub struct Settings {
     pub is_anonymous: bool,
     /// Contacts in one roster.
     pub roster_items_max: usize,
+    /// Seconds for which a session whose stream broke may be resumed; 0 lets none be
+    /// (XEP-0198 §5).
+    pub resume_secs: u32,
 }
 
 impl Default for Settings {
@@ -114,6 +117,7 @@ impl Default for Settings {
             unknown_account_silent: false,
             is_anonymous: false,
             roster_items_max: 5_000,
+            resume_secs: 600,
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod registrar;
 pub mod registration;
 pub mod remote;
 pub mod resource;
+mod resume;
 pub mod roster;
 pub mod session;
 mod shown_ids;
@@ -53,7 +54,7 @@ pub use engine::{Engine, Route};
 pub use host::{Host, Hosts, Profile, Settings};
 pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Scope};
 pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
-pub use outbox::{Close, Fate, Item, Outbox, Pressure, Stored};
+pub use outbox::{Close, Fate, Item, Outbox, Pressure, Stored, TooHigh};
 pub use phase::{
     Admit, Annotate, Copy, Cx, Direction, Flow, Lookup, Mirror, Miss, Observe, Observed, Record,
     Recorded, Screen, Serials, SharedBytes, Taken, Verdict,
@@ -61,6 +62,7 @@ pub use phase::{
 pub use registrar::Registrar;
 pub use remote::{Inbound, Links};
 pub use resource::{Available, Flag, Resource};
+pub use resume::{NotResumed, Resumed};
 pub use session::{Handling, Session};
 pub use sign_in::{Binding, Inline, Wishes};
 pub use slots::{Resident, Slot, Slots};

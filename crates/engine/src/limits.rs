@@ -27,6 +27,12 @@ pub const REQUESTS_MAX: usize = 1_000;
 /// Bytes of one stored subscription request; a longer one is stored without its extensions.
 pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
+/// Sessions given up of which is remembered how many stanzas they had handled (XEP-0198 §5).
+pub const EXPIRED_SESSIONS_MAX: usize = 4_096;
+
+/// Milliseconds that a stream which looks alive has to let go of a session to be resumed.
+pub const TAKE_OVER_WAIT_MS: u64 = 5_000;
+
 /// Accounts without a session whose view stays in memory.
 pub const IDLE_ACCOUNTS_MAX: usize = 8_192;
 

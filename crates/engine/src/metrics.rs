@@ -9,6 +9,14 @@ use prometheus_client::registry::Registry;
 pub struct Metrics {
     /// Sessions bound now.
     pub sessions: Gauge,
+    /// Sessions without a stream, waiting to be resumed.
+    pub sessions_detached: Gauge,
+    /// Sessions that went on over another stream.
+    pub resumptions: Counter,
+    /// Attempts to resume a session that is not there.
+    pub resumptions_failed: Counter,
+    /// Sessions that nobody resumed in time.
+    pub sessions_given_up: Counter,
     /// Messages that clients sent.
     pub messages_in: Counter,
     /// Presence stanzas that clients sent.
@@ -38,6 +46,26 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("stentor");
         r.register("sessions", "Sessions bound now", self.sessions.clone());
+        r.register(
+            "sessions_detached",
+            "Sessions without a stream, waiting to be resumed",
+            self.sessions_detached.clone(),
+        );
+        r.register(
+            "resumptions",
+            "Sessions that went on over another stream",
+            self.resumptions.clone(),
+        );
+        r.register(
+            "resumptions_failed",
+            "Attempts to resume a session that is not there",
+            self.resumptions_failed.clone(),
+        );
+        r.register(
+            "sessions_given_up",
+            "Sessions that nobody resumed in time",
+            self.sessions_given_up.clone(),
+        );
         r.register("messages_in", "Messages that clients sent", self.messages_in.clone());
         r.register("presences_in", "Presence stanzas that clients sent", self.presences_in.clone());
         r.register("iqs_in", "IQs that clients sent", self.iqs_in.clone());

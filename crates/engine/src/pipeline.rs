@@ -108,21 +108,23 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
 
 /// A message that a session of the account was given and did not take finds another place. It was
 /// screened and recorded when it came. The caller holds the account's lock, so that nothing
-/// overtakes it.
+/// overtakes it. `since_ms` is when that session was there last, if it is known.
 pub(crate) fn again(
     engine: &Arc<Engine>,
     host: &Arc<Host>,
     account: &Arc<Account>,
     state: &mut AccountState,
     stanza: &Stanza,
+    since_ms: Option<i64>,
 ) -> Outcome {
     let bytes = SharedBytes::default();
     let recipient = Some(Party { host, account });
     let found = Found::default();
     let passage = Passage { engine, sender: None, recipient, session: None, found: &found };
-    let Some(cx) = passage.cx(Direction::Received, &bytes) else {
+    let Some(mut cx) = passage.cx(Direction::Received, &bytes) else {
         return Outcome::Done { ticket: None, pressure: Pressure::Low };
     };
+    cx.now_ms = since_ms.unwrap_or(cx.now_ms);
     let mut stage = Stage::default();
     // What is recorded carries its id; without a module that records nobody takes forged ids out.
     let records = !host.profile.phases.record.is_empty();

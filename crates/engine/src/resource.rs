@@ -38,10 +38,14 @@ pub enum Flag {
     Interested = 1,
     /// It gets copies of messages that others of the account send and receive (XEP-0280).
     Carbons = 2,
+    /// Its stream broke, and it may still be resumed (XEP-0198 §5).
+    Detached = 8,
     /// It asked for the list of blocked addresses and gets its changes (XEP-0191 §3.3).
     Blocking = 16,
     /// It looks at stored messages one by one (XEP-0013).
     OfflineByHand = 64,
+    /// It may be resumed when its stream breaks (XEP-0198 §5).
+    Resumable = 32,
 }
 
 #[derive(Default)]

@@ -1,10 +1,14 @@
 //! One bound client from the inside: what becomes of each stanza it sends, and of its end.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use stentor_jid::{BareJid, Jid};
+use stentor_payload::xep0203_delay;
 use stentor_stanza::{Condition, ErrorType, Head, Kind, PresenceType, Stanza, StanzaError};
 use stentor_store::Ticket;
 
@@ -23,6 +27,7 @@ use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::presence;
 use crate::refuse::store_error;
 use crate::resource::Resource;
+use crate::resume::Attachment;
 
 /// A bound session. Its owner, the connection's task, hands in one stanza after the other and
 /// writes out what its outbox holds.
@@ -35,6 +40,10 @@ pub struct Session {
     pub resource: Arc<Resource>,
     /// Messages delivered or kept whose commit is awaited, oldest first.
     unsettled: Mutex<VecDeque<Unsettled>>,
+    /// Commits awaited since the session began, and those that are done.
+    awaited: AtomicU64,
+    settled: AtomicU64,
+    pub(crate) attachment: Attachment,
 }
 
 struct Unsettled {
@@ -55,7 +64,15 @@ pub enum Handling {
 
 impl Session {
     pub(crate) fn new(engine: Arc<Engine>, account: Arc<Account>, resource: Arc<Resource>) -> Self {
-        Self { engine, account, resource, unsettled: Mutex::default() }
+        Self {
+            engine,
+            account,
+            resource,
+            unsettled: Mutex::default(),
+            awaited: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            attachment: Attachment::default(),
+        }
     }
 
     /// Deals with one stanza from the client. Stanzas are dealt with one by one, in the order
@@ -300,26 +317,63 @@ impl Session {
     pub async fn settle_all(&self) {
         loop {
             let Some(next) = self.unsettled.lock().pop_front() else { return };
-            let Err(error) = self.engine.settle(&next.account, next.ticket).await else { continue };
-            // The stage may have held writes of the sender's own as well.
-            if !self.account.is_ephemeral {
-                self.account.mark_stale();
-            }
-            if let Some(head) = next.head {
-                self.refuse(&Stanza::empty(head), &store_error(&error));
+            self.settle(next).await;
+        }
+    }
+
+    async fn settle(&self, next: Unsettled) {
+        let outcome = self.engine.settle(&next.account, next.ticket).await;
+        self.settled.fetch_add(1, Ordering::AcqRel);
+        let Err(error) = outcome else { return };
+        // The stage may have held writes of the sender's own as well.
+        if !self.account.is_ephemeral {
+            self.account.mark_stale();
+        }
+        if let Some(head) = next.head {
+            self.refuse(&Stanza::empty(head), &store_error(&error));
+        }
+    }
+
+    /// How many commits the session has had to wait for so far.
+    pub fn awaited(&self) -> u64 {
+        self.awaited.load(Ordering::Acquire)
+    }
+
+    /// Whether so many of them are decided; if not, the task is woken when more are.
+    pub fn poll_settled(self: &Arc<Self>, awaited: u64, cx: &mut Context<'_>) -> Poll<()> {
+        while self.settled.load(Ordering::Acquire) < awaited {
+            let next = {
+                let mut unsettled = self.unsettled.lock();
+                let Some(first) = unsettled.front_mut() else { return Poll::Pending };
+                match Pin::new(&mut first.ticket).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {
+                        unsettled.pop_front();
+                        self.settled.fetch_add(1, Ordering::AcqRel);
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => unsettled.pop_front(),
+                }
+            };
+            if let Some(next) = next {
+                let session = self.clone();
+                tokio::spawn(async move { session.settle(next).await });
             }
         }
+        Poll::Ready(())
     }
 
     /// Remembers a commit that a later answer to this session must wait for.
     pub(crate) fn await_commit(&self, ticket: Ticket, account: &Arc<Account>, head: Option<Head>) {
         self.unsettled.lock().push_back(Unsettled { ticket, account: account.clone(), head });
+        self.awaited.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Ends the session: everyone who saw it learns of it, and what it did not take is routed
     /// again, so that nothing is lost. `unwritten` are stanzas taken from the outbox that did not
     /// reach the wire.
     pub async fn end(self: Arc<Self>, unwritten: Vec<Item>) {
+        self.forget_resumption();
         let host = self.host();
         let (left, flush, placed, is_last) = {
             // One lock for all of it: no message slips in between and overtakes those here.
@@ -360,20 +414,33 @@ impl Session {
     ) -> Vec<(Stanza, Outcome)> {
         let mut placed = Vec::new();
         for item in items {
-            let Item::Stanza(stanza, fate) = item else { continue };
+            let Item::Stanza(mut stanza, fate) = item else { continue };
             if !fate.is_lost() {
                 continue;
             }
+            self.stamp(&mut stanza);
             let gone = || Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable));
             let outcome = match (stanza.head.kind, host) {
                 (Kind::Message(_), Some(host)) => {
-                    pipeline::again(&self.engine, host, &self.account, state, &stanza)
+                    let since_ms = self.broken_ms();
+                    pipeline::again(&self.engine, host, &self.account, state, &stanza, since_ms)
                 }
                 _ => gone(),
             };
             placed.push((stanza, outcome));
         }
         placed
+    }
+
+    /// XEP-0198 §4: what waited for a client that did not come back says since when.
+    fn stamp(&self, stanza: &mut Stanza) {
+        let Some(at_ms) = self.broken_ms().filter(|_| stanza.message_type().is_some()) else {
+            return;
+        };
+        let domain = self.account.jid.as_jid().domain();
+        if !xep0203_delay::is_there(stanza, domain, at_ms) {
+            stanza.append(|w| xep0203_delay::write(w, domain, at_ms));
+        }
     }
 
     /// Tells the sender of a message that found no other place.

@@ -10,6 +10,7 @@ mod matching;
 mod script;
 mod sim;
 mod tcp;
+mod typist;
 mod wire;
 mod world;
 
@@ -18,5 +19,6 @@ pub use matching::{Names, difference, exact_difference, filled_in, tree};
 pub use script::run;
 pub use sim::simulate;
 pub use tcp::{Login, TcpClient, Tls};
+pub use typist::Typist;
 pub use wire::{Broken, Wire};
 pub use world::{Client, World};

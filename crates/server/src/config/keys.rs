@@ -48,6 +48,7 @@ pub(crate) const ALL: &[SectionDoc] = &[
             &UNKNOWN_ACCOUNT_SILENT,
             &ANONYMOUS,
             &ROSTER_ITEMS_MAX,
+            &RESUME_SECS,
             &MODULES,
         ],
     },
@@ -169,6 +170,8 @@ keys! {
         "Whether visitors sign in without an account (SASL ANONYMOUS), and nobody else does.";
     ROSTER_ITEMS_MAX = "roster_items_max", Number(0, 100_000, "contacts"), "5000", Reload,
         "Contacts in one roster.";
+    RESUME_SECS = "resume_secs", UP_TO_A_DAY, "600", Reload,
+        "Seconds for which a session whose connection broke may be resumed (XEP-0198); clients may ask for less, and 0 lets none be.";
     MODULES = "modules", Tables, "{}", Reload,
         "Options of modules, each in a table of its own.";
 

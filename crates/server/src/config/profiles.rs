@@ -8,7 +8,7 @@ use stentor_modules::registry;
 use toml::de::{DeTable, DeValue};
 
 use super::reader::{Reader, Section, Value, nearest};
-use super::sections::size;
+use super::sections::{size, small};
 use super::{ProfileEntry, keys};
 
 /// Reads `[profile.NAME]`; `default` is always there.
@@ -36,6 +36,7 @@ pub(super) fn read<'t>(
         settings.unknown_account_silent = s.truth(&keys::UNKNOWN_ACCOUNT_SILENT);
         settings.is_anonymous = s.truth(&keys::ANONYMOUS);
         settings.roster_items_max = size(s.number(&keys::ROSTER_ITEMS_MAX));
+        settings.resume_secs = small(s.number(&keys::RESUME_SECS));
         modules(&mut s, &mut entry);
         s.finish();
         profiles.insert(name.get_ref().to_string(), entry);

@@ -1,6 +1,9 @@
 //! The byte-counted queue in front of one session: the only way in.
 
+mod unacked;
+
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -8,6 +11,8 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use stentor_stanza::Stanza;
 
+pub use self::unacked::TooHigh;
+use self::unacked::Unacked;
 use crate::limits::{OUTBOX_HARD_BYTES, OUTBOX_HARD_ITEMS, OUTBOX_SOFT_BYTES};
 
 /// What waits for a session, in order, bounded by bytes and by count.
@@ -20,10 +25,14 @@ struct Inner {
     bytes: usize,
     waker: Option<Waker>,
     close: Option<Close>,
+    /// Something else than an entry is to be looked at.
+    is_woken: bool,
+    /// What was taken and not acknowledged, once stream management is on.
+    unacked: Option<Box<Unacked>>,
 }
 
 /// One entry of an outbox.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Item {
     /// A stanza to write.
     Stanza(Stanza, Fate),
@@ -129,7 +138,7 @@ impl Outbox {
             }
             inner.bytes += bytes;
             inner.queue.push_back(item);
-            if inner.bytes > OUTBOX_HARD_BYTES || inner.queue.len() > OUTBOX_HARD_ITEMS {
+            if inner.bytes > OUTBOX_HARD_BYTES || inner.len() > OUTBOX_HARD_ITEMS {
                 inner.close = Some(Close::Overflow);
             }
             let high = inner.bytes > OUTBOX_SOFT_BYTES;
@@ -158,16 +167,71 @@ impl Outbox {
         self.0.lock().close
     }
 
+    /// Wakes the taker up, whatever there is to take.
+    pub(crate) fn wake(&self) {
+        let waker = {
+            let mut inner = self.0.lock();
+            inner.is_woken = true;
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the session shall end.
+    pub(crate) async fn closed(&self) {
+        poll_fn(|cx| {
+            let mut inner = self.0.lock();
+            if inner.close.is_some() {
+                return Poll::Ready(());
+            }
+            inner.wait(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Keeps from here on what is taken until it is acknowledged (XEP-0198 §3).
+    pub(crate) fn count(&self) {
+        self.0.lock().unacked = Some(Box::default());
+    }
+
+    /// Whether what is taken is kept until it is acknowledged.
+    pub fn is_counting(&self) -> bool {
+        self.0.lock().unacked.is_some()
+    }
+
+    /// Forgets what the client has handled, `h` stanzas modulo 2³²; returns the marks of stored
+    /// messages that it has.
+    ///
+    /// # Errors
+    /// It was not sent so many.
+    pub fn acknowledge(&self, h: u32) -> Result<Vec<Stored>, TooHigh> {
+        let mut inner = self.0.lock();
+        let Some(unacked) = &mut inner.unacked else { return Ok(Vec::new()) };
+        let (bytes, marks) = unacked.acknowledge(h)?;
+        inner.bytes = inner.bytes.saturating_sub(bytes);
+        Ok(marks)
+    }
+
+    /// Puts what was taken and not acknowledged in front again, to be sent once more.
+    pub(crate) fn rewind(&self) {
+        let mut inner = self.0.lock();
+        let Some(unacked) = &mut inner.unacked else { return };
+        let mut queue = unacked.take();
+        queue.append(&mut inner.queue);
+        inner.queue = queue;
+    }
+
     /// Ready when there is something to take or the session shall end.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.0.lock();
-        if !inner.queue.is_empty() || inner.close.is_some() {
+        let is_woken = std::mem::take(&mut inner.is_woken);
+        if is_woken || !inner.queue.is_empty() || inner.close.is_some() {
             return Poll::Ready(());
         }
-        match &mut inner.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        inner.wait(cx);
         Poll::Pending
     }
 
@@ -175,8 +239,11 @@ impl Outbox {
     pub fn pop(&self) -> Option<Item> {
         let mut inner = self.0.lock();
         let item = inner.queue.pop_front()?;
-        if let Item::Stanza(stanza, _) = &item {
-            inner.bytes -= stanza.bytes_len();
+        match (&mut inner.unacked, &item) {
+            // Its bytes are held until it is acknowledged.
+            (Some(unacked), item) => unacked.push(item.clone()),
+            (None, Item::Stanza(stanza, _)) => inner.bytes -= stanza.bytes_len(),
+            (None, Item::Stored(_)) => {}
         }
         if inner.queue.is_empty() {
             // An idle session keeps no queue.
@@ -195,7 +262,22 @@ impl Outbox {
         let mut inner = self.0.lock();
         inner.close.get_or_insert(Close::Shutdown);
         inner.bytes = 0;
-        std::mem::take(&mut inner.queue)
+        let mut items = inner.unacked.take().map_or_else(VecDeque::new, |mut u| u.take());
+        items.append(&mut inner.queue);
+        items
+    }
+}
+
+impl Inner {
+    fn len(&self) -> usize {
+        self.queue.len() + self.unacked.as_ref().map_or(0, |unacked| unacked.len())
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
     }
 }
 

@@ -1,0 +1,257 @@
+//! Stream management over real sockets: cut connections, resumption, sessions given up (XEP-0198).
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
+use stentor_engine::Settings as ProfileSettings;
+use stentor_jid::BareJid;
+use stentor_stream::c2s::Settings;
+use stentor_testkit::{Typist, World};
+use stentor_transport::Listener;
+use tokio::sync::watch;
+
+struct Server {
+    world: World,
+    addr: SocketAddr,
+    _stop: watch::Sender<bool>,
+}
+
+impl Server {
+    async fn start(settings: ProfileSettings) -> Self {
+        let world = World::with(settings, "");
+        for name in ["juliet@capulet.example", "romeo@montague.example"] {
+            let jid = BareJid::new(name).unwrap();
+            world.engine.create_account(&jid, "secret".to_owned()).await.unwrap();
+        }
+        let shared = Arc::new(Shared {
+            engine: world.engine.clone(),
+            admission: Arc::new(Admission::default()),
+            metrics: Metrics::default(),
+            offers: Offers::default(),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.addr();
+        let c2s = Arc::new(C2sListener {
+            kind: Kind::StartTls,
+            settings: Arc::new(Settings::default()),
+            tls_required: false,
+            acceptor: None,
+            shared,
+        });
+        tokio::spawn(c2s.run(listener, stopped));
+        Self { world, addr, _stop: stop }
+    }
+
+    async fn bind(&self, jid: &str) -> Typist {
+        let mut typist = Typist::bind(self.addr, jid, "secret").await;
+        typist.say("<presence/>").await;
+        typist
+    }
+
+    /// Juliet with stream management, and the id of her session.
+    async fn juliet(&self) -> (Typist, String) {
+        let mut juliet = self.bind("juliet@capulet.example/balcony").await;
+        juliet.sync().await;
+        juliet.say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+        let enabled = juliet.hear("/>").await;
+        let id = enabled.split_once("id='").unwrap().1.split_once('\'').unwrap().0.to_owned();
+        assert!(id.len() >= 26, "{id}");
+        (juliet, id)
+    }
+
+    async fn resume(&self, id: &str, h: u32) -> (Typist, String) {
+        let mut juliet = Typist::sign_in(self.addr, "juliet@capulet.example", "secret").await;
+        juliet.say(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='{h}'/>")).await;
+        let answer = juliet.hear(">").await;
+        (juliet, answer)
+    }
+
+    async fn until(&self, holds: impl Fn(&World) -> bool) {
+        for _ in 0..5_000 {
+            if holds(&self.world) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        panic!("it never came to be");
+    }
+
+    async fn until_detached(&self) {
+        self.until(|world| world.engine.metrics.sessions_detached.get() == 1).await;
+    }
+}
+
+fn message(body: &str) -> String {
+    format!(
+        "<message to='juliet@capulet.example' type='chat' id='{body}'><body>{body}</body></message>"
+    )
+}
+
+fn bodies(text: &str) -> Vec<&str> {
+    text.split("<body>").skip(1).map(|part| part.split_once('<').unwrap().0).collect()
+}
+
+#[tokio::test]
+async fn what_a_cut_connection_swallowed_comes_again_once_and_in_order() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (juliet, id) = server.juliet().await;
+    let mut romeo = server.bind("romeo@montague.example/orchard").await;
+    romeo.say(&message("one")).await;
+    romeo.sync().await;
+    juliet.cut();
+    server.until_detached().await;
+    for body in ["two", "three"] {
+        romeo.say(&message(body)).await;
+    }
+    romeo.sync().await;
+    let (mut juliet, answer) = server.resume(&id, 0).await;
+    assert_eq!(answer, format!("<resumed xmlns='urn:xmpp:sm:3' h='0' previd='{id}'/>"));
+    let heard = juliet.sync().await;
+    assert_eq!(bodies(&heard), ["one", "two", "three"]);
+    // She has them and the answer; the next time nothing comes again.
+    juliet.say("<a xmlns='urn:xmpp:sm:3' h='4'/>").await;
+    juliet.sync().await;
+    juliet.cut();
+    server.until_detached().await;
+    let (mut juliet, answer) = server.resume(&id, 5).await;
+    assert!(answer.contains("h='2'"), "both pings were handled: {answer}");
+    assert_eq!(bodies(&juliet.sync().await), [""; 0]);
+}
+
+#[tokio::test]
+async fn contacts_see_nothing_of_a_cut_that_is_mended() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (juliet, id) = server.juliet().await;
+    let mut other = server.bind("juliet@capulet.example/chamber").await;
+    juliet.cut();
+    server.until_detached().await;
+    let (mut juliet, _) = server.resume(&id, 0).await;
+    juliet.sync().await;
+    let seen = other.sync().await;
+    assert!(!seen.contains("unavailable"), "{seen}");
+    // The resource is still the one that gets messages.
+    let mut romeo = server.bind("romeo@montague.example/orchard").await;
+    romeo.say(&message("hark")).await;
+    juliet.hear("<body>hark</body>").await;
+}
+
+#[tokio::test]
+async fn a_session_is_taken_from_a_stream_that_only_looks_alive() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (mut ghost, id) = server.juliet().await;
+    let mut romeo = server.bind("romeo@montague.example/orchard").await;
+    romeo.say(&message("one")).await;
+    romeo.sync().await;
+    let (mut juliet, answer) = server.resume(&id, 0).await;
+    assert!(answer.starts_with("<resumed "), "{answer}");
+    assert_eq!(bodies(&juliet.sync().await), ["one"]);
+    assert!(ghost.hear_end().await.contains("<conflict "));
+}
+
+#[tokio::test]
+async fn answers_wait_for_what_was_sent_before_and_count_it() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (mut juliet, _) = server.juliet().await;
+    for n in 0..3 {
+        juliet
+            .say(&format!(
+                "<message to='romeo@montague.example' type='chat' id='{n}'><body>{n}</body></message>"
+            ))
+            .await;
+    }
+    juliet.say("<r xmlns='urn:xmpp:sm:3'/>").await;
+    juliet.hear("<a xmlns='urn:xmpp:sm:3' h='3'/>").await;
+    let mut romeo = server.bind("romeo@montague.example/orchard").await;
+    romeo.hear("<body>2</body>").await;
+}
+
+#[tokio::test]
+async fn only_the_account_itself_resumes_and_only_what_is_there() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (juliet, id) = server.juliet().await;
+    juliet.cut();
+    server.until_detached().await;
+    let mut romeo = Typist::sign_in(server.addr, "romeo@montague.example", "secret").await;
+    romeo.say(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>")).await;
+    let failed = romeo.hear("</failed>").await;
+    assert!(failed.contains("<item-not-found "), "{failed}");
+    let (mut juliet, failed) = server.resume("nonsense", 0).await;
+    assert_eq!(failed, "<failed xmlns='urn:xmpp:sm:3'>");
+    juliet.hear("</failed>").await;
+    juliet.say(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>")).await;
+    juliet.hear("<resumed ").await;
+}
+
+#[tokio::test]
+async fn impossible_counts_end_the_stream_and_leave_the_session() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (mut juliet, id) = server.juliet().await;
+    juliet.say("<a xmlns='urn:xmpp:sm:3' h='9'/>").await;
+    let heard = juliet.hear_end().await;
+    assert!(
+        heard.contains("<handled-count-too-high xmlns='urn:xmpp:sm:3' h='9' send-count='0'/>"),
+        "{heard}"
+    );
+    let (juliet, id_after) = server.juliet().await;
+    juliet.cut();
+    server.until_detached().await;
+    assert_ne!(id, id_after);
+    let (mut juliet, _) = server.resume(&id_after, 7).await;
+    assert!(juliet.hear_end().await.contains("handled-count-too-high"));
+    let (_juliet, answer) = server.resume(&id_after, 0).await;
+    assert!(answer.starts_with("<resumed "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_session_given_up_gives_its_messages_to_the_next_with_their_time() {
+    let settings = ProfileSettings { resume_secs: 1, ..ProfileSettings::default() };
+    let server = Server::start(settings).await;
+    let (juliet, id) = server.juliet().await;
+    let mut romeo = server.bind("romeo@montague.example/orchard").await;
+    juliet.cut();
+    server.until_detached().await;
+    romeo.say(&message("one")).await;
+    romeo.say(&message("two")).await;
+    romeo.sync().await;
+    server.until(|world| world.engine.metrics.sessions.get() == 1).await;
+    let (mut juliet, failed) = server.resume(&id, 0).await;
+    assert_eq!(failed, "<failed xmlns='urn:xmpp:sm:3' h='0'>", "it is known what was handled");
+    juliet.hear("</failed>").await;
+    let mut juliet = Typist::bind(server.addr, "juliet@capulet.example/balcony", "secret").await;
+    juliet.say("<presence/>").await;
+    let heard = juliet.hear("two</body>").await + &juliet.sync().await;
+    assert_eq!(bodies(&heard), ["one", "two"]);
+    assert_eq!(heard.matches("urn:xmpp:delay").count(), 2, "one stamp each: {heard}");
+}
+
+#[tokio::test]
+async fn an_orderly_close_ends_the_session_at_once() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (mut juliet, id) = server.juliet().await;
+    juliet.say("</stream:stream>").await;
+    juliet.hear_end().await;
+    server.until(|world| world.engine.metrics.sessions.get() == 0).await;
+    let (mut juliet, failed) = server.resume(&id, 0).await;
+    assert!(failed.starts_with("<failed "), "{failed}");
+    assert!(juliet.hear("</failed>").await.contains("item-not-found"));
+}
+
+#[tokio::test]
+async fn binding_the_resource_anew_gives_the_former_session_up() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (juliet, id) = server.juliet().await;
+    let mut romeo = server.bind("romeo@montague.example/orchard").await;
+    juliet.cut();
+    server.until_detached().await;
+    romeo.say(&message("one")).await;
+    romeo.sync().await;
+    let mut again = server.bind("juliet@capulet.example/balcony").await;
+    again.hear("<body>one</body>").await;
+    server.until(|world| world.engine.metrics.sessions_given_up.get() == 1).await;
+    let (_juliet, failed) = server.resume(&id, 0).await;
+    assert!(failed.starts_with("<failed "), "{failed}");
+}

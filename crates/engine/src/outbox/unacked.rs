@@ -1,0 +1,129 @@
+//! What a session with stream management has been sent and has not acknowledged (XEP-0198 §4).
+
+use std::collections::VecDeque;
+
+use super::{Item, Stored};
+
+/// Entries in the order in which they were sent; marks stand behind the messages they speak of.
+#[derive(Debug, Default)]
+pub(super) struct Unacked {
+    /// Stanzas acknowledged since stream management is on.
+    acked: u64,
+    /// Stanzas among the entries.
+    stanzas: u64,
+    items: VecDeque<Item>,
+}
+
+/// The client acknowledged more than it was sent (§6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooHigh {
+    /// What it was sent, modulo 2³².
+    pub sent: u32,
+}
+
+impl Unacked {
+    /// Notes that an entry was sent.
+    pub(super) fn push(&mut self, item: Item) {
+        if matches!(item, Item::Stanza(..)) {
+            self.stanzas += 1;
+        }
+        self.items.push_back(item);
+    }
+
+    /// Forgets what the client has handled; `h` counts modulo 2³². Returns the bytes that are free
+    /// again and the marks that have been passed. A count that stands before an earlier one says
+    /// nothing new.
+    pub(super) fn acknowledge(&mut self, h: u32) -> Result<(usize, Vec<Stored>), TooHigh> {
+        let newly = u64::from(h.wrapping_sub(wrapped(self.acked)));
+        if newly > self.stanzas {
+            // Half the numbers stand behind the present one, as with any counter that wraps.
+            if newly > u64::from(u32::MAX / 2) {
+                return Ok((0, Vec::new()));
+            }
+            return Err(TooHigh { sent: wrapped(self.acked + self.stanzas) });
+        }
+        let (mut bytes, mut marks, mut left) = (0, Vec::new(), newly);
+        while let Some(item) = self.items.front() {
+            match item {
+                Item::Stanza(stanza, _) if left > 0 => {
+                    bytes += stanza.bytes_len();
+                    left -= 1;
+                    self.items.pop_front();
+                }
+                Item::Stanza(..) => break,
+                Item::Stored(_) => {
+                    if let Some(Item::Stored(stored)) = self.items.pop_front() {
+                        marks.push(stored);
+                    }
+                }
+            }
+        }
+        self.acked += newly;
+        self.stanzas -= newly;
+        Ok((bytes, marks))
+    }
+
+    /// Takes everything, to be sent again.
+    pub(super) fn take(&mut self) -> VecDeque<Item> {
+        self.stanzas = 0;
+        std::mem::take(&mut self.items)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
+/// A count as it is written: it starts again behind 2³² − 1 (§4).
+const fn wrapped(count: u64) -> u32 {
+    (count & 0xFFFF_FFFF) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use stentor_stanza::{Head, Kind, MessageType, Stanza};
+
+    use super::super::Fate;
+    use super::*;
+
+    fn item() -> Item {
+        Item::Stanza(Stanza::empty(Head::new(Kind::Message(MessageType::Chat))), Fate::Reroute)
+    }
+
+    fn mark(id: u64) -> Stored {
+        Stored { ids: vec![id], bytes: 1 }
+    }
+
+    #[test]
+    fn acknowledged_entries_go_and_marks_behind_them() {
+        let mut unacked = Unacked::default();
+        unacked.push(item());
+        unacked.push(Item::Stored(mark(1)));
+        unacked.push(item());
+        unacked.push(Item::Stored(mark(2)));
+        assert_eq!(unacked.acknowledge(0).unwrap().1, []);
+        assert_eq!(unacked.acknowledge(1).unwrap().1, [mark(1)]);
+        assert_eq!(unacked.acknowledge(1).unwrap().1, []);
+        assert_eq!(unacked.acknowledge(3), Err(TooHigh { sent: 2 }));
+        assert_eq!(unacked.acknowledge(0).unwrap().1, [], "an older count says nothing new");
+        assert_eq!(unacked.acknowledge(2).unwrap().1, [mark(2)]);
+        assert_eq!(unacked.len(), 0);
+    }
+
+    #[test]
+    fn counts_wrap() {
+        let mut unacked = Unacked { acked: (1 << 32) - 2, ..Unacked::default() };
+        for _ in 0..4 {
+            unacked.push(item());
+        }
+        assert!(unacked.acknowledge(u32::MAX - 1).is_ok());
+        assert_eq!(unacked.len(), 4);
+        assert!(unacked.acknowledge(u32::MAX).is_ok());
+        assert_eq!(unacked.len(), 3);
+        assert_eq!(unacked.acknowledge(3), Err(TooHigh { sent: 2 }));
+        assert!(unacked.acknowledge(0).is_ok());
+        assert_eq!(unacked.len(), 2);
+        assert!(unacked.acknowledge(2).is_ok());
+        assert_eq!(unacked.len(), 0);
+    }
+}
