@@ -40,11 +40,11 @@ fn main_types_have_their_sizes() {
         // Parked with every session: the scanner is part of the machine, machine and connection
         // are part of the driver, and the driver is the task.
         ("Scanner", size_of::<Scanner>(), 72),
-        ("C2s", size_of::<C2s>(), 392),
+        ("C2s", size_of::<C2s>(), 400),
         ("Conn", size_of::<Conn>(), 96),
-        ("Driver", size_of::<Driver>(), 760),
+        ("Driver", size_of::<Driver>(), 792),
         // What others see of a session: its address, its presence, its queue.
-        ("Resource", size_of::<Resource>(), 200),
+        ("Resource", size_of::<Resource>(), 208),
     ];
     let grown: Vec<_> = sizes.iter().filter(|(_, size, max)| size > max).collect();
     assert!(grown.is_empty(), "name, size, pin: {grown:?}");

@@ -181,19 +181,9 @@ pub(crate) fn answer(
                 Err(error) => Answered::Machine(Answer::BindRefused(error)),
             }
         }),
-        Ask::Resume { account, previd, h } => Box::pin(async move {
-            match engine.resume(&account, &previd, h).await {
-                Ok(resumed) => Answered::Resumed(resumed),
-                Err(NotResumed::Unknown(handled)) => {
-                    let h = handled.map(|handled| (handled & 0xFFFF_FFFF) as u32);
-                    let condition = stentor_stanza::Condition::ItemNotFound;
-                    Answered::Machine(Answer::ResumeFailed { condition, h })
-                }
-                Err(NotResumed::TooHigh(TooHigh { sent })) => {
-                    Answered::Machine(Answer::ResumeTooHigh { h, sent })
-                }
-            }
-        }),
+        Ask::Resume { account, previd, h } => {
+            Box::pin(async move { resume(&engine, &account, &previd, h).await })
+        }
         Ask::StreamIq(stanza) => Box::pin(async move {
             let Some(host) = caller.domain.as_deref().and_then(|d| engine.host(d)) else {
                 return Answered::Nothing;
@@ -205,6 +195,17 @@ pub(crate) fn answer(
             }
         }),
     }
+}
+
+async fn resume(engine: &Arc<Engine>, account: &BareJid, previd: &str, h: u32) -> Answered {
+    Answered::Machine(match engine.resume(account, previd, h).await {
+        Ok(resumed) => return Answered::Resumed(resumed),
+        Err(NotResumed::Unknown(handled)) => Answer::ResumeFailed {
+            condition: stentor_stanza::Condition::ItemNotFound,
+            h: handled.map(|handled| (handled & 0xFFFF_FFFF) as u32),
+        },
+        Err(NotResumed::TooHigh(TooHigh { sent })) => Answer::ResumeTooHigh { h, sent },
+    })
 }
 
 async fn keys(engine: &Engine, caller: &Caller, username: &str, hash: Hash) -> Answer {

@@ -4,6 +4,9 @@
 //! What is parked while nothing happens is this struct and no buffer: input is read into a buffer
 //! of the thread, output is kept only as long as the socket does not take it.
 
+mod ending;
+mod managed;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,10 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use stentor_engine::{
-    BoxFuture, Close, Fate, Flag, Handling, Item, Resumed, Session, Stored, TooHigh, backlog,
-    random_id,
-};
+use stentor_engine::{BoxFuture, Close, Fate, Handling, Item, Session, Stored, backlog, random_id};
 use stentor_jid::BareJid;
 use stentor_sasl::{Condition, Mechanism};
 use stentor_stream::c2s::{C2s, ConnInfo};
@@ -30,7 +30,7 @@ use crate::asks::{self, Answered, Caller};
 use crate::c2s::C2sListener;
 use crate::limits::{HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
 use crate::monotonic;
-use crate::out::{Out, linger, write_all};
+use crate::out::{Out, write_all};
 use crate::stored::Confirmations;
 
 /// Where a connection comes from. It counts as open until this is dropped.
@@ -139,19 +139,6 @@ impl Driver {
         moved
     }
 
-    /// Work that waits for the client to take something would wait for ever once the stream is
-    /// over: it ends with the session, or goes on by itself where the session may be resumed.
-    fn leave_work(&mut self) -> bool {
-        let Some(session) = self.session.as_ref().filter(|_| self.machine.is_ended()) else {
-            return false;
-        };
-        if !session.resource.has(Flag::Resumable) {
-            session.resource.outbox.close(Close::Overflow);
-            return false;
-        }
-        self.work.take().map(|work| tokio::spawn(async move { drop(work.await) })).is_some()
-    }
-
     fn poll_work(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(work) = &mut self.work else { return false };
         let Poll::Ready(done) = work.as_mut().poll(cx) else { return false };
@@ -187,45 +174,6 @@ impl Driver {
         if let Some(conn) = &mut self.conn {
             conn.forget_bindings();
         }
-    }
-
-    /// An earlier session goes on over this stream.
-    fn resumed(&mut self, Resumed { session, received, confirmed }: Resumed) {
-        let jid = session.resource.jid.clone();
-        tracing::info!(event = "resumed", %jid, peer = %self.link.peer, "A session was resumed.");
-        confirm(&session, confirmed);
-        self.session = Some(session);
-        self.machine.handle_answer(Answer::Resumed { jid, received }, monotonic::now());
-        self.cert_addrs = None;
-        if let Some(conn) = &mut self.conn {
-            conn.forget_bindings();
-        }
-    }
-
-    /// Another stream wants the session: it is left at once, whatever the peer does.
-    fn let_go(&mut self) -> bool {
-        if self.work.is_some() || !self.session.as_ref().is_some_and(|s| s.is_wanted()) {
-            return false;
-        }
-        if let Some(session) = self.session.take() {
-            session.detach();
-        }
-        self.ack_due = None;
-        self.machine.close(Some(Fault::Replaced), monotonic::now());
-        true
-    }
-
-    /// Tells the client what has been handled, once it is on disk.
-    fn poll_ack(&mut self, cx: &mut Context<'_>) -> bool {
-        let (Some((awaited, handled)), Some(session)) = (self.ack_due, &self.session) else {
-            return false;
-        };
-        if session.poll_settled(awaited, cx).is_pending() {
-            return false;
-        }
-        self.ack_due = None;
-        self.machine.acknowledge(handled);
-        true
     }
 
     fn secured(&mut self, (conn, outcome): (Conn, Result<(), HandshakeError>)) {
@@ -326,16 +274,6 @@ impl Driver {
         }
     }
 
-    fn acked(&mut self, h: u32) {
-        let Some(session) = &self.session else { return };
-        match session.resource.outbox.acknowledge(h) {
-            Ok(confirmed) => confirm(session, confirmed),
-            Err(TooHigh { sent }) => {
-                self.machine.close(Some(Fault::AckTooHigh { h, sent }), monotonic::now());
-            }
-        }
-    }
-
     fn caller(&self) -> Caller {
         Caller {
             peer: self.link.peer,
@@ -419,55 +357,6 @@ impl Driver {
         }
     }
 
-    /// The client closed its stream: what it sent is settled, what is owed is sent, then we close.
-    fn close_politely(&mut self) {
-        if let Some(session) = self.session.clone().filter(|s| s.has_unsettled()) {
-            self.work = Some(Box::pin(async move {
-                session.settle_all().await;
-                Done::Handled
-            }));
-        }
-        if let Some(session) = &self.session {
-            confirm(session, self.stored.take_all());
-        }
-        self.fill_from_outbox(usize::MAX);
-        self.machine.close(None, monotonic::now());
-    }
-
-    fn ended(&mut self, fault: Option<&Fault>, by_peer: bool) {
-        let jid = self.session.as_ref().map(|s| s.resource.jid.as_str().to_owned());
-        let peer = self.link.peer;
-        match fault {
-            None => tracing::info!(event = "closed", jid, %peer, by_peer, "A stream was closed."),
-            Some(fault) => {
-                self.link.listener.shared.metrics.faults.inc();
-                let condition = fault.condition().name();
-                tracing::info!(event = "ended", jid, %peer, by_peer, condition, reason = %fault, "A stream ended.");
-            }
-        }
-        self.phase = Phase::Ending;
-        self.timer = None;
-        self.machine.take_output(&mut self.out.bytes);
-        let last_bytes = self.out.bytes.split_off(self.out.taken);
-        let unwritten = self.out.unwritten();
-        let unconfirmed: Vec<Item> = self.stored.take_unconfirmed().collect();
-        let conn = self.conn.take().filter(|_| !matches!(fault, Some(Fault::Lost)));
-        // XEP-0198 §7: what did not close in order may go on.
-        let is_broken = matches!(fault, Some(Fault::Lost | Fault::Timeout(_)));
-        let session = self.session.take().filter(|session| !(is_broken && session.detach()));
-        self.work = Some(Box::pin(async move {
-            let have_left = match conn {
-                Some(conn) => linger(conn, last_bytes).await,
-                None => false,
-            };
-            if let Some(session) = session {
-                let lost = if have_left { Vec::new() } else { unwritten };
-                session.end(unconfirmed.into_iter().chain(lost).collect()).await;
-            }
-            Done::Ended
-        }));
-    }
-
     /// Takes from the outbox what there is room for.
     fn fill(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase != Phase::Open || self.conn.is_none() {
@@ -479,6 +368,10 @@ impl Driver {
             return self.out.bytes.len() != before;
         };
         let has_room = self.out.waiting() < OUT_BYTES_MAX && self.machine.is_established();
+        if !has_room {
+            // Another stream may want the session meanwhile.
+            session.resource.outbox.watch(cx);
+        }
         if has_room && session.resource.outbox.poll_ready(cx).is_ready() {
             let closing = session.resource.outbox.closing();
             // A receiver that is too slow will not take its backlog now either.
@@ -588,17 +481,6 @@ impl Driver {
         })
     }
 
-    /// The connection is of no more use.
-    fn lost(&mut self) {
-        match self.phase {
-            Phase::Open => {
-                self.machine.handle_eof(monotonic::now());
-                self.poll_events();
-            }
-            Phase::Ending | Phase::Gone => {}
-        }
-    }
-
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase != Phase::Open {
             return false;
@@ -634,22 +516,6 @@ impl Future for Driver {
         // Others want to run as well.
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-impl Drop for Driver {
-    /// Whatever ends the task, a panic included, the session must not stay behind as a ghost.
-    fn drop(&mut self) {
-        if let (Some(session), Ok(runtime)) =
-            (self.session.take(), tokio::runtime::Handle::try_current())
-        {
-            let mut items: Vec<Item> = self.stored.take_unconfirmed().collect();
-            items.extend(self.out.unwritten());
-            let _guard = runtime.enter();
-            if !session.detach() {
-                runtime.spawn(session.end(items));
-            }
-        }
     }
 }
 

@@ -38,6 +38,7 @@ pub mod remote;
 pub mod resource;
 mod resume;
 pub mod roster;
+mod service;
 pub mod session;
 mod shown_ids;
 pub mod sign_in;

@@ -15,11 +15,14 @@ use parking_lot::Mutex;
 use stentor_jid::BareJid;
 use tokio::sync::Notify;
 
+use crate::backlog;
 use crate::bind::random_id;
 use crate::engine::Engine;
+use crate::iq::BoxFuture;
 use crate::limits::{EXPIRED_SESSIONS_MAX, TAKE_OVER_WAIT_MS};
-use crate::outbox::{Stored, TooHigh};
+use crate::outbox::{Item, Stored, TooHigh};
 use crate::resource::Flag;
+use crate::service;
 use crate::session::Session;
 
 /// Sessions that may be resumed, by the secret that their client was told.
@@ -122,8 +125,25 @@ impl Session {
     }
 
     /// The stream is gone and did not close in order. The session waits to be resumed if it may
-    /// be; otherwise the answer is false and it is to be ended.
-    pub fn detach(self: &Arc<Self>) -> bool {
+    /// be; otherwise it is ended, for which the answer is the work. `unwritten` was taken from the
+    /// outbox before stream management was on and did not reach the client.
+    pub fn break_off(self: &Arc<Self>, unwritten: Vec<Item>) -> Option<BoxFuture<'static, ()>> {
+        if !self.detach() {
+            return Some(Box::pin(self.clone().end(unwritten)));
+        }
+        let (marks, stanzas): (Vec<_>, Vec<_>) =
+            unwritten.into_iter().partition(|item| matches!(item, Item::Stored(_)));
+        self.resource.outbox.put_back(stanzas);
+        let mut state = self.account.lock();
+        for mark in &marks {
+            if let Item::Stored(stored) = mark {
+                backlog::unwritten(&mut state, stored);
+            }
+        }
+        None
+    }
+
+    fn detach(self: &Arc<Self>) -> bool {
         let (secs, stream) = {
             let mut state = self.attachment.state.lock();
             let Some((_, secs)) = state.id.clone() else { return false };
@@ -140,16 +160,18 @@ impl Session {
         self.engine.metrics.sessions_detached.inc();
         self.attachment.changed.notify_waiters();
         let session = self.clone();
-        tokio::spawn(async move { session.wait_for_resumption(secs, stream).await });
+        service::start(async move { session.wait_for_resumption(secs, stream).await });
         true
     }
 
     async fn wait_for_resumption(self: Arc<Self>, secs: u32, stream: u64) {
         let deadline = tokio::time::sleep(Duration::from_secs(u64::from(secs)));
         tokio::select! {
-            () = deadline => {}
-            () = self.resource.outbox.closed() => {}
+            // First: the outbox wakes only the latest who waits for it, which is the next stream.
+            biased;
             () = self.resumed_since(stream) => return,
+            () = self.resource.outbox.closed() => {}
+            () = deadline => {}
         }
         let is_mine = {
             let mut state = self.attachment.state.lock();
@@ -161,6 +183,7 @@ impl Session {
         };
         if is_mine {
             tracing::info!(event = "given_up", jid = %self.resource.jid, "A session was not resumed.");
+            self.engine.metrics.sessions_detached.dec();
             self.engine.metrics.sessions_given_up.inc();
             self.end(Vec::new()).await;
         }
@@ -192,6 +215,7 @@ impl Session {
                     Stage::Over => return false,
                     Stage::Detached => {
                         state.stage = Stage::Attached;
+                        state.broken_ms = 0;
                         state.streams += 1;
                         drop(state);
                         self.resource.clear(Flag::Detached);
@@ -206,8 +230,20 @@ impl Session {
             self.resource.outbox.wake();
             tokio::select! {
                 () = changed => {}
-                () = &mut patience => return false,
+                () = &mut patience => {
+                    self.stay();
+                    return false;
+                }
             }
+        }
+    }
+
+    /// Nobody wants the session any more; its stream keeps it.
+    fn stay(&self) {
+        let mut state = self.attachment.state.lock();
+        if state.stage == Stage::Wanted {
+            state.stage = Stage::Attached;
+            self.attachment.is_wanted.store(false, Ordering::Release);
         }
     }
 

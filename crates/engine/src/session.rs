@@ -28,6 +28,7 @@ use crate::presence;
 use crate::refuse::store_error;
 use crate::resource::Resource;
 use crate::resume::Attachment;
+use crate::service;
 
 /// A bound session. Its owner, the connection's task, hands in one stanza after the other and
 /// writes out what its outbox holds.
@@ -357,7 +358,7 @@ impl Session {
             };
             if let Some(next) = next {
                 let session = self.clone();
-                tokio::spawn(async move { session.settle(next).await });
+                service::start(async move { session.settle(next).await });
             }
         }
         Poll::Ready(())

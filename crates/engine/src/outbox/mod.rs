@@ -192,6 +192,22 @@ impl Outbox {
         .await;
     }
 
+    /// Asks to be woken, though there is no room for what waits.
+    pub fn watch(&self, cx: &Context<'_>) {
+        self.0.lock().wait(cx);
+    }
+
+    /// Puts stanzas in front again that were taken before anything was kept.
+    pub(crate) fn put_back(&self, items: Vec<Item>) {
+        let mut inner = self.0.lock();
+        for item in items.into_iter().rev() {
+            if let Item::Stanza(stanza, _) = &item {
+                inner.bytes += stanza.bytes_len();
+            }
+            inner.queue.push_front(item);
+        }
+    }
+
     /// Keeps from here on what is taken until it is acknowledged (XEP-0198 §3).
     pub(crate) fn count(&self) {
         self.0.lock().unacked = Some(Box::default());

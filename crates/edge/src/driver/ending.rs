@@ -1,0 +1,97 @@
+//! How a connection ends, and what becomes of its session.
+
+use stentor_engine::Item;
+use stentor_stream::fault::Fault;
+
+use super::{Done, Driver, Phase, confirm};
+use crate::monotonic;
+use crate::out::linger;
+
+impl Driver {
+    /// The client closed its stream: what it sent is settled, what is owed is sent, then we close.
+    pub(super) fn close_politely(&mut self) {
+        if let Some(session) = self.session.clone().filter(|s| s.has_unsettled()) {
+            self.work = Some(Box::pin(async move {
+                session.settle_all().await;
+                Done::Handled
+            }));
+        }
+        if let Some(session) = &self.session {
+            confirm(session, self.stored.take_all());
+        }
+        self.fill_from_outbox(usize::MAX);
+        self.machine.close(None, monotonic::now());
+    }
+
+    pub(super) fn ended(&mut self, fault: Option<&Fault>, by_peer: bool) {
+        let jid = self.session.as_ref().map(|s| s.resource.jid.as_str().to_owned());
+        let peer = self.link.peer;
+        match fault {
+            None => tracing::info!(event = "closed", jid, %peer, by_peer, "A stream was closed."),
+            Some(fault) => {
+                self.link.listener.shared.metrics.faults.inc();
+                let condition = fault.condition().name();
+                tracing::info!(event = "ended", jid, %peer, by_peer, condition, reason = %fault, "A stream ended.");
+            }
+        }
+        self.phase = Phase::Ending;
+        self.timer = None;
+        self.machine.take_output(&mut self.out.bytes);
+        let last_bytes = self.out.bytes.split_off(self.out.taken);
+        let conn = self.conn.take().filter(|_| !matches!(fault, Some(Fault::Lost)));
+        let mut session = self.session.take();
+        // XEP-0198 §7: what did not close in order may go on.
+        let is_broken = matches!(fault, Some(Fault::Lost | Fault::Timeout(_)));
+        if is_broken && let Some(broken) = session.take() {
+            let end = broken.break_off(self.unwritten());
+            self.work = Some(Box::pin(async move {
+                if let Some(conn) = conn {
+                    linger(conn, last_bytes).await;
+                }
+                if let Some(end) = end {
+                    end.await;
+                }
+                Done::Ended
+            }));
+            return;
+        }
+        let unconfirmed: Vec<Item> = self.stored.take_unconfirmed().collect();
+        let unwritten = self.out.unwritten();
+        self.work = Some(Box::pin(async move {
+            let have_left = match conn {
+                Some(conn) => linger(conn, last_bytes).await,
+                None => false,
+            };
+            if let Some(session) = session {
+                let lost = if have_left { Vec::new() } else { unwritten };
+                session.end(unconfirmed.into_iter().chain(lost).collect()).await;
+            }
+            Done::Ended
+        }));
+    }
+
+    /// The connection is of no more use.
+    pub(super) fn lost(&mut self) {
+        match self.phase {
+            Phase::Open => {
+                self.machine.handle_eof(monotonic::now());
+                self.poll_events();
+            }
+            Phase::Ending | Phase::Gone => {}
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// Whatever ends the task, a panic included, the session must not stay behind as a ghost.
+    fn drop(&mut self) {
+        if let (Some(session), Ok(runtime)) =
+            (self.session.take(), tokio::runtime::Handle::try_current())
+        {
+            let _guard = runtime.enter();
+            if let Some(end) = session.break_off(self.unwritten()) {
+                runtime.spawn(end);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A driver's part in stream management (XEP-0198): acknowledgements, and sessions that come from
+//! and go to other streams.
+
+use std::task::Context;
+
+use stentor_engine::{Close, Flag, Item, Resumed, TooHigh};
+use stentor_stream::event::Answer;
+use stentor_stream::fault::Fault;
+
+use super::{Driver, confirm};
+use crate::monotonic;
+
+impl Driver {
+    /// An earlier session goes on over this stream.
+    pub(super) fn resumed(&mut self, Resumed { session, received, confirmed }: Resumed) {
+        let jid = session.resource.jid.clone();
+        tracing::info!(event = "resumed", %jid, peer = %self.link.peer, "A session was resumed.");
+        confirm(&session, confirmed);
+        self.session = Some(session);
+        self.machine.handle_answer(Answer::Resumed { jid, received }, monotonic::now());
+        self.cert_addrs = None;
+        if let Some(conn) = &mut self.conn {
+            conn.forget_bindings();
+        }
+    }
+
+    /// What was taken from the outbox and is kept nowhere else.
+    pub(super) fn unwritten(&mut self) -> Vec<Item> {
+        let mut items: Vec<Item> = self.stored.take_unconfirmed().collect();
+        items.extend(self.out.unwritten());
+        items
+    }
+
+    /// Another stream wants the session: it is left at once, whatever the peer does.
+    pub(super) fn let_go(&mut self) -> bool {
+        if self.work.is_some() || !self.session.as_ref().is_some_and(|s| s.is_wanted()) {
+            return false;
+        }
+        let unwritten = self.unwritten();
+        if let Some(session) = self.session.take()
+            && let Some(end) = session.break_off(unwritten)
+        {
+            tokio::spawn(end);
+        }
+        self.ack_due = None;
+        self.machine.close(Some(Fault::Replaced), monotonic::now());
+        true
+    }
+
+    /// Tells the client what has been handled, once it is on disk.
+    pub(super) fn poll_ack(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some((awaited, handled)), Some(session)) = (self.ack_due, &self.session) else {
+            return false;
+        };
+        if session.poll_settled(awaited, cx).is_pending() {
+            return false;
+        }
+        self.ack_due = None;
+        self.machine.acknowledge(handled);
+        true
+    }
+
+    /// Work that waits for the client to take something would wait for ever once the stream is
+    /// over: it ends with the session, or goes on by itself where the session may be resumed.
+    pub(super) fn leave_work(&mut self) -> bool {
+        let Some(session) = self.session.as_ref().filter(|_| self.machine.is_ended()) else {
+            return false;
+        };
+        if !session.resource.has(Flag::Resumable) {
+            session.resource.outbox.close(Close::Overflow);
+            return false;
+        }
+        self.work.take().map(|work| tokio::spawn(async move { drop(work.await) })).is_some()
+    }
+
+    pub(super) fn acked(&mut self, h: u32) {
+        let Some(session) = &self.session else { return };
+        match session.resource.outbox.acknowledge(h) {
+            Ok(confirmed) => confirm(session, confirmed),
+            Err(TooHigh { sent }) => {
+                self.machine.close(Some(Fault::AckTooHigh { h, sent }), monotonic::now());
+            }
+        }
+    }
+}
