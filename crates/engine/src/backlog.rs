@@ -100,6 +100,33 @@ impl Flush {
         }
     }
 
+    async fn clear_pages(&self, engine: &Engine) -> Result<(), StoreError> {
+        let (mut after, stored) = {
+            let state = self.account.lock();
+            (state.offline.handed_id, state.offline.stored)
+        };
+        engine.stores.writer.barrier().await?;
+        let mut is_empty = true;
+        loop {
+            let page = engine.stores.offline.page(&self.account.jid, after, OFFLINE_PAGE).await?;
+            let (archived, others): (Vec<_>, Vec<_>) =
+                page.messages.iter().partition(|message| message.archived.is_some());
+            is_empty &= others.is_empty();
+            let size = |message: &&OfflineRow| (message.id, message.stanza.len() as u64);
+            let archived: Vec<_> = archived.iter().map(size).collect();
+            if !archived.is_empty() {
+                drop(remove(engine, &self.account, &archived));
+            }
+            let Some(next) = page.next else { break };
+            after = next;
+        }
+        let mut state = self.account.lock();
+        if is_empty && state.offline.stored == stored {
+            state.offline.is_waiting = false;
+        }
+        Ok(())
+    }
+
     /// Queues the messages of a page and the mark behind them, and returns the last id. None if
     /// the session is ending.
     fn hand_page(&self, engine: &Engine, state: &AccountState, page: &OfflinePage) -> Option<u64> {
@@ -186,6 +213,27 @@ pub fn remove(engine: &Engine, account: &Account, messages: &[(u64, u64)]) -> Ti
     forget(&mut state, messages.len() as u64, messages.iter().map(|(_, bytes)| bytes).sum());
     let ids = messages.iter().map(|(id, _)| *id).collect();
     engine.stores.writer.submit(Write::DropOfflineIds { owner: account.jid.clone(), ids })
+}
+
+/// Removes stored messages that the account's archive has, without handing them to anybody: the
+/// client of this new session reads them there (XEP-0386 §3.2). Others stay and wait.
+///
+/// # Errors
+/// The store could not be read.
+pub async fn clear_archived(
+    engine: &Engine,
+    account: &Arc<Account>,
+    resource: &Arc<Resource>,
+) -> Result<(), StoreError> {
+    let Some(flush) = Flush::begin(account, &mut account.lock(), resource) else { return Ok(()) };
+    let outcome = flush.clear_pages(engine).await;
+    drop(flush);
+    // Who became available meanwhile was handed nothing.
+    let due = Flush::begin_for_best(account, &mut account.lock());
+    if let Some(due) = due {
+        due.hand_over(engine).await;
+    }
+    outcome
 }
 
 /// Waits until a session has taken most of what it was given. One that takes nothing for long is

@@ -202,6 +202,56 @@ async fn carbons_are_on_from_the_beginning() {
     assert!(features.contains(&"urn:xmpp:carbons:2"), "{features:?}");
 }
 
+/// XEP-0386 §3.2: what the archive has is not delivered as well, and what it does not have is.
+#[tokio::test]
+async fn offline_messages_are_left_to_the_archive_where_it_has_them() {
+    for (options, is_archived) in [("", true), ("[archive]\ndefault = 'never'", false)] {
+        let world = World::with(Settings::default(), options);
+        for jid in [JULIET, "romeo@montague.example"] {
+            world.add_account(jid).await;
+        }
+        let mut romeo = world.connect("romeo@montague.example/orchard").await;
+        for body in ["first", "last"] {
+            let message =
+                format!("<message to='{JULIET}' type='chat'><body>{body}</body></message>");
+            romeo.send(&message).await;
+        }
+        let wish = SignIn { bind: Some(BindWish::default()), ..by_password(&world, PHONE) };
+        let signed_in = world.engine.sign_in(wish).await.unwrap();
+        let [metadata] = &signed_in.bound[..] else { panic!("{:?}", signed_in.bound) };
+        let root = metadata.root();
+        assert!(root.is("urn:xmpp:mam:2", "metadata"));
+        let ids: Vec<_> = root.children().filter_map(|mark| mark.attr("id")).collect();
+        assert_eq!(ids.len(), if is_archived { 2 } else { 0 });
+        assert!(!is_archived || ids[0] != ids[1]);
+
+        let mut juliet = world.connect("juliet@capulet.example/old").await;
+        juliet.send("<presence/>").await;
+        let came = juliet.receive_all();
+        let messages = came.iter().filter(|stanza| stanza.message_type().is_some()).count();
+        assert_eq!(messages, if is_archived { 0 } else { 2 }, "{options}");
+    }
+}
+
+/// A client that comes while the other is signing in is handed what is left.
+#[tokio::test]
+async fn messages_that_arrive_after_binding_are_delivered() {
+    let world = juliets_world().await;
+    world.add_account("romeo@montague.example").await;
+    let mut romeo = world.connect("romeo@montague.example/orchard").await;
+    let message =
+        |body| format!("<message to='{JULIET}' type='chat'><body>{body}</body></message>");
+    romeo.send(&message("before")).await;
+    let mut phone = world.sign_in(JULIET, PHONE, &[]).await;
+    romeo.send(&message("between")).await;
+    phone.send("<presence/>").await;
+    romeo.send(&message("after")).await;
+    let bodies: Vec<_> = (phone.receive_all().iter())
+        .filter_map(|stanza| Some(stanza.child("jabber:client", "body")?.text().into_owned()))
+        .collect();
+    assert_eq!(bodies, ["between", "after"]);
+}
+
 /// XEP-0494 §6: the operator says what is kept.
 #[tokio::test]
 async fn names_are_kept_only_where_the_operator_wants() {

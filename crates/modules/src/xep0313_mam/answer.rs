@@ -1,13 +1,16 @@
 //! Answering a query: the results, then the end; and what the archive spans.
 
 use smol_str::SmolStr;
-use stentor_engine::{Account, Engine, IqCx, OnAsk, OnGet, Session, backlog, refuse};
+use stentor_engine::{
+    Account, Binding, BoxFuture, Engine, Inline, IqCx, OnAsk, OnGet, Session, backlog, refuse,
+};
+use stentor_jid::BareJid;
 use stentor_payload::xep0059_rsm::Page;
 use stentor_payload::xep0297_forward::{self as forward, Stamp};
 use stentor_payload::{Decode, Encode, xep0082_time};
 use stentor_stanza::{Condition, Head, Kind, MessageType, Stanza, StanzaError};
-use stentor_store::{ArchiveMark, ArchiveRange, ArchiveRow, ArchiveSlice, Edge};
-use stentor_xml::{ElementRef, Writer};
+use stentor_store::{ArchiveMark, ArchiveRange, ArchiveRow, ArchiveSlice, Edge, StoreError};
+use stentor_xml::{ElementRef, Frame, Writer};
 
 use super::query::{AskFields, Fields, Query, Selection};
 use super::{Archive, NS};
@@ -149,11 +152,40 @@ impl OnGet<AskMetadata> for Archive {
 
     async fn get(&self, cx: &IqCx<'_>, _: AskMetadata) -> Result<Metadata, StanzaError> {
         let (_, account) = cx.own_stored_account()?;
-        let stores = &cx.engine.stores;
-        let failed = |e| refuse::store_error(&e);
-        stores.writer.barrier().await.map_err(failed)?;
-        let bounds = stores.archive.bounds(&account.jid).await.map_err(failed)?;
-        let show = |mark: ArchiveMark| (cx.engine.show_id(mark.id), mark.at_ms);
-        Ok(Metadata(bounds.map(|(first, last)| [show(first), show(last)])))
+        metadata(cx.engine, &account.jid).await.map_err(|e| refuse::store_error(&e))
     }
+}
+
+/// XEP-0386 §3.2: the client reads in the archive what it has missed, from where that stands now.
+impl Inline for Archive {
+    fn feature(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn answer<'a>(&'a self, cx: &'a Binding<'a>) -> BoxFuture<'a, Option<Frame>> {
+        Box::pin(async move {
+            let (engine, account) = (&cx.session.engine, &cx.session.account);
+            if account.is_ephemeral {
+                return None;
+            }
+            let told = async {
+                backlog::clear_archived(engine, account, &cx.session.resource).await?;
+                metadata(engine, &account.jid).await
+            };
+            match told.await {
+                Ok(metadata) => Some(Frame::build(|w| metadata.encode(w))),
+                Err(error) => {
+                    tracing::error!(account = %account.jid, %error, "An archive could not be read.");
+                    None
+                }
+            }
+        })
+    }
+}
+
+async fn metadata(engine: &Engine, owner: &BareJid) -> Result<Metadata, StoreError> {
+    engine.stores.writer.barrier().await?;
+    let bounds = engine.stores.archive.bounds(owner).await?;
+    let show = |mark: ArchiveMark| (engine.show_id(mark.id), mark.at_ms);
+    Ok(Metadata(bounds.map(|(first, last)| [show(first), show(last)])))
 }

@@ -3,7 +3,7 @@
 //! Keeps the messages of an account and answers queries over them.
 //! Implements: §3 (what is kept, in what order, for how long, ids), §4 (queries, filters, form
 //! fields, paging, flipped pages), §5 (metadata), §6.1.1 (archives of accounts), §7, §8.1; the
-//! field of XEP-0431. Which messages are worth keeping is `engine/src/worth`.
+//! field of XEP-0431; what XEP-0386 §3.2 says about archives and offline messages. Which messages are worth keeping is `engine/src/worth`.
 //! Left out: §6.1.2 and §6.1.3 (archives of rooms and nodes), which come with those services;
 //! groupchat messages in archives of accounts (§6.1.1 leaves that open), though the field
 //! `include-groupchat` is understood.
@@ -127,6 +127,7 @@ impl Module for Archive {
             r.resident(Arc::new(prefs::Rows));
         }
         r.chore(self.clone());
+        r.inline(self.clone());
         r.record(self);
         // Behind the archive: what takes a message back is archived as well.
         retract::register(r);
