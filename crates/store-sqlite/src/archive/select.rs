@@ -46,6 +46,8 @@ pub(crate) struct View<'a> {
     pub(super) back_ms: i64,
     /// What is not folded, oldest first.
     pub(super) tail: &'a [Entry],
+    /// The message up to which the database's view has everything folded.
+    folded: i64,
 }
 
 /// The entries of one archive that match a filter.
@@ -85,19 +87,31 @@ impl<'a> View<'a> {
         let found =
             one(db, sql, [owner.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let Some((archive, back_ms, folded)) = found else {
-            return Ok(Self { db, archive: NO_ARCHIVE, back_ms: 0, tail: &[] });
+            return Ok(Self { db, archive: NO_ARCHIVE, back_ms: 0, tail: &[], folded: 0 });
         };
         // A former archive of the same account comes first.
         let is_past = |entry: &Entry| entry.message <= folded || entry.archive != archive;
         let tail = waiting.get(waiting.partition_point(is_past)..).unwrap_or_default();
-        Ok(Self { db, archive, back_ms, tail })
+        Ok(Self { db, archive, back_ms, tail, folded })
     }
 
     /// The stanza of an entry, for who keeps no copy.
     pub(crate) fn message(&self, id: u64) -> Result<Vec<u8>, StoreError> {
         let gone = || StoreError::Corrupt("a kept message is not in the archive".into());
-        let key = self.key(id)?.ok_or_else(gone)?;
+        let key = match self.key(id)? {
+            Some(key) => key,
+            None => self.late_key(id)?.ok_or_else(gone)?,
+        };
         self.row(key).map(|row| row.body)
+    }
+
+    /// An entry that was committed after the tail was taken and before the database's view began:
+    /// what refers to it is in that view already.
+    fn late_key(&self, id: u64) -> Result<Option<Key>, StoreError> {
+        let sql = "SELECT ?2, id, iif(archive1 = ?1 AND id1 = ?2, flags1, flags2) \
+                   FROM archive_messages WHERE id > ?3 \
+                   AND (archive1 = ?1 AND id1 = ?2 OR archive2 = ?1 AND id2 = ?2)";
+        one(self.db, sql, [self.archive, signed(id), self.folded], Key::read)
     }
 
     /// An entry by its id.
