@@ -9,7 +9,7 @@ use stentor_sasl::Mechanism;
 
 use crate::fleet::TlsUse;
 use crate::relay;
-use crate::scenario::{archive, chat, idle, login, muc, ping, presence, slow, storm};
+use crate::scenario::{archive, chat, idle, kills, login, muc, ping, presence, slow, storm};
 use crate::target::Target;
 
 /// Puts load on an XMPP server and tells what that cost.
@@ -98,6 +98,8 @@ enum Scenario {
     Archive(archive::Options),
     /// All clients lose their connections at once and come back.
     Storm(storm::Options),
+    /// The server is killed under load, over and over: nothing acknowledged may be lost or doubled.
+    Kills(kills::Options),
     /// Pairs that chat beside clients that stopped reading.
     Slow(slow::Options),
     /// Serve as the machine's limit: pass bytes on between pairs of sockets.
@@ -147,6 +149,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Scenario::Muc(options) => muc::run(&mut target, &options)?,
         Scenario::Archive(options) => archive::run(&mut target, &options)?,
         Scenario::Storm(options) => storm::run(&mut target, &options)?,
+        Scenario::Kills(options) => kills::run(&mut target, &options)?,
         Scenario::Slow(options) => slow::run(&mut target, &options)?,
         Scenario::Relay { .. } => return Ok(()),
     };

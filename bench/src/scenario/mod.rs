@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod chat;
 pub mod idle;
+pub mod kills;
 pub mod login;
 pub mod muc;
 pub mod ping;

@@ -176,9 +176,9 @@ pub enum SessionChange {
         epoch: u32,
         /// The last place to drop.
         acked: u64,
-        /// The place that the first of the rest gets, above every place there; the others follow
-        /// without gaps.
-        first: u64,
+        /// The places that the rest gets, growing, and above every place there;
+        /// [`StoreError::Conflict`](crate::StoreError::Conflict) if they are not as many.
+        places: Vec<u64>,
     },
     /// Changes where it stands. If it has ended, all but its number and `h` goes.
     State(SessionState),
@@ -201,11 +201,11 @@ impl SessionChange {
             Self::In { open_iqs, .. } => open_iqs_bytes(open_iqs),
             Self::Presence(presence) => presence.as_ref().map_or(0, Vec::len),
             Self::Push(PendingRow { body: PendingBody::Bytes(bytes), .. }) => bytes.len(),
+            Self::Renumber { places, .. } => places.len() * 8,
             Self::Directed { .. }
             | Self::Flags(_)
             | Self::Push(_)
             | Self::Ack { .. }
-            | Self::Renumber { .. }
             | Self::State(_)
             | Self::Drop => 0,
         }

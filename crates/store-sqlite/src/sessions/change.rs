@@ -8,7 +8,7 @@ use stentor_store::{
 
 use super::{ATTACHED, CARBON_RECEIVED, CARBON_SENT, DETACHED, ENDED, PLAIN};
 use crate::apply::{account, run};
-use crate::rows::signed;
+use crate::rows::{all, signed};
 
 /// Applies one change.
 pub(crate) fn change(
@@ -40,9 +40,9 @@ pub(crate) fn change(
         }
         SessionChange::Push(row) => push(db, id, row),
         SessionChange::Ack { seq } => acknowledge(db, id, *seq),
-        SessionChange::Renumber { epoch, acked, first } => {
+        SessionChange::Renumber { epoch, acked, places } => {
             acknowledge(db, id, *acked)?;
-            renumber(db, id, *epoch, *first)
+            renumber(db, id, *epoch, places)
         }
         SessionChange::State(state) => set_state(db, id, *state),
         SessionChange::Drop => run(db, "DELETE FROM sessions WHERE id = ?1", params![id]),
@@ -104,16 +104,16 @@ fn acknowledge(db: &Connection, id: i64, seq: u64) -> Result<(), StoreError> {
     run(db, sql, params![id, signed(seq)])
 }
 
-fn renumber(db: &Connection, id: i64, epoch: u32, first: u64) -> Result<(), StoreError> {
+fn renumber(db: &Connection, id: i64, epoch: u32, places: &[u64]) -> Result<(), StoreError> {
     run(db, "UPDATE sessions SET epoch = ?2 WHERE id = ?1", params![id, epoch])?;
-    run(
-        db,
-        "UPDATE sessions_out SET seq = ?2 + place.nth FROM (\
-             SELECT seq AS old, row_number() OVER (ORDER BY seq) - 1 AS nth \
-             FROM sessions_out WHERE session = ?1) AS place \
-         WHERE session = ?1 AND seq = place.old",
-        params![id, signed(first)],
-    )
+    let sql = "SELECT seq FROM sessions_out WHERE session = ?1 ORDER BY seq";
+    let old: Vec<i64> = all(db, sql, [id], |row| row.get(0))?;
+    if old.len() != places.len() {
+        return Err(StoreError::Conflict);
+    }
+    let sql = "UPDATE sessions_out SET seq = ?3 WHERE session = ?1 AND seq = ?2";
+    let mut both = old.into_iter().zip(places);
+    both.try_for_each(|(old, new)| run(db, sql, params![id, old, signed(*new)]))
 }
 
 fn set_state(db: &Connection, id: i64, state: SessionState) -> Result<(), StoreError> {

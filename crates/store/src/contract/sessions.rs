@@ -199,16 +199,20 @@ async fn numbers_anew(stores: &Stores) {
     put(stores, begin(&row(51, &owner))).await.unwrap();
     let stage: Stage = [2, 5, 9, 11].into_iter().map(|seq| push(51, seq)).collect();
     put(stores, stage).await.unwrap();
-    let first = (1 << 32) + 6;
-    let renumber = SessionChange::Renumber { epoch: 1, acked: 4, first };
-    put(stores, change(51, renumber)).await.unwrap();
+    let places = vec![(1 << 32) + 6, (1 << 32) + 9, (1 << 32) + 10];
+    let renumber = |places: &[u64]| {
+        change(51, SessionChange::Renumber { epoch: 1, acked: 4, places: places.to_vec() })
+    };
+    assert_eq!(put(stores, renumber(&places[1..])).await, Err(StoreError::Conflict));
+    assert_eq!(self::places(stores, 51).await, [2, 5, 9, 11]);
+    put(stores, renumber(&places)).await.unwrap();
     let page = stores.sessions.pending(51, 0, 10).await.unwrap();
     let ids = page.rows.iter().map(|row| match row.body {
         PendingBody::Archive { id, .. } => id,
         PendingBody::Bytes(_) => panic!("none was pushed"),
     });
     assert!(ids.eq([50, 90, 110]), "in the order in which they were pushed");
-    assert_eq!(places(stores, 51).await, [first, first + 1, first + 2]);
+    assert_eq!(self::places(stores, 51).await, places);
     assert_eq!(stores.sessions.load(51).await.unwrap().unwrap().epoch, 1);
 }
 
