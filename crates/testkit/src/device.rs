@@ -58,6 +58,18 @@ pub struct Counts {
     pub again: u64,
 }
 
+impl Counts {
+    /// Adds what another has seen.
+    pub fn add(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.resumed += more.resumed;
+        self.refused += more.refused;
+        self.fresh += more.fresh;
+        self.repeated += more.repeated;
+        self.again += more.again;
+    }
+}
+
 struct Resumable {
     id: String,
     /// Stanzas received, modulo 2³².

@@ -17,7 +17,7 @@ mod world;
 pub use device::{Counts, Device, Got};
 pub use matching::{Names, difference, exact_difference, filled_in, tree};
 pub use script::run;
-pub use sim::simulate;
+pub use sim::{Trouble, simulate};
 pub use tcp::{Login, TcpClient, Tls};
 pub use typist::Typist;
 pub use wire::{Broken, Wire};

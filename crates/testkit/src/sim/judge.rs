@@ -12,20 +12,16 @@ use crate::device::{Counts, Device};
 pub(super) async fn judge(stores: &Stores, devices: &[Device]) -> Counts {
     let mut counts = Counts::default();
     for device in devices {
-        let more = device.counts;
-        counts.messages += more.messages;
-        counts.resumed += more.resumed;
-        counts.refused += more.refused;
-        counts.fresh += more.fresh;
-        counts.repeated += more.repeated;
-        counts.again += more.again;
+        counts.add(device.counts);
         for other in devices.iter().filter(|other| other.me != device.me) {
             let wanted: Vec<u32> = (1..=device.sent.get(&other.me).copied().unwrap_or(0)).collect();
             let got = other.got.get(&device.me).map_or(&[][..], Vec::as_slice);
             let got: Vec<u32> = got.iter().map(|got| got.number).collect();
             assert_eq!(got, wanted, "from {} to {}", device.me, other.me);
         }
-        archive(stores, device).await;
+        if std::env::var("NOARCHIVE").is_err() {
+            archive(stores, device).await;
+        }
     }
     counts
 }

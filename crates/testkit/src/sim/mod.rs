@@ -13,10 +13,19 @@ mod town;
 
 use crate::device::Counts;
 
+/// What may go wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The network breaks.
+    Network,
+    /// The network breaks, and the server is killed or restarted.
+    Server,
+}
+
 /// Runs what follows from a seed.
 ///
 /// # Errors
 /// What went wrong, and what happened before that.
-pub fn simulate(seed: u64) -> Result<Counts, String> {
-    town::run(seed)
+pub fn simulate(seed: u64, trouble: Trouble) -> Result<Counts, String> {
+    town::run(seed, trouble)
 }

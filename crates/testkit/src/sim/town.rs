@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cable::Cable;
 use super::chance::Chance;
-use super::judge;
 use super::server::{Disk, PASSWORD, Server, Virtual};
+use super::{Trouble, judge};
 use crate::device::{Counts, Device};
 use crate::wire::{Broken, Wire};
 
@@ -42,14 +42,14 @@ enum End {
 }
 
 /// Runs what follows from a seed.
-pub(super) fn run(seed: u64) -> Result<Counts, String> {
+pub(super) fn run(seed: u64, trouble: Trouble) -> Result<Counts, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let story = Arc::new(Mutex::new(None));
     let told = story.clone();
     let outcome = runtime.unwrap().block_on(async move {
         // A task of its own, so that what fails in it can be told with the story.
-        tokio::spawn(live(seed, told)).await
+        tokio::spawn(live(seed, trouble, told)).await
     });
     outcome.map_err(|error| {
         let town: Option<Arc<Town>> = story.lock().take();
@@ -58,7 +58,7 @@ pub(super) fn run(seed: u64) -> Result<Counts, String> {
     })
 }
 
-async fn live(seed: u64, told: Arc<Mutex<Option<Arc<Town>>>>) -> Counts {
+async fn live(seed: u64, trouble: Trouble, told: Arc<Mutex<Option<Arc<Town>>>>) -> Counts {
     let mut chance = Chance::new(seed);
     let people = ["romeo@montague.example", "juliet@capulet.example", "nurse@capulet.example"]
         .map(|jid| BareJid::new(jid).unwrap());
@@ -80,7 +80,7 @@ async fn live(seed: u64, told: Arc<Mutex<Option<Arc<Town>>>>) -> Counts {
         let device = Device::new(jid, "phone", PASSWORD);
         devices.spawn(inhabit(town.clone(), device, chance.fork()));
     }
-    let trouble = trouble(&town, &mut chance);
+    let trouble = make_trouble(&town, trouble, &mut chance);
     tokio::select! {
         biased;
         ended = devices.join_next() => match ended {
@@ -99,9 +99,12 @@ async fn live(seed: u64, told: Arc<Mutex<Option<Arc<Town>>>>) -> Counts {
 }
 
 /// Kills and restarts the server for a while.
-async fn trouble(town: &Arc<Town>, chance: &mut Chance) {
+async fn make_trouble(town: &Arc<Town>, trouble: Trouble, chance: &mut Chance) {
     for _ in 0..chance.between(2, 6) {
         sleep(Duration::from_millis(chance.between(500, 15_000))).await;
+        if trouble == Trouble::Network {
+            continue;
+        }
         let down_ms = match chance.between(0, 99) {
             0..4 => chance.between(700_000, 900_000),
             4..60 => chance.between(0, 3_000),
