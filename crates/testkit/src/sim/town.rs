@@ -181,7 +181,7 @@ async fn stay(
                 device.acknowledge(wire)?;
                 return close(device, wire).await;
             }
-            assert!(is_asked < 300, "{}", device.owed());
+            assert!(is_asked < 800, "{}", device.owed());
             device.acknowledge(wire)?;
             device.request_ack(wire)?;
             continue;
