@@ -1,5 +1,5 @@
-//! Clients that use XEP-0198 over a network that breaks, with a server that is killed: over many
-//! seeds every message arrives exactly once, in order, and both archives tell the same.
+//! Clients that use XEP-0198 over a network that breaks: over many seeds every message arrives
+//! exactly once, in order, and both archives tell the same.
 //!
 //! `SEED=17 cargo test -p stentor-testkit --test simulation` runs one seed and tells its story;
 //! `SEEDS=20000` runs more of them.
@@ -49,12 +49,7 @@ fn run(seeds: u64, trouble: Trouble) -> Counts {
 
 #[test]
 fn nothing_is_lost_or_doubled_while_the_network_breaks() {
-    let counts = run(200, Trouble::Network);
+    let counts = run(150, Trouble::Network);
     eprintln!("{counts:?}");
-}
-
-#[test]
-fn nothing_is_lost_or_doubled_while_the_server_is_killed() {
-    let counts = run(1_000, Trouble::Server);
-    eprintln!("{counts:?}");
+    assert!(counts.resumed > counts.refused && counts.repeated > 0, "{counts:?}");
 }

@@ -19,9 +19,7 @@ pub(super) async fn judge(stores: &Stores, devices: &[Device]) -> Counts {
             let got: Vec<u32> = got.iter().map(|got| got.number).collect();
             assert_eq!(got, wanted, "from {} to {}", device.me, other.me);
         }
-        if std::env::var("NOARCHIVE").is_err() {
-            archive(stores, device).await;
-        }
+        archive(stores, device).await;
     }
     counts
 }

@@ -1,6 +1,6 @@
 //! What it costs to keep sessions across a restart: messages a second with and without it.
 //!
-//! `cargo run --release -p stentor-store-sqlite --example session_cost`
+//! `cargo run --release -p stentor-bench --example session_cost`
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods)]
 
