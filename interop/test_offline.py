@@ -79,6 +79,7 @@ def test_off_01_stored(server, enter, prosody_differs):
     assert "msgoffline" in found
 
 
+# covers: off-02
 def test_off_02_delivered_after_login(server, enter, prosody_differs):
     alice, account = enter("alice"), server.account("bob")
     texts = [f"stored {n}" for n in range(5)]
@@ -98,8 +99,10 @@ def test_off_02_delivered_after_login(server, enter, prosody_differs):
     assert ids.index("r") < ids.index(texts[0]), "first the answers to what was asked before"
     stored = [e for e in seen if e.tag == MESSAGE and body(e) in texts]
     assert [body(e) for e in stored] == texts and bodies(seen)[-1] == "live"
-    ids = [child(m, "urn:xmpp:sid:0", "stanza-id").get("id") for m in stored]
-    assert len(set(ids)) == len(texts), "what the archive shows too can be told by its id"
+    late = [child(m, "urn:xmpp:sid:0", "stanza-id").get("id") for m in stored]
+    bob.write("<iq type='set' id='h'><query xmlns='urn:xmpp:mam:2'/></iq>")
+    history = [e[0].get("id") for e in bob.until(has_id("h")) if e.tag == MESSAGE]
+    assert history[: len(texts)] == late, "the archive shows them under the same ids"
     for message in stored:
         delay = child(message, DELAY, "delay")
         assert delay.get("from") == server.domain

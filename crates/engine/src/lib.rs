@@ -58,7 +58,7 @@ pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
 pub use outbox::{Close, Fate, Item, Outbox, Pressure, Stored, TooHigh};
 pub use phase::{
     Admit, Annotate, Copy, Cx, Direction, Flow, Lookup, Mirror, Miss, Observe, Observed, Record,
-    Recorded, Screen, Serials, SharedBytes, Taken, Verdict,
+    Recorded, Screen, Serials, SharedBytes, SharedWorth, Taken, Verdict,
 };
 pub use registrar::Registrar;
 pub use remote::{Inbound, Links};

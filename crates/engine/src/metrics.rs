@@ -29,6 +29,12 @@ pub struct Metrics {
     pub offline_delivered: Counter,
     /// Messages that could not be kept because the account's store was full.
     pub offline_rejected: Counter,
+    /// Questions to archives that were answered.
+    pub archive_queries: Counter,
+    /// Archived messages sent in answer.
+    pub archive_results: Counter,
+    /// Archived messages that were taken back.
+    pub archive_retracted: Counter,
     /// Writes that the store refused.
     pub writes_refused: Counter,
     /// Failed sign-ins.
@@ -83,6 +89,21 @@ impl Metrics {
             "offline_rejected",
             "Messages not kept because the account's store was full",
             self.offline_rejected.clone(),
+        );
+        r.register(
+            "archive_queries",
+            "Questions to archives that were answered",
+            self.archive_queries.clone(),
+        );
+        r.register(
+            "archive_results",
+            "Archived messages sent in answer",
+            self.archive_results.clone(),
+        );
+        r.register(
+            "archive_retracted",
+            "Archived messages that were taken back",
+            self.archive_retracted.clone(),
         );
         r.register("writes_refused", "Writes that the store refused", self.writes_refused.clone());
         r.register("sign_ins", "Successful sign-ins", self.sign_ins.clone());

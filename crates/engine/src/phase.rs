@@ -15,6 +15,7 @@ use crate::iq::BoxFuture;
 use crate::resource::Resource;
 use crate::session::Session;
 use crate::slots::{Slot, Slots};
+use crate::worth::{self, Worth};
 
 /// Where a pass runs: for whose account and in which direction.
 pub struct Cx<'a> {
@@ -34,6 +35,8 @@ pub struct Cx<'a> {
     pub now_ms: i64,
     /// The stanza's bytes, serialised once for both passes.
     pub bytes: &'a SharedBytes,
+    /// What the message is worth, found out once for both passes.
+    pub worth: &'a SharedWorth,
     /// What [`Lookup`] found for this pass.
     pub found: &'a Slots,
 }
@@ -69,6 +72,17 @@ pub trait Lookup: Send + Sync + 'static {
         direction: Direction,
         stanza: &Stanza,
     ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>>;
+}
+
+/// What a message is worth, for everyone who asks.
+#[derive(Debug, Default)]
+pub struct SharedWorth(OnceCell<Worth>);
+
+impl SharedWorth {
+    /// Its worth, to be asked from [`Record`] on. Ids that a view of it has change nothing about it.
+    pub fn of(&self, stanza: &Stanza) -> Worth {
+        *self.0.get_or_init(|| worth::of(stanza))
+    }
 }
 
 /// May this stanza pass? Asked about stanzas of every kind.

@@ -20,7 +20,9 @@ use crate::host::Host;
 use crate::locks::Locks;
 use crate::lookup::Found;
 use crate::outbox::{Fate, Pressure};
-use crate::phase::{Cx, Direction, Flow, Observed, Recorded, Serials, SharedBytes, Taken, Verdict};
+use crate::phase::{
+    Cx, Direction, Flow, Observed, Recorded, Serials, SharedBytes, SharedWorth, Taken, Verdict,
+};
 use crate::resource::Resource;
 use crate::session::Session;
 
@@ -55,9 +57,9 @@ pub(crate) enum Outcome {
 
 /// Decides about one message.
 pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
-    let bytes = SharedBytes::default();
-    let sent = passage.cx(Direction::Sent, &bytes);
-    let received = passage.cx(Direction::Received, &bytes);
+    let shared = Shared::default();
+    let sent = passage.cx(Direction::Sent, &shared);
+    let received = passage.cx(Direction::Received, &shared);
     let mut locks =
         Locks::take(passage.sender.map(|p| &**p.account), passage.recipient.map(|p| &**p.account));
     let mut stage = Stage::default();
@@ -117,11 +119,11 @@ pub(crate) fn again(
     stanza: &Stanza,
     since_ms: Option<i64>,
 ) -> Outcome {
-    let bytes = SharedBytes::default();
+    let shared = Shared::default();
     let recipient = Some(Party { host, account });
     let found = Found::default();
     let passage = Passage { engine, sender: None, recipient, session: None, found: &found };
-    let Some(mut cx) = passage.cx(Direction::Received, &bytes) else {
+    let Some(mut cx) = passage.cx(Direction::Received, &shared) else {
         return Outcome::Done { ticket: None, pressure: Pressure::Low };
     };
     cx.now_ms = since_ms.unwrap_or(cx.now_ms);
@@ -151,7 +153,7 @@ pub(crate) fn may_pass(
     if host.profile.phases.screen.is_empty() {
         return Ok(());
     }
-    let bytes = SharedBytes::default();
+    let shared = Shared::default();
     let party = Some(Party { host: &host, account });
     let (sender, recipient) = match direction {
         Direction::Sent => (party, None),
@@ -159,7 +161,7 @@ pub(crate) fn may_pass(
     };
     let found = Found::default();
     let passage = Passage { engine, sender, recipient, session: None, found: &found };
-    match passage.cx(direction, &bytes) {
+    match passage.cx(direction, &shared) {
         Some(cx) => screen(&cx, state, stanza),
         None => Ok(()),
     }
@@ -180,8 +182,15 @@ fn screen(cx: &Cx<'_>, state: &AccountState, stanza: &Stanza) -> Result<(), Opti
     Ok(())
 }
 
+/// What both passes of a message share.
+#[derive(Default)]
+struct Shared {
+    bytes: SharedBytes,
+    worth: SharedWorth,
+}
+
 impl<'a> Passage<'a> {
-    fn cx(&self, direction: Direction, bytes: &'a SharedBytes) -> Option<Cx<'a>>
+    fn cx(&self, direction: Direction, shared: &'a Shared) -> Option<Cx<'a>>
     where
         Self: 'a,
     {
@@ -197,7 +206,19 @@ impl<'a> Passage<'a> {
         let (engine, session) = (self.engine, self.session);
         let now_ms = engine.clock.unix_ms();
         let found = self.found.of(direction);
-        Some(Cx { engine, host, account, direction, session, is_to_self, now_ms, bytes, found })
+        let Shared { bytes, worth } = shared;
+        Some(Cx {
+            engine,
+            host,
+            account,
+            direction,
+            session,
+            is_to_self,
+            now_ms,
+            bytes,
+            worth,
+            found,
+        })
     }
 }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use stentor_engine::worth::{self, Offline as Worth};
+use stentor_engine::worth::Offline as Worth;
 use stentor_engine::{
     AccountState, Cx, Factory, Miss, Module, OptionDoc, Registrar, Scope, Spec, Status, Taken, Xep,
 };
@@ -84,7 +84,7 @@ impl Miss for Offline {
         if cx.account.is_ephemeral {
             return Taken::No;
         }
-        match worth::of(stanza).offline {
+        match cx.worth.of(stanza).offline {
             // What visitors without an account write is not kept.
             Worth::Keep if is_from_visitor(cx, stanza) => {
                 return Taken::Refused(StanzaError::new(Condition::NotAllowed));

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use stentor_engine::{
     AccountState, Annotate, Copy, Cx, Direction, Factory, Flag, Inline, IqCx, Mirror, Module,
     NoConfig, OnSet, Registrar, Resource, Scope, Serials, Session, Spec, Status, Wishes, Xep,
-    worth,
 };
 use stentor_payload::xep0280_carbons::{self as carbons, Disable, Enable, Side};
 use stentor_stanza::{Condition, MessageType, Stanza, StanzaError};
@@ -112,7 +111,7 @@ impl Mirror for Carbons {
         };
         // §10.3: an error to oneself answers a copy, and is not for whoever wrote the message.
         let is_bounce = cx.is_to_self && stanza.message_type() == Some(MessageType::Error);
-        if is_bounce || !worth::of(stanza).carbon.is_for(cx.direction) {
+        if is_bounce || !cx.worth.of(stanza).carbon.is_for(cx.direction) {
             return;
         }
         let sender = cx.session.filter(|s| Arc::ptr_eq(&s.account, cx.account));

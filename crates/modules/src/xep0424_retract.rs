@@ -86,6 +86,7 @@ impl Record for Retractions {
             && let Some(tombstone) = tombstone(row, stanza, cx.now_ms)
         {
             let (owner, id) = (cx.account.jid.clone(), row.id);
+            cx.engine.metrics.archive_retracted.inc();
             stage.push(Write::RetractArchive { owner, id, tombstone });
         }
         Recorded::No

@@ -277,3 +277,8 @@ fn xep0441_mam_prefs_off() {
 fn xep0013_by_hand() {
     run("xep0013_by_hand");
 }
+
+#[test]
+fn xep0313_copies() {
+    run("xep0313_copies");
+}

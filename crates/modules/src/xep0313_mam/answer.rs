@@ -24,6 +24,9 @@ impl OnAsk<Query> for Archive {
         }
         let limit = query.page.max.unwrap_or(ARCHIVE_PAGE_DEFAULT).min(self.config.page_max);
         let slice = read(cx, account, query.select(cx.engine)?, limit).await?;
+        let metrics = &cx.engine.metrics;
+        metrics.archive_queries.inc();
+        metrics.archive_results.inc_by(slice.rows.len() as u64);
         // A page is bounded by the store; it begins when the session has taken the one before.
         backlog::wait_for_room(&session.resource.outbox).await;
         let results = slice.rows.iter().map(|row| result(session, &query, row));

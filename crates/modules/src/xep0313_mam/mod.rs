@@ -161,7 +161,7 @@ impl Record for Archive {
         state: &AccountState,
         stage: &mut Stage,
     ) -> Recorded {
-        let worth = worth::of(stanza);
+        let worth = cx.worth.of(stanza);
         if !worth.archive {
             return Recorded::No;
         }
