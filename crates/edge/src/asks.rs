@@ -200,6 +200,10 @@ pub(crate) fn answer(
 async fn resume(engine: &Arc<Engine>, account: &BareJid, previd: &str, h: u32) -> Answered {
     Answered::Machine(match engine.resume(account, previd, h).await {
         Ok(resumed) => return Answered::Resumed(resumed),
+        Err(NotResumed::NotOffered) => Answer::ResumeFailed {
+            condition: stentor_stanza::Condition::FeatureNotImplemented,
+            h: None,
+        },
         Err(NotResumed::Unknown(handled)) => Answer::ResumeFailed {
             condition: stentor_stanza::Condition::ItemNotFound,
             h: handled.map(|handled| (handled & 0xFFFF_FFFF) as u32),

@@ -8,6 +8,7 @@ mod ending;
 mod managed;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -28,7 +29,7 @@ use tokio::time::Sleep;
 use crate::admission::Permit;
 use crate::asks::{self, Answered, Caller};
 use crate::c2s::C2sListener;
-use crate::limits::{HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
+use crate::limits::{ACKS_DUE_MAX, HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
 use crate::monotonic;
 use crate::out::{Out, write_all};
 use crate::stored::Confirmations;
@@ -71,9 +72,9 @@ pub struct Driver {
     out: Out,
     /// Stored messages on their way to the client.
     stored: Confirmations,
-    /// An acknowledgement that the client asked for: once so many commits are decided, so many
-    /// stanzas are handled.
-    ack_due: Option<(u64, u64)>,
+    /// Acknowledgements that the client asked for, in order: once so many commits are decided, so
+    /// many stanzas are handled.
+    acks_due: VecDeque<(u64, u64)>,
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     cert_addrs: Option<Arc<[String]>>,
@@ -117,7 +118,7 @@ impl Driver {
             rest: Vec::new(),
             out: Out::default(),
             stored: Confirmations::default(),
-            ack_due: None,
+            acks_due: VecDeque::new(),
             timer: None,
             phase: Phase::Open,
             cert_addrs,
@@ -129,7 +130,7 @@ impl Driver {
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = self.poll_work(cx);
         moved |= self.let_go();
-        moved |= self.poll_ack(cx);
+        moved |= self.poll_acks(cx);
         moved |= self.poll_events();
         moved |= self.fill(cx);
         moved |= self.write(cx);
@@ -196,7 +197,8 @@ impl Driver {
 
     fn poll_events(&mut self) -> bool {
         let mut moved = false;
-        while self.work.is_none() && self.phase == Phase::Open {
+        while self.work.is_none() && self.phase == Phase::Open && self.acks_due.len() < ACKS_DUE_MAX
+        {
             let Some(event) = self.machine.poll_event() else { break };
             moved = true;
             self.handle_event(event);
@@ -250,7 +252,7 @@ impl Driver {
             Event::AckRequested => {
                 let Some(session) = &self.session else { return };
                 session.note_received(self.machine.received());
-                self.ack_due = Some((session.awaited(), self.machine.received()));
+                self.acks_due.push_back((session.awaited(), self.machine.received()));
             }
             Event::Acked(h) => self.acked(h),
             Event::PeerClosed => self.close_politely(),
@@ -372,7 +374,8 @@ impl Driver {
             // Another stream may want the session meanwhile.
             session.resource.outbox.watch(cx);
         }
-        if has_room && session.resource.outbox.poll_ready(cx).is_ready() {
+        let is_ready = has_room && session.resource.outbox.poll_ready(cx).is_ready();
+        if is_ready {
             let closing = session.resource.outbox.closing();
             // A receiver that is too slow will not take its backlog now either.
             if closing != Some(Close::Overflow) {
@@ -387,7 +390,8 @@ impl Driver {
             }
         }
         self.machine.take_output(&mut self.out.bytes);
-        self.out.bytes.len() != before
+        // Ready and nothing to take: what it was woken for is looked at in another round.
+        is_ready || self.out.bytes.len() != before
     }
 
     fn fill_from_outbox(&mut self, bytes_max: usize) {
@@ -396,12 +400,12 @@ impl Driver {
         while self.out.waiting() < bytes_max {
             let Some(item) = session.resource.outbox.pop() else { return };
             match item {
-                Item::Stanza(stanza, fate) => {
+                Item::Stanza(stanza, fate, since) => {
                     self.machine.send(&stanza, &mut self.out.bytes);
                     // Only what has a fate beyond the wire is remembered, and only where nothing
                     // keeps it until it is acknowledged.
                     if !is_counting && !matches!(fate, Fate::Forget) {
-                        self.out.items.push_back((self.out.end(), stanza, fate));
+                        self.out.items.push_back((self.out.end(), stanza, fate, since));
                     }
                 }
                 // An acknowledgement of what stands before it confirms it.
@@ -446,7 +450,8 @@ impl Driver {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.phase != Phase::Open || self.work.is_some() || !self.machine.may_read() {
+        let is_busy = self.work.is_some() || self.acks_due.len() >= ACKS_DUE_MAX;
+        if self.phase != Phase::Open || is_busy || !self.machine.may_read() {
             return false;
         }
         let now = monotonic::now();

@@ -6,6 +6,9 @@ pub const READ_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of stanzas written out ahead of what the socket has taken.
 pub const OUT_BYTES_MAX: usize = 64 * 1024;
 
+/// Acknowledgements that one client asked for and that wait for a commit before it must wait itself.
+pub const ACKS_DUE_MAX: usize = 64;
+
 /// Rounds of a connection's loop before it lets others run.
 pub const ROUNDS_MAX: usize = 32;
 

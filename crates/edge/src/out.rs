@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use stentor_engine::{Fate, Item};
+use stentor_engine::{Fate, Item, Since};
 use stentor_stanza::Stanza;
 use stentor_transport::Conn;
 
@@ -19,7 +19,7 @@ pub(crate) struct Out {
     /// Bytes that left before those in `bytes`.
     left: u64,
     /// Stanzas that go elsewhere if they do not leave, and where each ends in the stream of bytes.
-    pub(crate) items: VecDeque<(u64, Stanza, Fate)>,
+    pub(crate) items: VecDeque<(u64, Stanza, Fate, Since)>,
 }
 
 impl Out {
@@ -55,7 +55,7 @@ impl Out {
         let gone = self.left + self.taken as u64;
         let items = std::mem::take(&mut self.items);
         let unwritten = items.into_iter().filter(|(end, ..)| *end > gone);
-        unwritten.map(|(_, stanza, fate)| Item::Stanza(stanza, fate)).collect()
+        unwritten.map(|(_, stanza, fate, since)| Item::Stanza(stanza, fate, since)).collect()
     }
 }
 

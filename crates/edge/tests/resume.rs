@@ -8,6 +8,7 @@ use std::sync::Arc;
 use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
 use stentor_engine::Settings as ProfileSettings;
 use stentor_jid::BareJid;
+use stentor_store::{Backend, Stage, StoreError, Stores, Writer, WriterLimits};
 use stentor_stream::c2s::Settings;
 use stentor_testkit::{Typist, World};
 use stentor_transport::Listener;
@@ -22,10 +23,18 @@ struct Server {
 impl Server {
     async fn start(settings: ProfileSettings) -> Self {
         let world = World::with(settings, "");
+        Self::create_accounts(&world).await;
+        Self::over(world)
+    }
+
+    async fn create_accounts(world: &World) {
         for name in ["juliet@capulet.example", "romeo@montague.example"] {
             let jid = BareJid::new(name).unwrap();
             world.engine.create_account(&jid, "secret".to_owned()).await.unwrap();
         }
+    }
+
+    fn over(world: World) -> Self {
         let shared = Arc::new(Shared {
             engine: world.engine.clone(),
             admission: Arc::new(Admission::default()),
@@ -89,6 +98,12 @@ fn message(body: &str) -> String {
     format!(
         "<message to='juliet@capulet.example' type='chat' id='{body}'><body>{body}</body></message>"
     )
+}
+
+/// The minutes of a day in a stamp of XEP-0082.
+fn minutes(stamp: &str) -> u32 {
+    let (hours, minutes) = (&stamp[11..13], &stamp[14..16]);
+    hours.parse::<u32>().unwrap() * 60 + minutes.parse::<u32>().unwrap()
 }
 
 fn bodies(text: &str) -> Vec<&str> {
@@ -170,6 +185,50 @@ async fn answers_wait_for_what_was_sent_before_and_count_it() {
 }
 
 #[tokio::test]
+async fn each_request_is_answered_by_itself() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (mut juliet, _) = server.juliet().await;
+    let one = "<message to='romeo@montague.example' type='chat'><body>x</body></message>";
+    let ask = "<r xmlns='urn:xmpp:sm:3'/>";
+    juliet.say(&format!("{ask}{one}{ask}{one}{one}{ask}{ask}")).await;
+    let heard = juliet.sync().await;
+    let answers: Vec<_> = heard.split("<a ").skip(1).filter_map(|a| a.split('\'').nth(3)).collect();
+    assert_eq!(answers, ["0", "1", "3", "3"], "{heard}");
+}
+
+struct Failing;
+
+impl Backend for Failing {
+    fn commit(&mut self, stages: &[Stage]) -> Vec<Result<(), StoreError>> {
+        stages.iter().map(|_| Err(StoreError::Conflict)).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_answered_though_the_commit_before_it_fails() {
+    let world = World::new();
+    Server::create_accounts(&world).await;
+    let writer = Writer::stepped(Failing, WriterLimits::default());
+    let stores = Stores { writer: writer.clone(), ..world.stores().clone() };
+    let server = Server::over(World::over(stores, ProfileSettings::default(), ""));
+    let (mut juliet, _) = server.juliet().await;
+    juliet
+        .say("<presence to='romeo@montague.example' type='subscribe'/><r xmlns='urn:xmpp:sm:3'/>")
+        .await;
+    server.until(|_| writer.step()).await;
+    juliet.hear("<a xmlns='urn:xmpp:sm:3' h='1'/>").await;
+}
+
+#[tokio::test]
+async fn a_domain_that_resumes_nothing_says_so() {
+    let settings = ProfileSettings { resume_secs: 0, ..ProfileSettings::default() };
+    let server = Server::start(settings).await;
+    let (mut juliet, _) = server.resume("anything", 0).await;
+    let failed = juliet.hear("</failed>").await;
+    assert!(failed.contains("<feature-not-implemented "), "{failed}");
+}
+
+#[tokio::test]
 async fn only_the_account_itself_resumes_and_only_what_is_there() {
     let server = Server::start(ProfileSettings::default()).await;
     let (juliet, id) = server.juliet().await;
@@ -215,8 +274,11 @@ async fn a_session_given_up_gives_its_messages_to_the_next_with_their_time() {
     juliet.cut();
     server.until_detached().await;
     romeo.say(&message("one")).await;
+    romeo.sync().await;
+    server.world.advance(60);
     romeo.say(&message("two")).await;
     romeo.sync().await;
+    server.world.advance(60);
     server.until(|world| world.engine.metrics.sessions.get() == 1).await;
     let (mut juliet, failed) = server.resume(&id, 0).await;
     assert_eq!(failed, "<failed xmlns='urn:xmpp:sm:3' h='0'>", "it is known what was handled");
@@ -225,7 +287,9 @@ async fn a_session_given_up_gives_its_messages_to_the_next_with_their_time() {
     juliet.say("<presence/>").await;
     let heard = juliet.hear("two</body>").await + &juliet.sync().await;
     assert_eq!(bodies(&heard), ["one", "two"]);
-    assert_eq!(heard.matches("urn:xmpp:delay").count(), 2, "one stamp each: {heard}");
+    let stamps: Vec<_> = heard.split("stamp='").skip(1).map(|s| &s[..20]).collect();
+    assert_eq!(stamps.len(), 2, "one stamp each: {heard}");
+    assert_eq!(minutes(stamps[1]), minutes(stamps[0]) + 1, "each its own: {heard}");
 }
 
 #[tokio::test]

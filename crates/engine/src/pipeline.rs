@@ -110,7 +110,7 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
 
 /// A message that a session of the account was given and did not take finds another place. It was
 /// screened and recorded when it came. The caller holds the account's lock, so that nothing
-/// overtakes it. `since_ms` is when that session was there last, if it is known.
+/// overtakes it. `since_ms` is when it came, if that is known.
 pub(crate) fn again(
     engine: &Arc<Engine>,
     host: &Arc<Host>,

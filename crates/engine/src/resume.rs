@@ -85,6 +85,8 @@ pub struct Resumed {
 /// Why a session does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotResumed {
+    /// The domain resumes no sessions.
+    NotOffered,
     /// There is none of that id, or not of that account; with what was handled, if it is known.
     Unknown(Option<u64>),
     /// The client claims more than it was sent; the session stays for another attempt.
@@ -99,7 +101,7 @@ impl Session {
         resume: bool,
         max_secs: Option<u32>,
     ) -> Option<(String, u32)> {
-        self.resource.outbox.count();
+        self.resource.outbox.count(self.engine.clock.clone());
         let ours = self.host().map_or(0, |host| host.profile.settings.resume_secs);
         let secs = max_secs.filter(|secs| *secs > 0).map_or(ours, |wish| wish.min(ours));
         if !resume || secs == 0 || self.account.is_ephemeral {
@@ -213,6 +215,8 @@ impl Session {
                 let mut state = self.attachment.state.lock();
                 match state.stage {
                     Stage::Over => return false,
+                    // It is about to be given up.
+                    Stage::Detached if self.resource.outbox.closing().is_some() => return false,
                     Stage::Detached => {
                         state.stage = Stage::Attached;
                         state.broken_ms = 0;
@@ -288,6 +292,9 @@ impl Engine {
         id: &str,
         h: u32,
     ) -> Result<Resumed, NotResumed> {
+        if self.host(account.domain()).is_some_and(|h| h.profile.settings.resume_secs == 0) {
+            return Err(NotResumed::NotOffered);
+        }
         let found = {
             let table = self.resumable.0.lock();
             match table.sessions.get(id) {

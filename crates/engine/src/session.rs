@@ -325,6 +325,8 @@ impl Session {
     async fn settle(&self, next: Unsettled) {
         let outcome = self.engine.settle(&next.account, next.ticket).await;
         self.settled.fetch_add(1, Ordering::AcqRel);
+        // An acknowledgement may wait for it: whoever polls has no ticket to be woken by any more.
+        self.resource.outbox.wake();
         let Err(error) = outcome else { return };
         // The stage may have held writes of the sender's own as well.
         if !self.account.is_ephemeral {
@@ -415,15 +417,15 @@ impl Session {
     ) -> Vec<(Stanza, Outcome)> {
         let mut placed = Vec::new();
         for item in items {
-            let Item::Stanza(mut stanza, fate) = item else { continue };
+            let Item::Stanza(mut stanza, fate, since) = item else { continue };
             if !fate.is_lost() {
                 continue;
             }
-            self.stamp(&mut stanza);
+            let since_ms = self.broken_ms().map(|broken_ms| since.unwrap_or(broken_ms));
+            self.stamp(&mut stanza, since_ms);
             let gone = || Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable));
             let outcome = match (stanza.head.kind, host) {
                 (Kind::Message(_), Some(host)) => {
-                    let since_ms = self.broken_ms();
                     pipeline::again(&self.engine, host, &self.account, state, &stanza, since_ms)
                 }
                 _ => gone(),
@@ -434,10 +436,8 @@ impl Session {
     }
 
     /// XEP-0198 §4: what waited for a client that did not come back says since when.
-    fn stamp(&self, stanza: &mut Stanza) {
-        let Some(at_ms) = self.broken_ms().filter(|_| stanza.message_type().is_some()) else {
-            return;
-        };
+    fn stamp(&self, stanza: &mut Stanza, since_ms: Option<i64>) {
+        let Some(at_ms) = since_ms.filter(|_| stanza.message_type().is_some()) else { return };
         let domain = self.account.jid.as_jid().domain();
         if !xep0203_delay::is_there(stanza, domain, at_ms) {
             stanza.append(|w| xep0203_delay::write(w, domain, at_ms));

@@ -205,7 +205,7 @@ async fn say(session: &Arc<Session>, xml: &str) {
 fn received(session: &Session) -> Vec<Stanza> {
     std::iter::from_fn(|| session.resource.outbox.pop())
         .filter_map(|item| match item {
-            Item::Stanza(stanza, _) => Some(stanza),
+            Item::Stanza(stanza, ..) => Some(stanza),
             Item::Stored(_) => None,
         })
         .collect()

@@ -203,7 +203,7 @@ impl Client {
     fn take_one(&mut self) -> bool {
         let Some(item) = self.session.resource.outbox.pop() else { return false };
         match item {
-            Item::Stanza(stanza, fate) => {
+            Item::Stanza(stanza, fate, _) => {
                 let is_message = stanza.message_type().is_some();
                 self.is_amid_stored |= is_message && matches!(fate, Fate::Forget);
                 self.received.push(stanza);

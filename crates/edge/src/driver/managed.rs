@@ -42,22 +42,24 @@ impl Driver {
         {
             tokio::spawn(end);
         }
-        self.ack_due = None;
+        self.acks_due.clear();
         self.machine.close(Some(Fault::Replaced), monotonic::now());
         true
     }
 
-    /// Tells the client what has been handled, once it is on disk.
-    pub(super) fn poll_ack(&mut self, cx: &mut Context<'_>) -> bool {
-        let (Some((awaited, handled)), Some(session)) = (self.ack_due, &self.session) else {
-            return false;
-        };
-        if session.poll_settled(awaited, cx).is_pending() {
-            return false;
+    /// Tells the client what has been handled, once it is on disk: one answer for each request.
+    pub(super) fn poll_acks(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(session) = &self.session else { return false };
+        let mut moved = false;
+        while let Some(&(awaited, handled)) = self.acks_due.front() {
+            if session.poll_settled(awaited, cx).is_pending() {
+                break;
+            }
+            self.acks_due.pop_front();
+            self.machine.acknowledge(handled);
+            moved = true;
         }
-        self.ack_due = None;
-        self.machine.acknowledge(handled);
-        true
+        moved
     }
 
     /// Work that waits for the client to take something would wait for ever once the stream is

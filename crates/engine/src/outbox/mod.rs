@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use stentor_stanza::Stanza;
 
 pub use self::unacked::TooHigh;
 use self::unacked::Unacked;
+use crate::clock::Clock;
 use crate::limits::{OUTBOX_HARD_BYTES, OUTBOX_HARD_ITEMS, OUTBOX_SOFT_BYTES};
 
 /// What waits for a session, in order, bounded by bytes and by count.
@@ -35,7 +36,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub enum Item {
     /// A stanza to write.
-    Stanza(Stanza, Fate),
+    Stanza(Stanza, Fate, Since),
     /// Stored messages stand before this entry: once they are on the wire they may leave the
     /// store.
     Stored(Stored),
@@ -49,6 +50,10 @@ pub struct Stored {
     /// Their bytes in the store.
     pub bytes: u64,
 }
+
+/// When a stanza was queued, in milliseconds since 1970; none where nobody may ever ask, which is
+/// without stream management.
+pub type Since = Option<i64>;
 
 /// What becomes of a stanza that the session could not take before it ended.
 #[derive(Clone, Debug)]
@@ -122,17 +127,18 @@ impl Outbox {
     /// again then, so nothing is lost.
     pub fn push(&self, stanza: Stanza, fate: Fate) -> Pressure {
         let bytes = stanza.bytes_len();
-        self.put(Item::Stanza(stanza, fate), bytes)
+        let inner = self.0.lock();
+        let since = inner.unacked.as_ref().map(|unacked| unacked.now_ms());
+        Self::put(inner, Item::Stanza(stanza, fate, since), bytes)
     }
 
     /// Queues the mark that these stored messages stand before it.
     pub fn push_mark(&self, stored: Stored) -> Pressure {
-        self.put(Item::Stored(stored), 0)
+        Self::put(self.0.lock(), Item::Stored(stored), 0)
     }
 
-    fn put(&self, item: Item, bytes: usize) -> Pressure {
+    fn put(mut inner: MutexGuard<'_, Inner>, item: Item, bytes: usize) -> Pressure {
         let (pressure, waker) = {
-            let mut inner = self.0.lock();
             if inner.close.is_some() {
                 return Pressure::Gone;
             }
@@ -144,6 +150,7 @@ impl Outbox {
             let high = inner.bytes > OUTBOX_SOFT_BYTES;
             (if high { Pressure::High } else { Pressure::Low }, inner.waker.take())
         };
+        drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -201,7 +208,7 @@ impl Outbox {
     pub(crate) fn put_back(&self, items: Vec<Item>) {
         let mut inner = self.0.lock();
         for item in items.into_iter().rev() {
-            if let Item::Stanza(stanza, _) = &item {
+            if let Item::Stanza(stanza, ..) = &item {
                 inner.bytes += stanza.bytes_len();
             }
             inner.queue.push_front(item);
@@ -209,8 +216,8 @@ impl Outbox {
     }
 
     /// Keeps from here on what is taken until it is acknowledged (XEP-0198 §3).
-    pub(crate) fn count(&self) {
-        self.0.lock().unacked = Some(Box::default());
+    pub(crate) fn count(&self, clock: Arc<dyn Clock>) {
+        self.0.lock().unacked = Some(Box::new(Unacked::new(clock)));
     }
 
     /// Whether what is taken is kept until it is acknowledged.
@@ -258,7 +265,7 @@ impl Outbox {
         match (&mut inner.unacked, &item) {
             // Its bytes are held until it is acknowledged.
             (Some(unacked), item) => unacked.push(item.clone()),
-            (None, Item::Stanza(stanza, _)) => inner.bytes -= stanza.bytes_len(),
+            (None, Item::Stanza(stanza, ..)) => inner.bytes -= stanza.bytes_len(),
             (None, Item::Stored(_)) => {}
         }
         if inner.queue.is_empty() {
@@ -314,7 +321,7 @@ mod tests {
         let outbox = Outbox::default();
         assert_eq!(outbox.push(message(10), Fate::Reroute), Pressure::Low);
         assert!(outbox.bytes() > 10);
-        assert!(matches!(outbox.pop(), Some(Item::Stanza(_, Fate::Reroute))));
+        assert!(matches!(outbox.pop(), Some(Item::Stanza(_, Fate::Reroute, None))));
         assert_eq!(outbox.bytes(), 0);
     }
 

@@ -1,12 +1,14 @@
 //! What a session with stream management has been sent and has not acknowledged (XEP-0198 §4).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::{Item, Stored};
+use crate::clock::Clock;
 
 /// Entries in the order in which they were sent; marks stand behind the messages they speak of.
-#[derive(Debug, Default)]
 pub(super) struct Unacked {
+    clock: Arc<dyn Clock>,
     /// Stanzas acknowledged since stream management is on.
     acked: u64,
     /// Stanzas among the entries.
@@ -22,6 +24,14 @@ pub struct TooHigh {
 }
 
 impl Unacked {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, acked: 0, stanzas: 0, items: VecDeque::new() }
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.clock.unix_ms()
+    }
+
     /// Notes that an entry was sent.
     pub(super) fn push(&mut self, item: Item) {
         if matches!(item, Item::Stanza(..)) {
@@ -45,7 +55,7 @@ impl Unacked {
         let (mut bytes, mut marks, mut left) = (0, Vec::new(), newly);
         while let Some(item) = self.items.front() {
             match item {
-                Item::Stanza(stanza, _) if left > 0 => {
+                Item::Stanza(stanza, ..) if left > 0 => {
                     bytes += stanza.bytes_len();
                     left -= 1;
                     self.items.pop_front();
@@ -86,8 +96,20 @@ mod tests {
     use super::super::Fate;
     use super::*;
 
+    struct Noon;
+
+    impl Clock for Noon {
+        fn unix_ms(&self) -> i64 {
+            12
+        }
+    }
+
     fn item() -> Item {
-        Item::Stanza(Stanza::empty(Head::new(Kind::Message(MessageType::Chat))), Fate::Reroute)
+        Item::Stanza(
+            Stanza::empty(Head::new(Kind::Message(MessageType::Chat))),
+            Fate::Reroute,
+            None,
+        )
     }
 
     fn mark(id: u64) -> Stored {
@@ -96,7 +118,7 @@ mod tests {
 
     #[test]
     fn acknowledged_entries_go_and_marks_behind_them() {
-        let mut unacked = Unacked::default();
+        let mut unacked = Unacked::new(Arc::new(Noon));
         unacked.push(item());
         unacked.push(Item::Stored(mark(1)));
         unacked.push(item());
@@ -112,7 +134,7 @@ mod tests {
 
     #[test]
     fn counts_wrap() {
-        let mut unacked = Unacked { acked: (1 << 32) - 2, ..Unacked::default() };
+        let mut unacked = Unacked { acked: (1 << 32) - 2, ..Unacked::new(Arc::new(Noon)) };
         for _ in 0..4 {
             unacked.push(item());
         }
