@@ -6,7 +6,7 @@ pub const READ_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of stanzas written out ahead of what the socket has taken.
 pub const OUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Acknowledgements that one client asked for and that wait for a commit before it must wait itself.
+/// How many acknowledgements of one client may wait for a commit before the client waits too.
 pub const ACKS_DUE_MAX: usize = 64;
 
 /// Rounds of a connection's loop before it lets others run.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
 use stentor_engine::Settings as ProfileSettings;
+use stentor_engine::limits::DETACHED_PER_ACCOUNT_MAX;
 use stentor_jid::BareJid;
 use stentor_store::{Backend, Stage, StoreError, Stores, Writer, WriterLimits};
 use stentor_stream::c2s::Settings;
@@ -302,6 +303,45 @@ async fn an_orderly_close_ends_the_session_at_once() {
     let (mut juliet, failed) = server.resume(&id, 0).await;
     assert!(failed.starts_with("<failed "), "{failed}");
     assert!(juliet.hear("</failed>").await.contains("item-not-found"));
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_in_broken_xml_is_unfinished() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (mut juliet, id) = server.juliet().await;
+    juliet.say("<message to='romeo@montague.example'><body>x</message>").await;
+    assert!(juliet.hear_end().await.contains("<not-well-formed "));
+    server.until_detached().await;
+    let (_juliet, answer) = server.resume(&id, 0).await;
+    assert!(answer.starts_with("<resumed ") && answer.contains("h='0'"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_oldest_of_too_many_broken_sessions_is_given_up() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let mut ids = Vec::new();
+    for n in 0..=DETACHED_PER_ACCOUNT_MAX {
+        let jid = format!("juliet@capulet.example/{n}");
+        let mut juliet = Typist::bind(server.addr, &jid, "secret").await;
+        juliet.say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+        let enabled = juliet.hear("/>").await;
+        ids.push(enabled.split('\'').nth(3).unwrap().to_owned());
+        juliet.cut();
+        let waiting = (n + 1).min(DETACHED_PER_ACCOUNT_MAX) as i64;
+        server
+            .until(|world| {
+                let metrics = &world.engine.metrics;
+                let given_up = metrics.sessions_given_up.get() as i64;
+                metrics.sessions_detached.get() == waiting && given_up == n as i64 + 1 - waiting
+            })
+            .await;
+    }
+    let (_first, answer) = server.resume(&ids[0], 0).await;
+    assert!(answer.starts_with("<failed "), "{answer}");
+    for id in &ids[1..] {
+        let (_juliet, answer) = server.resume(id, 0).await;
+        assert!(answer.starts_with("<resumed "), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::limits::{
     BACKLOG_RETRY_MS, BACKLOG_STALL_PAUSES, BACKLOG_TRIES_MAX, OFFLINE_PAGE, OUTBOX_SOFT_BYTES,
-    SLOW_SENDER_PAUSE_MS,
+    PARKED_PAUSE_MS, SLOW_SENDER_PAUSE_MS,
 };
 use crate::outbox::{Close, Fate, Outbox, Pressure, Stored};
 use crate::phase::Flow;
@@ -55,15 +55,27 @@ impl Flush {
         let best = state
             .resources()
             .iter()
-            .filter(|r| r.outbox.closing().is_none())
+            .filter(|r| r.outbox.closing().is_none() && !r.outbox.is_parked())
             .filter_map(|r| Some((r.priority().filter(|p| *p >= 0)?, r)))
             .max_by_key(|(priority, _)| *priority)
             .map(|(_, resource)| resource.clone())?;
         Self::begin(account, state, &best)
     }
 
-    /// Hands over everything stored.
+    /// Hands over everything stored. Where the stream breaks meanwhile, the next best resource gets
+    /// the rest, or this one once it is resumed.
     pub(crate) async fn hand_over(self, engine: &Engine) {
+        let mut next = Some(self);
+        while let Some(flush) = next {
+            flush.hand_all(engine).await;
+            let (account, resource) = (flush.account.clone(), flush.resource.clone());
+            drop(flush);
+            let is_left = resource.outbox.is_parked();
+            next = is_left.then(|| Self::begin_for_best(&account, &mut account.lock())).flatten();
+        }
+    }
+
+    async fn hand_all(&self, engine: &Engine) {
         let owner = &self.account.jid;
         for attempt in 0..BACKLOG_TRIES_MAX {
             let Err(error) = self.hand_pages(engine).await else { return };
@@ -96,7 +108,9 @@ impl Flush {
                     return Ok(());
                 }
             }
-            wait_for_room(&self.resource.outbox).await;
+            if !has_room(&self.resource.outbox).await {
+                return Ok(());
+            }
         }
     }
 
@@ -236,20 +250,31 @@ pub async fn clear_archived(
     outcome
 }
 
-/// Waits until a session has taken most of what it was given. One that takes nothing for long is
-/// ended: what is read for it from the store would wait in memory.
+/// Waits until a session has taken most of what it was given, also while it is without a stream.
+/// One that takes nothing for long is ended: what is read for it from the store would wait in
+/// memory.
 pub async fn wait_for_room(outbox: &Outbox) {
+    while !has_room(outbox).await {
+        tokio::time::sleep(Duration::from_millis(PARKED_PAUSE_MS)).await;
+    }
+}
+
+/// The same; false at once where the session is without a stream.
+async fn has_room(outbox: &Outbox) -> bool {
     let (mut least, mut stalled) = (usize::MAX, 0);
     loop {
         let bytes = outbox.bytes();
         if bytes <= OUTBOX_SOFT_BYTES || outbox.closing().is_some() {
-            return;
+            return true;
+        }
+        if outbox.is_parked() {
+            return false;
         }
         stalled = if bytes < least { 0 } else { stalled + 1 };
         least = least.min(bytes);
         if stalled > BACKLOG_STALL_PAUSES {
             outbox.close(Close::Overflow);
-            return;
+            return true;
         }
         tokio::time::sleep(Duration::from_millis(SLOW_SENDER_PAUSE_MS)).await;
     }

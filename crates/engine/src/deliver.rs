@@ -8,7 +8,7 @@ use crate::account::AccountState;
 use crate::host::{Delivery, Settings};
 use crate::outbox::{Copies, Fate, Pressure};
 use crate::phase::Serials;
-use crate::resource::Resource;
+use crate::resource::{Flag, Resource};
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,11 +80,30 @@ pub(crate) fn returns_unknown(settings: &Settings, stanza: &Stanza) -> bool {
 }
 
 fn is_behind_backlog(state: &AccountState, stanza: &Stanza) -> bool {
-    let Some(flushing) = state.offline.flushing else { return false };
+    let Some(flushing) = state.offline.flushing else { return is_before_resumption(state, stanza) };
     match (stanza.message_type(), resource_of(stanza)) {
         (Some(MessageType::Chat | MessageType::Normal), None) => true,
         (Some(MessageType::Chat), Some(name)) => {
             state.resource(name).is_none_or(|r| r.serial == flushing)
+        }
+        _ => false,
+    }
+}
+
+/// XEP-0198 §5: what is stored goes on to whoever is resumed, and nothing overtakes it before. A
+/// session that looks at stored messages one by one is handed none.
+fn is_before_resumption(state: &AccountState, stanza: &Stanza) -> bool {
+    let resources = state.resources();
+    if !state.offline.is_waiting || resources.iter().any(|r| r.has(Flag::OfflineByHand)) {
+        return false;
+    }
+    let mut takers = resources.iter().filter(|r| r.priority().is_some_and(|p| p >= 0)).peekable();
+    match (stanza.message_type(), resource_of(stanza)) {
+        (Some(MessageType::Chat), Some(name)) if state.resource(name).is_some() => {
+            state.resource(name).is_some_and(|r| r.outbox.is_parked())
+        }
+        (Some(MessageType::Chat), _) | (Some(MessageType::Normal), None) => {
+            takers.peek().is_some() && takers.all(|r| r.outbox.is_parked())
         }
         _ => false,
     }

@@ -12,6 +12,7 @@ use stentor_store::{Stage, StoreError, Stores, Ticket};
 use crate::account::{Account, AccountState, OfflineState};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
+use crate::detached::Detached;
 use crate::directory::Directory;
 use crate::host::{Host, Hosts};
 use crate::metrics::Metrics;
@@ -39,6 +40,7 @@ pub struct Engine {
     /// Milliseconds since the Unix epoch at which the server started.
     pub started_ms: i64,
     pub(crate) resumable: Resumable,
+    pub(crate) detached: Detached,
     pub(crate) links: OnceLock<Arc<dyn Links>>,
     next_serial: AtomicU64,
     last_id: AtomicU64,
@@ -74,6 +76,7 @@ impl Engine {
             credentials,
             metrics: Metrics::default(),
             resumable: Resumable::default(),
+            detached: Detached::default(),
             links: OnceLock::new(),
             next_serial: AtomicU64::new(1),
             last_id: AtomicU64::new(0),

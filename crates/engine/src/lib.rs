@@ -16,6 +16,7 @@ pub mod clients;
 pub mod clock;
 pub mod credentials;
 mod deliver;
+mod detached;
 pub mod directory;
 pub mod disco;
 pub mod engine;

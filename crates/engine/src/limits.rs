@@ -30,6 +30,15 @@ pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
 /// Sessions given up of which is remembered how many stanzas they had handled (XEP-0198 §5).
 pub const EXPIRED_SESSIONS_MAX: usize = 4_096;
 
+/// Sessions without a stream that wait to be resumed; for one more the oldest is given up.
+pub const DETACHED_SESSIONS_MAX: usize = 65_536;
+
+/// The same of one account.
+pub const DETACHED_PER_ACCOUNT_MAX: usize = 10;
+
+/// Milliseconds between two looks whether a session without a stream has one again.
+pub const PARKED_PAUSE_MS: u64 = 500;
+
 /// Milliseconds that a stream which looks alive has to let go of a session to be resumed.
 pub const TAKE_OVER_WAIT_MS: u64 = 5_000;
 

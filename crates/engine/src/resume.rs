@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use stentor_jid::BareJid;
 use tokio::sync::Notify;
 
-use crate::backlog;
+use crate::backlog::{self, Flush};
 use crate::bind::random_id;
 use crate::engine::Engine;
 use crate::iq::BoxFuture;
@@ -57,6 +57,8 @@ struct State {
     broken_ms: i64,
     /// Stanzas that came, all of them handed to the engine.
     received: u64,
+    /// Its place among those that wait.
+    place: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,6 +158,8 @@ impl Session {
             state.stage = Stage::Detached;
             self.attachment.is_wanted.store(false, Ordering::Release);
             state.broken_ms = self.engine.clock.unix_ms();
+            self.resource.outbox.park();
+            state.place = Some(self.engine.detached.join(&self.resource));
             (secs, state.streams)
         };
         self.resource.set(Flag::Detached);
@@ -215,9 +219,13 @@ impl Session {
                 let mut state = self.attachment.state.lock();
                 match state.stage {
                     Stage::Over => return false,
-                    // It is about to be given up.
-                    Stage::Detached if self.resource.outbox.closing().is_some() => return false,
                     Stage::Detached => {
+                        let place = state.place.take();
+                        let has_place = place.is_some_and(|p| self.engine.detached.leave(p));
+                        if !has_place || self.resource.outbox.closing().is_some() {
+                            // It is about to be given up.
+                            return false;
+                        }
                         state.stage = Stage::Attached;
                         state.broken_ms = 0;
                         state.streams += 1;
@@ -265,6 +273,9 @@ impl Session {
                 self.engine.metrics.sessions_detached.dec();
             }
             state.stage = Stage::Over;
+            if let Some(place) = state.place.take() {
+                self.engine.detached.leave(place);
+            }
             (state.id.take(), state.received)
         };
         if self.resource.has(Flag::Detached) {
@@ -324,6 +335,16 @@ impl Engine {
             }
         };
         session.resource.outbox.rewind();
+        let due = {
+            // One lock: nothing that comes overtakes what is stored.
+            let mut state = session.account.lock();
+            session.resource.outbox.unpark();
+            Flush::begin_for_best(&session.account, &mut state)
+        };
+        if let Some(due) = due {
+            let engine = self.clone();
+            service::start(async move { due.hand_over(&engine).await });
+        }
         self.metrics.resumptions.inc();
         let received = session.attachment.state.lock().received;
         Ok(Resumed { session, received, confirmed })

@@ -7,9 +7,10 @@
 mod offline;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use offline::{Switch, switched};
-use stentor_engine::{Close, Handling, Settings};
+use stentor_engine::{Close, Handling, Item, Settings, backlog};
 use stentor_jid::BareJid;
 use stentor_stanza::{MessageType, Stanza};
 use stentor_store::Write;
@@ -184,11 +185,70 @@ async fn a_session_that_reads_nothing_is_ended_and_holds_up_nobody() {
     let mut got = Vec::new();
     while got.len() < 200 {
         got.extend(ids(&juliet.receive_all()));
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     flush.await.unwrap();
     assert_eq!(got, (0..200).collect::<Vec<_>>());
     assert_eq!(stored(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_stream_broke_gets_the_rest_in_order_once_it_is_resumed() {
+    let world = world().await;
+    let mut romeo = romeo(&world).await;
+    let long = format!("<x xmlns='urn:example:x'>{}</x>", "y".repeat(20_000));
+    for n in 0..200 {
+        write(&mut romeo, n, JULIET, &long).await;
+    }
+    let juliet = world.connect("juliet@capulet.example/r").await;
+    let session = juliet.session().clone();
+    let (id, _) = session.enable_sm(true, None).unwrap();
+    let flush = tokio::spawn(begin(&juliet));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(session.break_off(Vec::new()).is_none());
+    // Much longer than a session may read nothing.
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    flush.await.unwrap();
+    assert_eq!(session.resource.outbox.closing(), None);
+    write(&mut romeo, 200, JULIET, "").await;
+    write(&mut romeo, 201, "juliet@capulet.example/r", "").await;
+    let account = BareJid::new(JULIET).unwrap();
+    assert!(world.engine.resume(&account, &id, 0).await.is_ok());
+    let (mut got, mut handled) = (Vec::new(), 0);
+    while got.len() < 202 {
+        while let Some(item) = session.resource.outbox.pop() {
+            let Item::Stanza(stanza, ..) = item else { continue };
+            handled += 1;
+            got.extend(ids(&[stanza]));
+        }
+        for stored in session.resource.outbox.acknowledge(handled).unwrap() {
+            backlog::written(&world.engine, &session.account, stored);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(got, (0..202).collect::<Vec<_>>());
+    assert_eq!(stored(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_session_gets_the_rest_when_the_stream_of_the_first_breaks() {
+    let world = world().await;
+    let mut romeo = romeo(&world).await;
+    let long = format!("<x xmlns='urn:example:x'>{}</x>", "y".repeat(20_000));
+    for n in 0..100 {
+        write(&mut romeo, n, JULIET, &long).await;
+    }
+    let mut first = world.connect("juliet@capulet.example/a").await;
+    first.session().enable_sm(true, None).unwrap();
+    let flush = tokio::spawn(begin(&first));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut second = log_in(&world, "b").await;
+    assert_eq!(ids(&second.receive_all()), [0; 0], "the other has the right");
+    assert!(first.session().break_off(Vec::new()).is_none());
+    flush.await.unwrap();
+    let (handed, rest) = (ids(&first.receive_all()), ids(&second.receive_all()));
+    assert!(!handed.is_empty() && !rest.is_empty());
+    assert_eq!([handed, rest].concat(), (0..100).collect::<Vec<_>>());
 }
 
 #[tokio::test]

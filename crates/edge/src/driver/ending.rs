@@ -40,8 +40,9 @@ impl Driver {
         let last_bytes = self.out.bytes.split_off(self.out.taken);
         let conn = self.conn.take().filter(|_| !matches!(fault, Some(Fault::Lost)));
         let mut session = self.session.take();
-        // XEP-0198 §7: what did not close in order may go on.
-        let is_broken = matches!(fault, Some(Fault::Lost | Fault::Timeout(_)));
+        // XEP-0198 §7: what did not close in order may go on. Bytes that are no XML are mostly those
+        // of a connection that broke in the middle.
+        let is_broken = matches!(fault, Some(Fault::Lost | Fault::Timeout(_) | Fault::Xml(_)));
         if is_broken && let Some(broken) = session.take() {
             let end = broken.break_off(self.unwritten());
             self.work = Some(Box::pin(async move {

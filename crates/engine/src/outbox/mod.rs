@@ -28,6 +28,8 @@ struct Inner {
     close: Option<Close>,
     /// Something else than an entry is to be looked at.
     is_woken: bool,
+    /// Whether nobody takes anything for now.
+    is_parked: bool,
     /// What was taken and not acknowledged, once stream management is on.
     unacked: Option<Box<Unacked>>,
 }
@@ -147,7 +149,8 @@ impl Outbox {
             if inner.bytes > OUTBOX_HARD_BYTES || inner.len() > OUTBOX_HARD_ITEMS {
                 inner.close = Some(Close::Overflow);
             }
-            let high = inner.bytes > OUTBOX_SOFT_BYTES;
+            // Where nobody takes anything, waiting a little helps nobody.
+            let high = inner.bytes > OUTBOX_SOFT_BYTES && !inner.is_parked;
             (if high { Pressure::High } else { Pressure::Low }, inner.waker.take())
         };
         drop(inner);
@@ -197,6 +200,21 @@ impl Outbox {
             Poll::Pending
         })
         .await;
+    }
+
+    /// The session is without a stream: nobody takes anything until [`Outbox::unpark`].
+    pub(crate) fn park(&self) {
+        self.0.lock().is_parked = true;
+    }
+
+    /// There is a stream again.
+    pub(crate) fn unpark(&self) {
+        self.0.lock().is_parked = false;
+    }
+
+    /// Whether the session is without a stream.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.0.lock().is_parked
     }
 
     /// Asks to be woken, though there is no room for what waits.
@@ -341,6 +359,17 @@ mod tests {
         assert!(slowed);
         assert_eq!(outbox.closing(), Some(Close::Overflow));
         assert_eq!(outbox.drain().len(), pushed);
+    }
+
+    #[test]
+    fn a_session_without_a_stream_slows_nobody_and_is_bounded_all_the_same() {
+        let outbox = Outbox::default();
+        outbox.park();
+        while outbox.closing().is_none() {
+            assert_eq!(outbox.push(message(60_000), Fate::Reroute), Pressure::Low);
+        }
+        assert!(outbox.bytes() > OUTBOX_HARD_BYTES);
+        assert_eq!(outbox.push(message(1), Fate::Reroute), Pressure::Gone);
     }
 
     #[test]
