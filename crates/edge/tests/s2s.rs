@@ -156,7 +156,7 @@ impl User {
         let wait = async {
             loop {
                 std::future::poll_fn(|cx| outbox.poll_ready(cx)).await;
-                if let Some(Item::Stanza(stanza, _)) = outbox.pop() {
+                if let Some(Item::Stanza(stanza, ..)) = outbox.pop() {
                     return stanza;
                 }
             }
