@@ -3,8 +3,8 @@
 #![cfg_attr(fuzzing, no_main)]
 
 use stentor_payload::{
-    Decode, Encode, xep0004_forms, xep0059_rsm, xep0082_time, xep0297_forward, xep0334_hints,
-    xep0359_sid,
+    Decode, Encode, xep0004_forms, xep0016_privacy, xep0059_rsm, xep0082_time, xep0191_blocking,
+    xep0297_forward, xep0334_hints, xep0359_sid, xep0377_reports,
 };
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, Frame};
@@ -25,6 +25,11 @@ fn elements(element: ElementRef<'_>) {
     same::<xep0004_forms::Form>(element);
     same::<xep0059_rsm::Ask>(element);
     same::<xep0059_rsm::Page>(element);
+    same::<xep0016_privacy::Change>(element);
+    same::<xep0377_reports::Report>(element);
+    let _ = xep0016_privacy::Ask::decode(element);
+    let _ = xep0191_blocking::Block::decode(element);
+    let _ = xep0191_blocking::Unblock::decode(element);
     if let Ok(form) = xep0004_forms::Form::decode(element) {
         let expected = [
             xep0004_forms::Expected::optional(xep0004_forms::FieldKind::JidSingle, "with"),

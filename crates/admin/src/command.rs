@@ -12,7 +12,7 @@ use stentor_engine::BoxFuture;
 use stentor_engine::registration::AccountError;
 use stentor_store::StoreError;
 
-use crate::{Cx, accounts, archive, devices, guard, import, server};
+use crate::{Cx, accounts, archive, devices, guard, import, reports, server};
 
 /// A command of administrators.
 pub trait Command: 'static {
@@ -92,6 +92,9 @@ pub const ALL: &[Entry] = &[
     Entry::of::<archive::Purge>(),
     Entry::of::<guard::ListBlocked>(),
     Entry::of::<guard::LiftBlock>(),
+    Entry::of::<reports::ListReports>(),
+    Entry::of::<reports::ShowReport>(),
+    Entry::of::<reports::DropReport>(),
     Entry::of::<server::Status>(),
     Entry::of::<server::Backup>(),
     Entry::of::<server::Reload>(),

@@ -12,6 +12,7 @@ pub mod guard;
 pub mod import;
 pub mod limits;
 pub mod metrics;
+pub mod reports;
 pub mod server;
 pub mod socket;
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub const IMPORT_ROWS: usize = 500;
 /// Accounts of a batch that are being made at a time.
 pub const IMPORTS_IN_HAND: usize = 16;
 
+/// Reports in one page of a list; with the longest addresses it fits into a line.
+pub const REPORT_ROWS: usize = 100;
+
 /// Blocked addresses in a list.
 pub const BLOCKED_ROWS: usize = 1_000;
 

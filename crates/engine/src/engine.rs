@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, IqType, Kind, Stanza};
 use stentor_store::{Stage, StoreError, Stores, Ticket};
+use stentor_xml::Writer;
 
 use crate::account::{Account, AccountState, OfflineState};
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ use crate::host::{Host, Hosts};
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Fate};
 use crate::remote::Links;
+use crate::resource::Resource;
 use crate::resume::Resumable;
 use crate::roster::{NS_ROSTER, Roster};
 use crate::shown_ids::ShownIds;
@@ -191,9 +193,7 @@ impl Engine {
     /// (RFC 6121 §2.1.6).
     pub fn push_roster(&self, state: &AccountState, jid: &BareJid, version: u64) {
         for resource in state.interested() {
-            let id = format!("push-{}", self.next_serial());
-            let head = Head::new(Kind::Iq(IqType::Set)).to(resource.jid.clone()).id(id);
-            let push = Stanza::build(head, |w| {
+            self.push_iq(resource, |w| {
                 w.open("query", NS_ROSTER).attr("ver", &version.to_string());
                 match state.roster.item(jid) {
                     Some(item) => item.write(jid, w),
@@ -204,8 +204,15 @@ impl Engine {
                 }
                 w.close();
             });
-            resource.outbox.push(push, Fate::Forget);
         }
+    }
+
+    /// Sends a session a set of the server's own, whose answer nobody waits for; `f` writes the
+    /// payload. The caller holds the account's lock, so that pushes are in the order of changes.
+    pub fn push_iq(&self, session: &Resource, f: impl FnOnce(&mut Writer)) {
+        let id = format!("push-{}", self.next_serial());
+        let head = Head::new(Kind::Iq(IqType::Set)).to(session.jid.clone()).id(id);
+        session.outbox.push(Stanza::build(head, f), Fate::Forget);
     }
 
     /// An id for something that is kept: microseconds since 1970, growing with every call whatever

@@ -46,6 +46,7 @@ pub mod sign_in;
 pub mod slots;
 mod upgrade;
 pub mod worth;
+pub mod xep0377_reports;
 
 pub use account::{Account, AccountState};
 pub use bind::random_id;

@@ -60,3 +60,6 @@ pub const OFFLINE_PAGE: u32 = 64;
 
 /// Clients of one account that are remembered; those seen longest ago are forgotten for new ones.
 pub const CLIENTS_MAX: usize = 64;
+
+/// Bytes of the messages kept with one report (XEP-0377); further ones are left out.
+pub const REPORT_MESSAGES_BYTES_MAX: usize = 32 * 1024;

@@ -6,14 +6,17 @@ use stentor_engine::host::{Profile, Settings};
 use stentor_engine::{Factory, Registrar};
 
 use crate::{
-    rfc4505_anonymous, rfc6121_roster, xep0012_last, xep0030_disco, xep0049_private, xep0054_vcard,
-    xep0077_register, xep0092_version, xep0115_caps, xep0157_contact, xep0160_offline,
-    xep0199_ping, xep0202_time, xep0280_carbons, xep0313_mam, xep0359_sid, xep0386_bind2,
-    xep0388_sasl2, xep0484_fast, xep0494_access,
+    rfc4505_anonymous, rfc6121_roster, xep0012_last, xep0016_privacy, xep0030_disco,
+    xep0049_private, xep0054_vcard, xep0077_register, xep0092_version, xep0115_caps,
+    xep0157_contact, xep0160_offline, xep0191_blocking, xep0199_ping, xep0202_time,
+    xep0280_carbons, xep0313_mam, xep0359_sid, xep0386_bind2, xep0388_sasl2, xep0484_fast,
+    xep0494_access,
 };
 
 /// Order matters inside a phase and nowhere else: who screens first, who keeps first.
 pub const ALL: &[Factory] = &[
+    // Privacy lists are the first rule of all (XEP-0016 §2.2).
+    xep0191_blocking::MODULE,
     rfc4505_anonymous::MODULE,
     xep0359_sid::MODULE,
     xep0313_mam::MODULE,
@@ -22,6 +25,7 @@ pub const ALL: &[Factory] = &[
     // From here on order has no effect.
     rfc6121_roster::MODULE,
     xep0012_last::MODULE,
+    xep0016_privacy::MODULE,
     xep0030_disco::MODULE,
     xep0049_private::MODULE,
     xep0054_vcard::MODULE,

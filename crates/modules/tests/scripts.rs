@@ -282,3 +282,28 @@ fn xep0013_by_hand() {
 fn xep0313_copies() {
     run("xep0313_copies");
 }
+
+#[test]
+fn xep0191_blocking() {
+    run("xep0191_blocking");
+}
+
+#[test]
+fn xep0191_blocking_forms() {
+    run("xep0191_blocking_forms");
+}
+
+#[test]
+fn xep0016_privacy() {
+    run("xep0016_privacy");
+}
+
+#[test]
+fn xep0016_effects() {
+    run("xep0016_effects");
+}
+
+#[test]
+fn xep0377_reports() {
+    run("xep0377_reports");
+}

@@ -5,15 +5,18 @@
 
 pub mod limits;
 pub mod xep0004_forms;
+pub mod xep0016_privacy;
 pub mod xep0059_rsm;
 pub mod xep0077_register;
 pub mod xep0082_time;
+pub mod xep0191_blocking;
 pub mod xep0199_ping;
 pub mod xep0203_delay;
 pub mod xep0280_carbons;
 pub mod xep0297_forward;
 pub mod xep0334_hints;
 pub mod xep0359_sid;
+pub mod xep0377_reports;
 
 use stentor_stanza::StanzaError;
 use stentor_xml::{ElementRef, Writer};

@@ -11,3 +11,15 @@ pub const RSM_UID_BYTES_MAX: usize = 1_024;
 
 /// Bytes of a stanza id or origin id that is read; a longer one is passed on and not looked at.
 pub const STANZA_ID_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the name of a privacy list; beyond, `bad-request`.
+pub const PRIVACY_NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of the reason of a report; beyond, `not-acceptable`.
+pub const REPORT_REASON_BYTES_MAX: usize = 256;
+
+/// Messages that one report names; beyond, `not-acceptable`.
+pub const REPORT_STANZAS_MAX: usize = 64;
+
+/// Bytes of the text of a report; beyond, `not-acceptable`.
+pub const REPORT_TEXT_BYTES_MAX: usize = 8 * 1024;

@@ -56,6 +56,9 @@ pub(crate) enum Verb {
     /// List addresses blocked for failed sign-ins, or lift a block.
     #[command(subcommand)]
     Blocked(Blocked),
+    /// List, show and drop what users reported about addresses that they blocked.
+    #[command(subcommand, after_help = REPORT_EXAMPLES)]
+    Report(Report),
     /// Let the running server read its configuration again.
     #[command(long_about = RELOAD)]
     Reload,
@@ -111,6 +114,26 @@ pub(crate) enum Device {
         /// The device, as the list names it.
         device: String,
     },
+}
+
+/// What to do about reports.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Report {
+    /// List the reports that wait, by account and time.
+    List,
+    /// Show a report with the messages that were kept with it.
+    Show(Reported),
+    /// Drop a report that was dealt with.
+    Drop(Reported),
+}
+
+/// Which report.
+#[derive(Debug, Args)]
+pub(crate) struct Reported {
+    /// The address of the account that reported: `name@domain`.
+    pub by: String,
+    /// The report, as the list names it.
+    pub id: u64,
 }
 
 /// Whose account.
@@ -218,6 +241,12 @@ Examples:
   stentor account import accounts.txt
   stentor account list capulet.example
   stentor account suspend tybalt@capulet.example";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  stentor report list
+  stentor report show juliet@capulet.example 1767323045000000
+  stentor report drop juliet@capulet.example 1767323045000000";
 
 const DEVICE_EXAMPLES: &str = "\
 Examples:

@@ -8,6 +8,7 @@ use stentor_admin::accounts::{List, Which};
 use stentor_admin::command::Refusal;
 use stentor_admin::import::{Batch, Import};
 use stentor_admin::limits::IMPORT_ROWS;
+use stentor_admin::reports::{After, ListReports};
 use stentor_admin::socket::{self, AskError};
 use stentor_admin::{Command, Cx};
 use stentor_store_sqlite::OpenError;
@@ -120,6 +121,25 @@ impl Office {
         if !self.as_json {
             let dir = self.data_dir.display();
             complain(&format!("no server runs on `{dir}`, so the folder itself was changed"));
+        }
+    }
+
+    /// Lists reports, page after page.
+    pub(super) fn list_reports(&self) -> anyhow::Result<ExitCode> {
+        let mut after = None;
+        loop {
+            let is_first = after.is_none();
+            let page = match self.runtime.block_on(self.ask::<ListReports>(After { after }))?.0 {
+                Ok(page) => page,
+                refusal => return Ok(self.tell(&refusal, |_| String::new())),
+            };
+            match self.as_json {
+                true => page.reports.iter().for_each(|row| say(&format!("{}\n", json!(row)))),
+                false if is_first && page.reports.is_empty() => say("There are none.\n"),
+                false => page.reports.iter().for_each(|row| say(&words::report_row(row))),
+            }
+            let Some(next) = page.next else { return Ok(ExitCode::SUCCESS) };
+            after = Some(next);
         }
     }
 

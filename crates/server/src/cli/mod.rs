@@ -19,11 +19,12 @@ use stentor_admin::accounts::{
 use stentor_admin::archive;
 use stentor_admin::devices::{ListDevices, RevokeDevice, Which};
 use stentor_admin::guard::{Address, LiftBlock, ListBlocked};
+use stentor_admin::reports::{self, DropReport, ShowReport};
 use stentor_admin::server::{Backup, Destination, Reload, Status, Stop};
 
 use crate::config::{Config, Mistakes, Sources, Variable};
 use crate::run;
-use args::{Account, Archive, Blocked, Cli, Device, Verb};
+use args::{Account, Archive, Blocked, Cli, Device, Report, Reported, Verb};
 use ask::Office;
 
 /// Reads the command line and does what it says.
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Version => words::version(),
         Verb::Account(account) => return self::account(&Office::open(&sources, as_json)?, account),
         Verb::Device(device) => return self::device(&Office::open(&sources, as_json)?, device),
+        Verb::Report(report) => return self::report(&Office::open(&sources, as_json)?, report),
         verb => return administer(&Office::open(&sources, as_json)?, verb),
     };
     say(&text);
@@ -108,6 +110,17 @@ fn device(office: &Office, device: Device) -> anyhow::Result<ExitCode> {
         Device::Revoke { jid, device } => {
             office.change::<RevokeDevice>(Which { jid, device }, words::revoked)
         }
+    }
+}
+
+fn report(office: &Office, report: Report) -> anyhow::Result<ExitCode> {
+    let which = |Reported { by, id }| reports::Which { by, id };
+    match report {
+        Report::List => office.list_reports(),
+        Report::Show(reported) => office.look::<ShowReport>(which(reported), words::report),
+        Report::Drop(reported) => office.look::<DropReport>(which(reported), |dropped| {
+            format!("Dropped report {} of {}.\n", dropped.id, dropped.by)
+        }),
     }
 }
 

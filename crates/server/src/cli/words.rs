@@ -7,6 +7,7 @@ use stentor_admin::accounts::{Account, Row, Unlocked};
 use stentor_admin::archive::Held;
 use stentor_admin::devices::{Devices, Revoked};
 use stentor_admin::guard::{Blocked, Lifted};
+use stentor_admin::reports::{Report, Row as ReportRow};
 use stentor_admin::server::{Reloaded, State};
 use stentor_engine::Spec;
 use stentor_modules::registry;
@@ -44,6 +45,39 @@ pub(super) fn row(row: &Row) -> String {
     format!("{}  sessions: {}{suspended}\n", row.jid, row.sessions)
 }
 
+/// One report of a list.
+pub(super) fn report_row(row: &ReportRow) -> String {
+    let ReportRow { id, by, jid, reason, messages, .. } = row;
+    let at = xep0082_time::write(row.at_ms);
+    let reason = plain(reason);
+    format!("{by}  {id}  {at}  blocked: {jid}  reason: {reason}  messages: {messages}\n")
+}
+
+/// A whole report.
+pub(super) fn report(report: &Report) -> String {
+    let mut text = report_row(&report.row);
+    if let Some(said) = &report.text {
+        let _ = writeln!(text, "{}", plain(said));
+    }
+    for (party, is_agreed) in [
+        ("the reported domain", report.may_reach_origin),
+        ("third parties", report.may_reach_third_parties),
+    ] {
+        if is_agreed {
+            let _ = writeln!(text, "May be passed on to {party}.");
+        }
+    }
+    for message in &report.messages_xml {
+        let _ = writeln!(text, "{}", plain(message));
+    }
+    text
+}
+
+/// Users choose their words; a terminal must not take orders from them.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// Devices of an account.
 pub(super) fn devices(list: &Devices) -> String {
     let mut text = String::new();
@@ -51,8 +85,7 @@ pub(super) fn devices(list: &Devices) -> String {
         let names: Vec<&str> =
             [&device.software, &device.name].into_iter().filter_map(|n| n.as_deref()).collect();
         let name = if names.is_empty() { "unnamed".to_owned() } else { names.join(", ") };
-        // Clients choose their names; a terminal must not take orders from them.
-        let name = name.replace(char::is_control, " ");
+        let name = plain(&name);
         let means = match (device.knows_password, device.has_token) {
             (true, true) => "password, token",
             (true, false) => "password",
