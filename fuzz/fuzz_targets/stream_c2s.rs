@@ -2,7 +2,8 @@
 //! well-formed streams only, keeps within its bounds, and is silent after the end.
 //!
 //! An input is a list of operations: a byte that says what, a byte that says how much, and for
-//! bytes from the client the bytes themselves.
+//! bytes from the client the bytes themselves. Stream management (XEP-0198) is granted, refused and
+//! taken up again as the answers say; the machine's count of stanzas never goes back.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -55,6 +56,8 @@ struct Shell {
     /// What the machine wrote, read as a client would.
     reader: Scanner,
     asked: Option<Ask>,
+    /// Stanzas that the machine has counted.
+    received: u64,
     has_ended: bool,
     has_said_end: bool,
 }
@@ -76,7 +79,15 @@ impl Shell {
         let now = Millis(1);
         let machine = C2s::new(Arc::new(settings), ConnInfo { tls: None, tokens }, now);
         let reader = Scanner::new(Limits::OWN);
-        Self { machine, now, reader, asked: None, has_ended: false, has_said_end: false }
+        Self {
+            machine,
+            now,
+            reader,
+            asked: None,
+            received: 0,
+            has_ended: false,
+            has_said_end: false,
+        }
     }
 
     fn feed(&mut self, bytes: &[u8], step: usize) {
@@ -110,6 +121,15 @@ impl Shell {
                 let resource = resource.unwrap_or_else(|| "made".to_owned());
                 Answer::Bound(account.with_resource(&resource).expect("a prepared resource"))
             }
+            (Ask::Resume { account, .. }, 0) => {
+                let jid = account.with_resource("made").expect("a resource");
+                Answer::Resumed { jid, received: u64::from(u32::MAX) - 1 }
+            }
+            (Ask::Resume { h, .. }, 1) => Answer::ResumeTooHigh { h, sent: h.wrapping_sub(1) },
+            (Ask::Resume { .. }, how) => Answer::ResumeFailed {
+                condition: StanzaCondition::ItemNotFound,
+                h: (how == 2).then_some(7),
+            },
             (Ask::StreamIq(stanza), _) => Answer::Reply(stanza.reply_result(|_| ())),
             (_, 3) => Answer::Refused(Condition::NotAuthorized),
             (Ask::Token { proof, .. }, _) => {
@@ -152,9 +172,12 @@ impl Shell {
     }
 
     fn send(&mut self) {
-        let stanza = Stanza::parse(b"<message><body>x</body></message>").expect("a stanza");
+        self.deliver(&Stanza::parse(b"<message><body>x</body></message>").expect("a stanza"));
+    }
+
+    fn deliver(&mut self, stanza: &Stanza) {
         let mut out = Vec::new();
-        let is_sent = self.machine.send(&stanza, &mut out);
+        let is_sent = self.machine.send(stanza, &mut out);
         assert_eq!(is_sent, !out.is_empty());
         assert!(!is_sent || !self.has_said_end);
         self.read(&out);
@@ -172,6 +195,9 @@ impl Shell {
         assert!(out.len() <= 2 * OUTPUT_BYTES_MAX, "{} bytes at once", out.len());
         self.read(&out);
         let mut begins_anew = false;
+        let received = self.machine.received();
+        assert!(received >= self.received || !self.machine.is_established());
+        self.received = received;
         while let Some(event) = self.machine.poll_event() {
             assert!(!self.has_ended, "nothing follows the end: {event:?}");
             match event {
@@ -184,6 +210,16 @@ impl Shell {
                 Event::Stanza(stanza) => {
                     assert!(stanza.head.from.is_some(), "stamped");
                 }
+                Event::Enable { resume, max_secs } => {
+                    let id = resume.then_some("id");
+                    self.machine.enable_sm(id, max_secs.unwrap_or(600));
+                }
+                Event::AckRequested => self.machine.acknowledge(self.machine.received()),
+                Event::Acked(h) if h > 1_000 => {
+                    self.machine.close(Some(Fault::AckTooHigh { h, sent: 1_000 }), self.now);
+                }
+                Event::Acked(_) => {}
+                Event::Reply(stanza) => self.deliver(&stanza),
                 Event::AuthOk { .. } => begins_anew = true,
                 Event::Ended { .. } => {
                     self.has_ended = true;
@@ -247,6 +283,7 @@ fn offer(domain: String, how: usize) -> Arc<HostOffer> {
         registration: true,
         roster_versions: true,
         pre_approval: true,
+        management: how != 2,
         features: Vec::new(),
     })
 }

@@ -109,6 +109,24 @@ class LineClient(Client):
             f"presence {kind} from {sender}",
         )
 
+    def cut(self) -> None:
+        """Breaks the connection without closing the stream."""
+        seen = len(self.events)
+        self.tell("cut")
+        self.wait(lambda e: e["event"] == "cut", "end of the connection", seen)
+
+    def mend(self) -> None:
+        """Connects again and goes on with the session; fails where it cannot."""
+        seen = len(self.events)
+        self.tell("mend")
+        self.wait(lambda e: e["event"] == "resumed", "resumption", seen)
+
+    def chats(self, sender: str) -> list[str]:
+        """All texts that came from a bare address."""
+        with self.news:
+            messages = [e for e in self.events if e["event"] == "message"]
+        return [e["body"] for e in messages if bare(e["from"]) == sender]
+
     def subscribe(self, to: str) -> None:
         self.tell("subscribe", to=to)
 

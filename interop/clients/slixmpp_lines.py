@@ -23,9 +23,11 @@ class Lines(slixmpp.ClientXMPP):
         self.enable_starttls = settings["mode"] == "starttls"
         self.auto_authorize = None
         self.auto_subscribe = False
-        for number in (30, 59, 85, 184, 199, 203, 297, 313, 494):
+        for number in (30, 59, 85, 184, 198, 199, 203, 297, 313, 494):
             self.register_plugin(f"xep_{number:04}")
         self.add_event_handler("session_start", self.started)
+        self.add_event_handler("session_resumed", lambda _: say("resumed"))
+        self.add_event_handler("disconnected", lambda _: say("cut"))
         self.add_event_handler("message", self.came)
         for kind in ("available", "unavailable", "subscribe", "subscribed", "unsubscribed"):
             self.add_event_handler(f"presence_{kind}", self.presence)
@@ -112,6 +114,10 @@ class Lines(slixmpp.ClientXMPP):
                     sender = message["from"].full
                     items.append({"id": result["id"], "from": sender, "body": message["body"]})
                 say("history", items=items)
+            case "cut":
+                self.transport.abort()
+            case "mend":
+                self.connect(self.settings["address"], self.settings["port"])
             case "close":
                 await self.disconnect()
                 sys.exit(0)

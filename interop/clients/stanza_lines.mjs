@@ -42,6 +42,8 @@ session.on("session:started", async () => {
   session.sendPresence();
   say("online", { jid: session.jid, mechanism });
 });
+session.on("stream:management:resumed", () => say("resumed"));
+session.on("disconnected", () => say("cut"));
 session.on("message", ({ from, type, body, delay }) => {
   if (body !== undefined) {
     say("message", { from, type, body, delay: delay?.timestamp ?? null });
@@ -81,6 +83,8 @@ const orders = {
     }
     say("history", { items });
   },
+  cut: () => session.transport.socket.destroy(),
+  mend: () => session.connect(),
   close: async () => {
     session.on("disconnected", () => process.exit(0));
     await session.disconnect();

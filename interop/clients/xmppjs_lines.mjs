@@ -38,6 +38,8 @@ session.on("online", async (address) => {
   await session.send(xml("presence"));
   say("online", { jid: address.toString(), mechanism });
 });
+session.streamManagement.on("resumed", () => say("resumed"));
+session.on("disconnect", () => say("cut"));
 session.on("stanza", (stanza) => {
   const { from, type } = stanza.attrs;
   if (stanza.is("message") && stanza.getChild("body")) {
@@ -58,6 +60,9 @@ const orders = {
     const items = query.getChildren("item").map(({ attrs }) => [attrs.jid, attrs.subscription]);
     say("roster", { items: Object.fromEntries(items) });
   },
+  // Its socket for TLS is an envelope around the one of Node.
+  cut: () => (session.socket.socket ?? session.socket).destroy(),
+  mend: () => session.reconnect.reconnect(),
   again: async () => {
     await session.stop();
     await session.start();

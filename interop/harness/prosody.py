@@ -7,7 +7,7 @@ from .server import Account, Server, run_tool
 from .settings import Unsupported
 
 MODULES = """roster saslauth tls disco ping offline message presence iq private vcard_legacy pep
-lastactivity version time blocklist carbons posix websocket""".split()
+lastactivity version time blocklist carbons posix websocket smacks""".split()
 
 
 class Prosody(Server):
