@@ -73,6 +73,10 @@ class Client(ABC):
         raise NotImplementedError(f"{self.kind} does not tell what is in the archive")
 
     @abstractmethod
+    def leave(self) -> None:
+        """Closes the stream in order."""
+        self.close()
+
     def close(self) -> None:
         """Ends the program."""
 

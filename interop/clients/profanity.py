@@ -121,6 +121,11 @@ class Profanity(Client):
         self._wait_screen(r"Roster: jid|No contacts", "the roster")
         return dict(re.findall(r"(?m)^\S+ -\s+(\S+@\S+) - (\w+)", self.screen()))
 
+    def leave(self) -> None:
+        """Closes the stream in order; a cut session would wait to be resumed (XEP-0198)."""
+        self.type("/disconnect")
+        self._wait_screen(r"(?i)disconnected|logged out", "that it has left")
+
     def close(self) -> None:
         if hasattr(self, "socket"):
             subprocess.run(["tmux", "-S", str(self.socket), "kill-server"], capture_output=True)
