@@ -72,11 +72,11 @@ class Client(ABC):
         """Fetches the archive's messages with a bare address: id, from and body of each."""
         raise NotImplementedError(f"{self.kind} does not tell what is in the archive")
 
-    @abstractmethod
     def leave(self) -> None:
         """Closes the stream in order."""
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Ends the program."""
 
