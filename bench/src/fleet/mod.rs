@@ -19,7 +19,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
 use stentor_sasl::Mechanism;
 
-use self::peer::{Peer, READ_BYTES};
+use self::peer::{Managed, Peer, READ_BYTES};
 pub use self::sign_in::Resume;
 use self::sign_in::{SignIn, Step};
 pub use self::tls::config as tls_config;
@@ -251,7 +251,11 @@ impl Fleet {
         let (outs, news, server) = (&mut self.outs, &mut self.news, &self.server);
         let outcome = peer.receive(&mut self.input, &mut |peer, element| {
             let Some(sign_in) = &mut peer.sign_in else {
-                hear(who, element, outs);
+                match peer.manage(element) {
+                    Managed::Stanza => hear(who, element, outs),
+                    Managed::Asked(answer) => outs.of(who).extend_from_slice(answer.as_bytes()),
+                    Managed::Answered => {}
+                }
                 return Ok(());
             };
             match sign_in.handle(element, outs.of(who), server)? {
@@ -261,6 +265,7 @@ impl Fleet {
                     outs.of(who).extend_from_slice(&sign_in::header(&server.domain));
                 }
                 Step::Ready { resume, resumed } => {
+                    peer.handled = resume.is_some().then_some(0);
                     peer.resume = resume;
                     peer.sign_in = None;
                     news.push(News::Ready { who, resumed });

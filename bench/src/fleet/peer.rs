@@ -20,7 +20,19 @@ pub(super) struct Peer {
     unsent: Vec<u8>,
     pub(super) sign_in: Option<Box<SignIn>>,
     pub(super) resume: Option<Resume>,
+    /// Stanzas taken since stream management began, if it did (XEP-0198 §4).
+    pub(super) handled: Option<u32>,
     pub(super) is_deaf: bool,
+}
+
+/// What an element is to stream management.
+pub(super) enum Managed {
+    /// Nothing: it is a stanza.
+    Stanza,
+    /// The server asks how many stanzas came; this is the answer.
+    Asked(String),
+    /// The server tells how many it has.
+    Answered,
 }
 
 impl Peer {
@@ -32,6 +44,7 @@ impl Peer {
             unsent: Vec::new(),
             sign_in,
             resume: None,
+            handled: None,
             is_deaf: false,
         }
     }
@@ -43,6 +56,21 @@ impl Peer {
     /// Whether TLS has something to say of its own, as during its handshake.
     pub(super) fn has_tls_output(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Counts a stanza, or deals with what stream management says in between.
+    pub(super) fn manage(&mut self, element: &[u8]) -> Managed {
+        let Some(handled) = &mut self.handled else { return Managed::Stanza };
+        match element {
+            [b'<', b'r', b' ' | b'/', ..] => {
+                Managed::Asked(format!("<a xmlns='urn:xmpp:sm:3' h='{handled}'/>"))
+            }
+            [b'<', b'a', b' ' | b'/', ..] => Managed::Answered,
+            _ => {
+                *handled = handled.wrapping_add(1);
+                Managed::Stanza
+            }
+        }
     }
 
     pub(super) fn start_tls(&mut self, server: &Server) -> anyhow::Result<()> {

@@ -74,9 +74,10 @@ impl SignIn {
                 out.extend_from_slice(&header(&server.domain));
             }
             b"iq" if has(element, "xmpp-bind") => {
-                if !(self.login.manages && self.offers_management) {
+                if !self.login.manages {
                     return Ok(Step::Ready { resume: None, resumed: false });
                 }
+                anyhow::ensure!(self.offers_management, "the server offers no stream management");
                 out.extend_from_slice(b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
             }
             b"enabled" => {

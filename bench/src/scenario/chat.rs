@@ -8,7 +8,7 @@ use memchr::memmem::Finder;
 
 use super::{Load, Meter, Timing, digits, measure, number, settle};
 use crate::cli::Relay;
-use crate::fleet::Outs;
+use crate::fleet::{Login, Outs};
 use crate::report::Report;
 use crate::target::Target;
 
@@ -33,6 +33,9 @@ pub struct Options {
     /// Address messages to the receiver's device instead of its account.
     #[arg(long)]
     pub full: bool,
+    /// With stream management: each side asks for acknowledgements once a window (XEP-0198).
+    #[arg(long)]
+    pub management: bool,
     /// Sessions beside them that do nothing.
     #[arg(long, default_value_t = 0)]
     pub idle: usize,
@@ -77,7 +80,10 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Report> {
     if options.relay.is_some() {
         (0..clients).try_for_each(|who| fleet.connect(who, None))?;
     } else {
-        target.sign_in(&mut fleet, 0..clients + options.idle, |who| target.login(who))?;
+        target.sign_in(&mut fleet, 0..clients + options.idle, |who| Login {
+            manages: options.management,
+            ..target.login(who)
+        })?;
         (0..clients).for_each(|who| fleet.outs().of(who).extend_from_slice(b"<presence/>"));
         settle(&mut fleet)?;
     }
@@ -105,7 +111,8 @@ fn describe(target: &Target, options: &Options) -> String {
         0 => String::new(),
         idle => format!(", beside {idle} idle"),
     };
-    format!("chat {pairs} pairs, {pace}, {body} bytes, tls {tls}{ways}{relay}{idle}")
+    let management = if options.management { ", management" } else { "" };
+    format!("chat {pairs} pairs, {pace}, {body} bytes, tls {tls}{management}{ways}{relay}{idle}")
 }
 
 /// Messages from one client to another.
@@ -116,6 +123,8 @@ pub(super) struct Pair {
     tail: Vec<u8>,
     next: u32,
     due: u32,
+    /// Messages behind which an acknowledgement is asked for; 0 for none.
+    ask_after: u32,
     sent: VecDeque<Instant>,
 }
 
@@ -128,6 +137,7 @@ impl Pair {
             tail: format!("'><body>{}</body></message>", "x".repeat(options.body)).into_bytes(),
             next: 0,
             due: 0,
+            ask_after: u32::try_from(options.window).unwrap_or(1) * u32::from(options.management),
             sent: VecDeque::new(),
         }
     }
@@ -148,6 +158,9 @@ impl Pair {
         out.extend_from_slice(&digits(self.next));
         out.extend_from_slice(&self.tail);
         self.next += 1;
+        if self.ask_after > 0 && self.next.is_multiple_of(self.ask_after) {
+            out.extend_from_slice(b"<r xmlns='urn:xmpp:sm:3'/>");
+        }
         self.sent.push_back(Instant::now());
     }
 }

@@ -49,6 +49,7 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Report> {
         rate: Some(rate),
         both_ways: false,
         full: false,
+        management: false,
         idle: 0,
         relay: None,
         timing,
