@@ -62,7 +62,7 @@ pub struct Common {
     /// A command for the shell that makes accounts at the running server: on its standard input
     /// come lines of `name domain password`.
     #[arg(long, global = true, value_name = "COMMAND", requires = "server")]
-    pub accounts: Option<String>,
+    pub account_hook: Option<String>,
     /// How TLS is done.
     #[arg(long, global = true, value_enum, default_value_t = TlsUse::Off)]
     pub tls: TlsUse,
@@ -176,3 +176,23 @@ Examples:
 
 Absolute figures are of one machine at one time. Compare ratios, measured in one sitting, with the
 relay as the yardstick, and more than once.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn no_option_of_a_scenario_hides_a_common_one() {
+        let cli = Cli::command();
+        let common: Vec<_> = cli.get_arguments().map(|arg| arg.get_id().clone()).collect();
+        assert!(common.len() > 10);
+        for scenario in cli.get_subcommands() {
+            for option in scenario.get_arguments() {
+                assert!(!common.contains(option.get_id()), "{} {option}", scenario.get_name());
+            }
+        }
+        cli.debug_assert();
+    }
+}

@@ -223,7 +223,7 @@ impl Target {
         if let Some(server) = &self.stentor {
             return server.import(new.map(|n| self.jid(n)), &self.common.password);
         }
-        let Some(hook) = &self.common.accounts else { return Ok(()) };
+        let Some(hook) = &self.common.account_hook else { return Ok(()) };
         let mut child = Command::new("sh").args(["-c", hook]).stdin(Stdio::piped()).spawn()?;
         let mut input = child.stdin.take().context("no input")?;
         for number in new {
