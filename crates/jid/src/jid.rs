@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::by_string::impl_by_string;
-use crate::prep::ascii::{self, Ascii};
+use crate::prep::ascii;
 use crate::{BareJid, FullJid, JidError, limits, prep};
 
 /// An address with or without localpart and resourcepart (RFC 7622), in canonical form.
@@ -28,26 +28,17 @@ impl Jid {
     ///
     /// The first reason found why the string is no address.
     pub fn new(text: &str) -> Result<Self, JidError> {
-        let (local, domain, resource) = split(text);
-        let mut folds = false;
-        let parts = [
-            local.map_or(Ascii::Canonical, ascii::local),
-            ascii::domain(domain),
-            resource.map_or(Ascii::Canonical, ascii::resource),
-        ];
-        for part in parts {
-            match part {
-                Ascii::Canonical => {}
-                Ascii::UpperCase => folds = true,
-                Ascii::Other => return Self::prepare(local, domain, resource),
-            }
-        }
-        let bare_bytes = text.len() - resource.map_or(0, |resource| resource.len() + 1);
+        let Some(address) = ascii::address(text) else {
+            let (local, domain, resource) = split(text);
+            return Self::prepare(local, domain, resource);
+        };
         let mut text: Arc<str> = Arc::from(text);
-        if folds && let Some(text) = Arc::get_mut(&mut text) {
-            text[..bare_bytes].make_ascii_lowercase();
+        if address.folds
+            && let Some(text) = Arc::get_mut(&mut text)
+        {
+            text[..address.bare_bytes].make_ascii_lowercase();
         }
-        Ok(Self::over(text, local.map_or(0, str::len), bare_bytes))
+        Ok(Self::over(text, address.local_bytes, address.bare_bytes))
     }
 
     /// Prepares the parts and joins them.
