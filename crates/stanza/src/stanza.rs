@@ -57,7 +57,7 @@ impl Stanza {
     /// # Errors
     /// [`BadStanza`] tells what becomes of a frame that is no routable stanza.
     pub fn from_frame(frame: Frame) -> Result<Self, BadStanza> {
-        Ok(Self { head: read_head(&frame, None)?, body: frame, edits: None })
+        read(frame, None)
     }
 
     /// Reads the head of a frame whose sender the stream knows; what it says of that is not read.
@@ -65,7 +65,7 @@ impl Stanza {
     /// # Errors
     /// As [`Stanza::from_frame`]; in a refusal, `from` is the sender already.
     pub fn from_frame_by(frame: Frame, sender: &Jid) -> Result<Self, BadStanza> {
-        Ok(Self { head: read_head(&frame, Some(sender))?, body: frame, edits: None })
+        read(frame, Some(sender))
     }
 
     /// Reads a stanza that we wrote ourselves with [`Stanza::to_bytes`].
@@ -267,15 +267,17 @@ impl<'a> Iterator for Children<'a> {
 }
 
 /// `sender` stands for the attribute `from` if there is one.
-fn read_head(frame: &Frame, sender: Option<&Jid>) -> Result<Head, BadStanza> {
-    let root = frame.root();
-    let name = root.name();
+fn read(body: Frame, sender: Option<&Jid>) -> Result<Stanza, BadStanza> {
+    let root = body.root();
     if !root.has_ns(ns::CLIENT) {
         return Err(BadStanza::NotAStanza);
     }
+    let name = root.name();
     let (kind, mut is_kind_known) = read_kind(name, None)?;
     let mut head = Head::new(kind);
-    head.from = sender.cloned();
+    if let Some(sender) = sender {
+        head.from = Some(sender.clone());
+    }
     let mut is_to_bad = false;
     for attribute in root.attrs() {
         let value = attribute.value();
@@ -291,15 +293,16 @@ fn read_head(frame: &Frame, sender: Option<&Jid>) -> Result<Head, BadStanza> {
             _ => {}
         }
     }
-    if is_to_bad {
-        return Err(refuse(head, Condition::JidMalformed));
-    }
-    if !is_kind_known {
-        return Err(refuse(head, Condition::BadRequest));
-    }
-    match check_iq(&head, root) {
-        Ok(()) => Ok(head),
-        Err(condition) => Err(refuse(head, condition)),
+    let condition = if is_to_bad {
+        Some(Condition::JidMalformed)
+    } else if !is_kind_known {
+        Some(Condition::BadRequest)
+    } else {
+        check_iq(&head, root).err()
+    };
+    match condition {
+        None => Ok(Stanza { head, body, edits: None }),
+        Some(condition) => Err(refuse(head, condition)),
     }
 }
 

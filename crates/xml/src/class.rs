@@ -25,15 +25,8 @@ pub(crate) fn ends_name(byte: u8) -> bool {
 
 /// First position from `at` on whose byte is of the class `STOP`, or the end.
 #[inline]
-pub(crate) fn plain_run<const STOP: u8>(bytes: &[u8], mut at: usize) -> usize {
-    loop {
-        at = run(bytes, at, lanes::stops::<STOP>, |byte| class(byte) & STOP != 0);
-        // White space other than the space has stopped the lanes, too.
-        match bytes.get(at) {
-            Some(&byte) if class(byte) & STOP == 0 => at += 1,
-            _ => return at,
-        }
-    }
+pub(crate) fn plain_run<const STOP: u8>(bytes: &[u8], at: usize) -> usize {
+    run_over_space(bytes, at, lanes::stops::<STOP>, |byte| class(byte) & STOP != 0)
 }
 
 /// The end of the ASCII name characters that begin at `at`; a colon is none.
@@ -101,6 +94,23 @@ fn whole_run(
     in_chunk(last).first().map_or(text.len(), |first| text.len() - LANES + first)
 }
 
+/// The same where `in_chunk` also finds white space other than the space, which `stops` does not.
+#[inline(always)]
+fn run_over_space(
+    bytes: &[u8],
+    mut at: usize,
+    in_chunk: impl Fn(&[u8; LANES]) -> Found,
+    stops: impl Fn(u8) -> bool,
+) -> usize {
+    loop {
+        at = run(bytes, at, &in_chunk, &stops);
+        match bytes.get(at) {
+            Some(&byte) if !stops(byte) => at += 1,
+            _ => return at,
+        }
+    }
+}
+
 /// How a stretch of bytes that begins with a non-ASCII one ends.
 pub(crate) enum Wide {
     /// All of it is legal; the position after it.
@@ -117,11 +127,8 @@ pub(crate) fn wide_run<const STOP: u8>(
     bytes: &[u8],
     at: usize,
 ) -> Result<Wide, (MalformedKind, usize)> {
-    let stop = STOP & !WIDE;
-    let end = bytes[at..]
-        .iter()
-        .position(|&byte| class(byte) & stop != 0)
-        .map_or(bytes.len(), |run| at + run);
+    let stops = |byte| class(byte) & STOP & !WIDE != 0;
+    let end = run_over_space(bytes, at, lanes::stops_among_wide::<STOP>, stops);
     let run = &bytes[at..end];
     let (legal, problem) = match simdutf8::compat::from_utf8(run) {
         Ok(_) => (run, None),

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::slice;
 
 use crate::class::{ends_name, find, is_space, name_run};
 use crate::frame::Inner;
-use crate::index::{CONTENT, Entry, NONE, NsId, XML, delimited};
+use crate::index::{AttrPlace, CONTENT, Entry, NONE, NsId, XML, delimited};
 use crate::{ns, unescape};
 
 /// One element of a [`Frame`](crate::Frame). Copying costs nothing.
@@ -157,7 +158,13 @@ impl<'a> ElementRef<'a> {
     #[inline]
     pub(crate) fn raw_attrs(self) -> RawAttrs<'a> {
         let text = self.frame.text();
-        RawAttrs { text, at: name_end(text.as_bytes(), self.entry().start as usize + 1) }
+        let known = if self.index == 0 { self.frame.root_attrs.places() } else { &[] };
+        let at = if known.is_empty() {
+            name_end(text.as_bytes(), self.entry().start as usize + 1)
+        } else {
+            text.len()
+        };
+        RawAttrs { text, known: known.iter(), at }
     }
 
     pub(crate) fn inner_str(self) -> &'a str {
@@ -364,15 +371,15 @@ impl<'a> RawAttr<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct RawAttrs<'a> {
     text: &'a str,
-    /// Behind the name or the attribute before.
+    /// All of them, if they need no search.
+    known: slice::Iter<'a, AttrPlace>,
+    /// Behind the name or the attribute before, or at the end of the text.
     at: usize,
 }
 
-impl<'a> Iterator for RawAttrs<'a> {
-    type Item = RawAttr<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<RawAttr<'a>> {
+impl<'a> RawAttrs<'a> {
+    /// Searches the next one.
+    fn search(&mut self) -> Option<RawAttr<'a>> {
         let bytes = self.text.as_bytes();
         let name = skip_space(bytes, self.at);
         if matches!(bytes.get(name)?, b'/' | b'>') {
@@ -386,6 +393,24 @@ impl<'a> Iterator for RawAttrs<'a> {
         self.at = close + 1;
         let (qname, value) = (&self.text[name..name_end], &self.text[open + 1..close]);
         Some(RawAttr { qname, value, quote })
+    }
+}
+
+impl<'a> Iterator for RawAttrs<'a> {
+    type Item = RawAttr<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RawAttr<'a>> {
+        let Some(place) = self.known.next() else {
+            return self.search();
+        };
+        let [name, name_end] = [place.name, place.name_end].map(usize::from);
+        let [value, value_end] = [place.value, place.value_end].map(usize::from);
+        Some(RawAttr {
+            qname: &self.text[name..name_end],
+            value: &self.text[value..value_end],
+            quote: self.text.as_bytes()[value_end],
+        })
     }
 }
 

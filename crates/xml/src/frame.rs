@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::class::is_space;
 use crate::element::ElementRef;
 use crate::error::{Malformed, MalformedKind};
-use crate::index::{Entry, narrow};
+use crate::index::{Entry, RootAttrs, narrow};
 use crate::limits::Limits;
 use crate::machine::{Context, Machine, Mode, Outcome};
 use crate::normalise;
@@ -30,6 +30,7 @@ pub(crate) struct Inner {
     /// Length of the element.
     len: u32,
     pub(crate) entries: Box<[Entry]>,
+    pub(crate) root_attrs: RootAttrs,
 }
 
 impl Frame {
@@ -100,6 +101,7 @@ impl Frame {
     }
 
     /// Makes the frame of the element that `machine` has accepted: all of `bytes`.
+    #[inline]
     pub(crate) fn finish(
         machine: &Machine,
         bytes: &[u8],
@@ -110,7 +112,7 @@ impl Frame {
             let portable = normalise::portable(&inner, cx.scope, cx.limits.frame_bytes())?;
             return Self::index(&portable);
         }
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(inner))
     }
 
     /// Indexes an element that is well-formed and as portable as it gets.
@@ -121,7 +123,7 @@ impl Frame {
         debug_assert_eq!(outcome, Outcome::Frame);
         let inner = Inner::new(&work.machine, bytes)?;
         pool::give(work);
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(inner))
     }
 
     fn parse_single(
@@ -164,21 +166,22 @@ impl PartialEq for Frame {
 impl Eq for Frame {}
 
 impl Inner {
-    fn new(machine: &Machine, bytes: &[u8]) -> Result<Self, MalformedKind> {
+    #[inline]
+    fn new(machine: &Machine, bytes: &[u8]) -> Result<Arc<Self>, MalformedKind> {
         // The machine has judged every character; this is how the compiler gets to know.
         let element = simdutf8::basic::from_utf8(bytes).map_err(|_| MalformedKind::Utf8)?;
         let len = narrow(element.len());
-        let mut entries: Box<[Entry]> = machine.entries.as_slice().into();
+        let root_attrs = machine.root_attrs;
         if machine.appendix.is_empty() {
-            return Ok(Self { text: element.into(), len, entries });
+            let entries = machine.entries.as_slice().into();
+            return Ok(Arc::new(Self { text: element.into(), len, entries, root_attrs }));
         }
+        let mut entries: Box<[Entry]> = machine.entries.as_slice().into();
         for entry in &mut entries {
             entry.settle(len);
         }
-        let mut text = String::with_capacity(element.len() + machine.appendix.len());
-        text.push_str(element);
-        text.push_str(&machine.appendix);
-        Ok(Self { text: text.into_boxed_str(), len, entries })
+        let text = [element, &machine.appendix].concat().into_boxed_str();
+        Ok(Arc::new(Self { text, len, entries, root_attrs }))
     }
 
     /// The element and, behind it, the appendix.

@@ -1,5 +1,7 @@
 //! The index of a frame: one flat entry for each element, in document order.
 
+use std::ops::Range;
+
 /// Where an element is in its frame, and its namespace.
 ///
 /// Positions count bytes from the start of the frame. Children follow their parent at once; the
@@ -18,6 +20,55 @@ pub(crate) struct Entry {
     pub(crate) after: u32,
     /// The namespace, an [`ns id`](NsId), with [`PREFIXED`] if the name has a prefix.
     pub(crate) ns: u32,
+}
+
+/// Where the attributes of the root are, if they are few and the root was read in one go.
+///
+/// Those of a stanza are read once more to route it; another search for the same quotes would take
+/// as long as all the rest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RootAttrs {
+    places: [AttrPlace; ROOT_ATTRS_MAX],
+    /// How many there are; 0 also if nobody knows, and more than there is room for if some are not
+    /// here.
+    count: u8,
+}
+
+/// Where an attribute is in the start tag of the root.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AttrPlace {
+    pub(crate) name: u16,
+    pub(crate) name_end: u16,
+    pub(crate) value: u16,
+    pub(crate) value_end: u16,
+}
+
+impl RootAttrs {
+    /// Forgets what is known.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Adds the next one.
+    #[inline]
+    pub(crate) fn push(&mut self, name: Range<usize>, value: Range<usize>) {
+        let place = self.places.get_mut(usize::from(self.count));
+        let (Some(place), Ok(value_end)) = (place, u16::try_from(value.end)) else {
+            self.count = u8::MAX;
+            return;
+        };
+        // All the others come before it.
+        let [name, name_end, value] = [name.start, name.end, value.start].map(narrow_further);
+        *place = AttrPlace { name, name_end, value, value_end };
+        self.count += 1;
+    }
+
+    /// The places; none also if nobody knows.
+    #[inline]
+    pub(crate) fn places(&self) -> &[AttrPlace] {
+        self.places.get(..usize::from(self.count)).unwrap_or_default()
+    }
 }
 
 /// A namespace: one of the constants below, or where its name stands.
@@ -69,3 +120,14 @@ pub(crate) fn narrow(position: usize) -> u32 {
     debug_assert!(position <= u32::MAX as usize);
     position as u32
 }
+
+/// Narrows a position before one that is known to fit.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the caller has seen to it")]
+fn narrow_further(position: usize) -> u16 {
+    debug_assert!(u16::try_from(position).is_ok());
+    position as u16
+}
+
+/// Attributes of the root whose places are kept; a stanza has five, and declares a namespace.
+const ROOT_ATTRS_MAX: usize = 6;

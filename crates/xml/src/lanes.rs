@@ -37,17 +37,14 @@ pub(crate) fn marks(block: &[u8; BLOCK]) -> u64 {
 #[inline(always)]
 pub(crate) fn stops<const STOP: u8>(chunk: &[u8; LANES]) -> Found {
     let chunk = u8x16::new(*chunk);
-    let mut found = control_or_wide(chunk);
-    if STOP & (TEXT_STOP | VALUE_STOP) != 0 {
-        found |= equal(chunk, b'<') | equal(chunk, b'&');
-    }
-    if STOP & (TEXT_STOP | CDATA_STOP) != 0 {
-        found |= equal(chunk, b']');
-    }
-    if STOP & VALUE_STOP != 0 {
-        found |= equal(chunk, b'\'') | equal(chunk, b'"');
-    }
-    Found(found.to_bitmask())
+    Found((control_or_wide(chunk) | markup::<STOP>(chunk)).to_bitmask())
+}
+
+/// The same without those that are not ASCII.
+#[inline(always)]
+pub(crate) fn stops_among_wide<const STOP: u8>(chunk: &[u8; LANES]) -> Found {
+    let chunk = u8x16::new(*chunk);
+    Found((within(chunk, 0, 0x1f) | markup::<STOP>(chunk)).to_bitmask())
 }
 
 /// Every `&`, control characters and all that is not ASCII.
@@ -80,6 +77,22 @@ pub(crate) fn not_in_name(chunk: &[u8; LANES]) -> Found {
 #[inline(always)]
 pub(crate) fn equal_to(byte: u8, chunk: &[u8; LANES]) -> Found {
     Found(equal(u8x16::new(*chunk), byte).to_bitmask())
+}
+
+/// Bytes of the class `STOP` that are no control characters.
+#[inline(always)]
+fn markup<const STOP: u8>(chunk: u8x16) -> u8x16 {
+    let mut found = u8x16::splat(0);
+    if STOP & (TEXT_STOP | VALUE_STOP) != 0 {
+        found |= equal(chunk, b'<') | equal(chunk, b'&');
+    }
+    if STOP & (TEXT_STOP | CDATA_STOP) != 0 {
+        found |= equal(chunk, b']');
+    }
+    if STOP & VALUE_STOP != 0 {
+        found |= equal(chunk, b'\'') | equal(chunk, b'"');
+    }
+    found
 }
 
 #[inline(always)]
@@ -128,6 +141,9 @@ mod tests {
         check(stops::<{ CDATA_STOP | WIDE }>, |b| {
             is_control_or_wide(b) || class(b) & CDATA_STOP != 0
         });
+        check(stops_among_wide::<TEXT_STOP>, |b| b < b' ' || class(b) & TEXT_STOP != 0);
+        check(stops_among_wide::<VALUE_STOP>, |b| b < b' ' || class(b) & VALUE_STOP != 0);
+        check(stops_among_wide::<CDATA_STOP>, |b| b < b' ' || class(b) & CDATA_STOP != 0);
         check(not_verbatim, |b| is_control_or_wide(b) || b == b'&');
         check(to_escape, |b| is_control_or_wide(b) || b"&<>'\"".contains(&b));
         check(not_in_name, |b| class(b) & NAME == 0);

@@ -13,7 +13,7 @@ use crate::class::{
     self, Decoded, NAME, NAME_START, Wide, class, decode, is_space, plain_run, wide_run,
 };
 use crate::error::{Fault, MalformedKind, SyntaxError};
-use crate::index::Entry;
+use crate::index::{Entry, RootAttrs};
 use crate::limits::{Limits, SCRATCH_ENTRIES_KEPT};
 use crate::resolve::{Attr, Binding, Open};
 use crate::scope::{Content, Scope};
@@ -78,6 +78,8 @@ pub(crate) struct Machine {
     pub(crate) attrs: Vec<Attr>,
     /// Where the name of the current start tag ends.
     pub(crate) name_end: usize,
+    /// The attributes of the root as far as they are known.
+    pub(crate) root_attrs: RootAttrs,
     /// Open elements, the root first.
     pub(crate) open: Vec<Open>,
     /// The index made so far, in document order.
@@ -134,6 +136,7 @@ impl Machine {
         self.token = 0;
         self.quote = 0;
         self.is_unportable = false;
+        self.root_attrs.clear();
         self.attrs.clear();
         self.open.clear();
         self.entries.clear();

@@ -189,16 +189,14 @@ impl Machine {
     /// care of [`resolve`](Self::resolve).
     #[inline(always)]
     pub(crate) fn open_plain(&mut self, bytes: &[u8], cx: &Context<'_>, tag: &PlainTag) -> bool {
-        let is_root = self.open.is_empty();
-        let (bound, ns) = match (&tag.default, self.open.last()) {
-            (Some(uri), _) if is_ordinary(&bytes[uri.clone()]) => {
-                let level = if is_root { Level::Root } else { Level::Inner };
-                let ns = narrow(uri.start - 1);
-                (Bound { ns, level }, ns)
+        let bound = match (&tag.default, self.open.last()) {
+            (Some(uri), parent) if is_ordinary(&bytes[uri.clone()]) => {
+                let level = if parent.is_none() { Level::Root } else { Level::Inner };
+                Bound { ns: narrow(uri.start - 1), level }
             }
-            (None, Some(Open { default, .. })) if default.ns == CONTENT => (*default, CONTENT),
+            (None, Some(parent)) if self.hands_down(parent) => parent.default,
             (None, None) if cx.scope.is_usual(cx.content) => {
-                (Bound { ns: CONTENT, level: Level::Stream }, CONTENT)
+                Bound { ns: CONTENT, level: Level::Stream }
             }
             _ => return false,
         };
@@ -210,7 +208,7 @@ impl Machine {
             close_start: end,
             end,
             after: narrow(index + 1),
-            ns,
+            ns: bound.ns,
         });
         if !tag.is_empty {
             self.open.push(Open {
@@ -222,6 +220,18 @@ impl Machine {
             });
         }
         true
+    }
+
+    /// Whether an undeclared child of `parent` is in its default namespace and can travel with it.
+    #[inline(always)]
+    fn hands_down(&self, parent: &Open) -> bool {
+        let is_content = |entry: u32| self.entries[entry as usize].ns_id() == CONTENT;
+        match parent.default {
+            Bound { ns: CONTENT, .. } => true,
+            Bound { level: Level::Stream, .. } => false,
+            Bound { level: Level::Root, .. } => !is_content(0) && !is_content(parent.entry),
+            Bound { level: Level::Inner, .. } => !is_content(parent.entry),
+        }
     }
 
     /// The root's name as written.

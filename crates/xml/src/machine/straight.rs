@@ -5,10 +5,9 @@
 //! plain is left to the other states from its `<` on, and so is everything that is wrong: they name
 //! the fault.
 
-use std::ops::Range;
-
 use super::{Context, Machine, Mode};
 use crate::class::{NAME_START, class, name_run};
+use crate::index::{RootAttrs, narrow};
 use crate::marks::Marks;
 use crate::resolve::PlainTag;
 
@@ -94,13 +93,21 @@ impl Machine {
         if !is_within_limits {
             return false;
         }
-        let tag = plain_tag(bytes, self.token, cx.limits.attributes_max, marks);
-        let Some(tag) = tag else { return false };
-        let is_open = self.open_plain(bytes, cx, &tag);
-        if is_open {
-            self.at = tag.end;
+        let is_root = self.open.is_empty();
+        let mut root_attrs = is_root.then_some(&mut self.root_attrs);
+        let tag = plain_tag(bytes, self.token, cx.limits.attributes_max, marks, &mut root_attrs);
+        match tag {
+            Some(tag) if self.open_plain(bytes, cx, &tag) => {
+                self.at = tag.end;
+                true
+            }
+            _ => {
+                if is_root {
+                    self.root_attrs.clear();
+                }
+                false
+            }
         }
-        is_open
     }
 }
 
@@ -111,6 +118,7 @@ fn plain_tag(
     start: usize,
     attributes_max: u16,
     marks: &mut Marks<'_>,
+    root_attrs: &mut Option<&mut RootAttrs>,
 ) -> Option<PlainTag> {
     let name_end = name_run(bytes, start + 1);
     if class(*bytes.get(start + 1)?) & NAME_START == 0 {
@@ -135,11 +143,9 @@ fn plain_tag(
                 default,
             });
         }
-        if bytes[at] != b' ' || !matches!(byte, b'\'' | b'"') || attributes >= attributes_max {
-            return None;
-        }
-        let name = plain_name(bytes, at + 1, mark)?;
-        let name_bit = bit(&bytes[name.clone()]);
+        let is_plain = matches!(byte, b'\'' | b'"') && attributes < attributes_max;
+        let name = plain_name(bytes, at, mark).filter(|_| is_plain)?;
+        let name_bit = bit(name);
         if names & name_bit != 0 {
             return None;
         }
@@ -153,33 +159,38 @@ fn plain_tag(
                 _ => return None,
             }
         };
-        if bytes[name] == *b"xmlns" {
+        if name == b"xmlns" {
             default = Some(mark + 1..end);
+        }
+        if let Some(attrs) = root_attrs {
+            attrs.push(at + 1..mark - 1, mark + 1..end);
         }
         at = end + 1;
     }
 }
 
-/// The attribute name that begins at `at`, with `=` behind it and then the quote.
+/// The attribute name between the space at `at` and the `=` before the quote.
 #[inline(always)]
-fn plain_name(bytes: &[u8], at: usize, quote: usize) -> Option<Range<usize>> {
-    let mut name_end = name_run(bytes, at);
-    if class(bytes[at]) & NAME_START == 0 {
-        return None;
-    }
-    if bytes[name_end] == b':' {
-        let local = name_end + 1;
-        if bytes[at..name_end] != *b"xml" || class(bytes[local]) & NAME_START == 0 {
-            return None;
-        }
-        name_end = name_run(bytes, local);
-    }
-    (name_end + 1 == quote && bytes[name_end] == b'=').then_some(at..name_end)
+fn plain_name(bytes: &[u8], at: usize, quote: usize) -> Option<&[u8]> {
+    let [b' ', name @ .., b'='] = bytes.get(at..quote)? else { return None };
+    let name_end = name_run(bytes, at + 1);
+    let is_plain = class(*name.first()?) & NAME_START != 0
+        && (name_end + 1 == quote || is_plain_after_xml(name));
+    is_plain.then_some(name)
 }
 
-/// One of 64 bits, the same for equal names; for those of one stanza mostly different ones.
+/// Whether it is a name with the prefix `xml`.
+#[cold]
+fn is_plain_after_xml(name: &[u8]) -> bool {
+    let Some(local) = name.strip_prefix(b"xml:") else { return false };
+    local.first().is_some_and(|&first| class(first) & NAME_START != 0)
+        && name_run(local, 0) == local.len()
+}
+
+/// One of 64 bits, the same for equal names; different ones for nearly all that meet in a tag.
 #[inline(always)]
 fn bit(name: &[u8]) -> u64 {
-    let [first, .., last] = name else { return 1 };
-    1 << ((usize::from(*first) * 7 + usize::from(*last) * 3 + name.len() * 11) % 64)
+    let len = name.len();
+    let (Some(&first), Some(&middle)) = (name.first(), name.get(len / 2)) else { return 0 };
+    1_u64.wrapping_shl(u32::from(first) * 5 + u32::from(middle) * 8 + narrow(len) * 2)
 }
