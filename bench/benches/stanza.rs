@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use rxml::Parse as _;
-use stentor_bench::inputs::{CHAT, HEADER, PRESENCE, omemo};
+use stentor_bench::inputs::{CHAT, HEADER, IQ, PRESENCE, long, omemo};
 use stentor_jid::Jid;
 use stentor_stanza::Stanza;
 use stentor_xml::{Item, Limits, Scanner};
@@ -185,23 +185,24 @@ fn input(kind: &str) -> String {
     match kind {
         "chat" => CHAT.to_owned(),
         "presence" => PRESENCE.to_owned(),
-        _ => omemo(),
+        "iq" => IQ.to_owned(),
+        "omemo" => omemo(),
+        _ => long(),
     }
 }
 
 /// Times of all contenders in turns, and each as a multiple of our whole relay.
 #[allow(clippy::print_stdout, reason = "a benchmark's result")]
 fn print_ratios() {
-    println!(
-        "\n{:<30}{:>14}{:>14}{:>14}",
-        "time in multiples of the relay", "chat", "presence", "omemo"
-    );
+    print!("\n{:<30}", "time in multiples of the relay");
+    KINDS.iter().for_each(|kind| print!("{kind:>18}"));
+    println!();
     let columns: Vec<Vec<Duration>> = KINDS.iter().map(|kind| medians(&input(kind))).collect();
     for (row, name) in CONTENDERS.iter().enumerate() {
         print!("{name:<30}");
         for column in &columns {
             let ratio = column[row].as_secs_f64() / column[0].as_secs_f64();
-            print!("{:>14}", format!("{ratio:.2} ({} ns)", column[row].as_nanos()));
+            print!("{:>18}", format!("{ratio:.2} ({} ns)", column[row].as_nanos()));
         }
         println!();
     }
@@ -232,7 +233,7 @@ fn medians(input: &str) -> Vec<Duration> {
     times.iter().map(|times| times[TURNS / 2]).collect()
 }
 
-const KINDS: [&str; 3] = ["chat", "presence", "omemo"];
+const KINDS: [&str; 5] = ["chat", "presence", "iq", "omemo", "long"];
 const CONTENDERS: [&str; 7] = [
     "stentor relay",
     "stentor scan",

@@ -12,12 +12,17 @@ pub const CHAT: &str = "<message from='juliet@capulet.example/balcony' \
     <active xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/>\
     <origin-id xmlns='urn:xmpp:sid:0' id='0d4a1b9e-3f63-4f4e-9f5c12'/></message>";
 
-/// A presence of 229 bytes with capabilities and a photo.
+/// A presence of 203 bytes with capabilities and a photo.
 pub const PRESENCE: &str = "<presence><show>away</show>\
     <c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='https://client.example' \
     ver='QgayPKawpkPSDYmwT/WM94uAlu0='/><x xmlns='vcard-temp:x:update'><photo/></x></presence>";
 
-/// An encrypted message of 2,005 bytes: six keys and a payload, all base64.
+/// An IQ of 230 bytes: a search in an archive, as a client sends it after sign-in.
+pub const IQ: &str = "<iq type='set' id='4f0c6c0e-6a1f-4c93-8a0d-b8d2c5f2f7aa'>\
+    <query xmlns='urn:xmpp:mam:2' queryid='a1'><x xmlns='jabber:x:data' type='submit'>\
+    <field var='FORM_TYPE' type='hidden'><value>urn:xmpp:mam:2</value></field></x></query></iq>";
+
+/// An encrypted message of 2,006 bytes: six keys and a payload, all base64.
 #[must_use]
 pub fn omemo() -> String {
     let keys: String = (0..6)
@@ -31,4 +36,26 @@ pub fn omemo() -> String {
          <store xmlns='urn:xmpp:hints'/></message>",
         "q83vEjRWeJA=".repeat(54)
     )
+}
+
+/// A message of 10 KiB of text, most of it Cyrillic, with an escape here and there.
+#[must_use]
+pub fn long() -> String {
+    let line = "Ромео &amp; Джульетта: \u{ab}О, как дерусь я?\u{bb} - said he. It's no more.\n";
+    let lines = 10_240 / line.len();
+    format!(
+        "<message to='romeo@montague.example' type='chat' id='c2'><body>{}</body></message>",
+        line.repeat(lines)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn have_the_sizes_that_reports_name() {
+        assert_eq!([CHAT.len(), PRESENCE.len(), IQ.len(), omemo().len()], [479, 203, 230, 2_006]);
+        assert!((10_000..=10_240).contains(&long().len()));
+    }
 }

@@ -1,8 +1,7 @@
-//! Scanning typical stanzas, compared with other parsers; read the ratios, not the digits.
+//! Scanning in pieces, reading and writing. `bench/benches/stanza.rs` compares with other parsers.
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use rxml::Parse;
 use stentor_xml::{Frame, Item, Limits, Scanner, Writer, ns};
 
 fn main() {
@@ -121,45 +120,5 @@ fn stentor_write_chat(bencher: Bencher) {
             .leaf("request", "urn:xmpp:receipts")
             .close();
         writer.into_bytes()
-    });
-}
-
-#[divan::bench(args = KINDS)]
-fn quick_xml_events(bencher: Bencher, kind: &str) {
-    let input = input(kind);
-    bencher.counter(BytesCount::of_str(&input)).bench_local(|| {
-        let mut reader = quick_xml::Reader::from_str(black_box(&input));
-        let mut events = 0;
-        while !matches!(reader.read_event(), Ok(quick_xml::events::Event::Eof) | Err(_)) {
-            events += 1;
-        }
-        events
-    });
-}
-
-#[divan::bench(args = KINDS)]
-fn rxml_push(bencher: Bencher, kind: &str) {
-    let input = input(kind);
-    let mut parser = rxml::Parser::default();
-    let mut header = HEADER.as_bytes();
-    while let Ok(Some(_)) = parser.parse(&mut header, false) {}
-    bencher.counter(BytesCount::of_str(&input)).bench_local(|| {
-        let mut rest = black_box(input.as_bytes());
-        let mut events = 0;
-        while let Ok(Some(_)) = parser.parse(&mut rest, false) {
-            events += 1;
-        }
-        events
-    });
-}
-
-#[divan::bench(args = KINDS)]
-fn minidom_tree(bencher: Bencher, kind: &str) {
-    let input = input(kind);
-    bencher.counter(BytesCount::of_str(&input)).bench_local(|| {
-        minidom::Element::from_reader_with_prefixes(
-            black_box(input.as_bytes()),
-            "jabber:client".to_owned(),
-        )
     });
 }
