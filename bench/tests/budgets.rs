@@ -63,12 +63,12 @@ fn a_message_and_an_idle_session_cost_what_they_may() {
     // Task, driver, machine, session with what it needs to be resumed, resource, and account with
     // what features keep of it.
     let plain = bytes_per_session(&mut fleet, 2);
-    assert!(plain <= 2_600, "{plain} bytes for an idle session");
+    assert!(plain <= 2_700, "{plain} bytes for an idle session");
 
     // The same with rustls's connection: keys, and what it keeps of the handshake.
     let mut secure_fleet = Fleet::new(server(addresses.1, TlsUse::Direct)).unwrap();
     let secured = bytes_per_session(&mut secure_fleet, 2 + WARM_UP + SESSIONS);
-    assert!(secured <= 5_250, "{secured} bytes for an idle session under TLS");
+    assert!(secured <= 5_350, "{secured} bytes for an idle session under TLS");
     println!("{per_message} allocations a message, {plain} and {secured} bytes a session");
     drop((fleet, secure_fleet));
     thread.join().unwrap();
