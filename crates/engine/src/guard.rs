@@ -1,15 +1,14 @@
 //! Who may try to sign in: failures per account and per source, with temporary lock-outs.
 //!
-//! Pure bookkeeping: the time is an argument. Bounded: when a table is full, the entries whose
-//! window ended are dropped, and if that frees nothing the oldest half.
+//! Pure bookkeeping: the time is an argument.
 
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use stentor_jid::BareJid;
+
+use crate::tally::Tally;
 
 /// Limits of sign-in attempts.
 #[derive(Clone, Debug)]
@@ -44,25 +43,9 @@ impl Default for GuardSettings {
 pub struct Guard {
     settings: GuardSettings,
     /// Failures of the last minute.
-    recent: Mutex<Table<IpAddr>>,
-    sources: Mutex<Table<IpAddr>>,
-    accounts: Mutex<Table<BareJid>>,
-}
-
-#[derive(Debug)]
-struct Table<K>(HashMap<K, Failures>);
-
-#[derive(Clone, Copy, Debug)]
-struct Failures {
-    count: u32,
-    /// When the window, or the block, ends.
-    until_ms: i64,
-}
-
-impl<K> Default for Table<K> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
+    recent: Mutex<Tally<IpAddr>>,
+    sources: Mutex<Tally<IpAddr>>,
+    accounts: Mutex<Tally<BareJid>>,
 }
 
 impl Guard {
@@ -128,53 +111,19 @@ impl Guard {
 
     /// Forgets the failures on an account: it was signed in to, or an operator says so.
     pub fn forgive_account(&self, account: &BareJid) -> bool {
-        self.accounts.lock().0.remove(account).is_some()
+        self.accounts.lock().forget(account)
     }
 
     /// Lifts the block of a source.
     pub fn forgive_source(&self, source: IpAddr) -> bool {
-        self.recent.lock().0.remove(&network(source));
-        self.sources.lock().0.remove(&network(source)).is_some()
+        self.recent.lock().forget(&network(source));
+        self.sources.lock().forget(&network(source))
     }
 
     /// The blocked sources and when each block ends.
     pub fn blocked(&self, now_ms: i64) -> Vec<(IpAddr, i64)> {
         let max = self.settings.source_failures_max;
-        let table = self.sources.lock();
-        let blocked = table.0.iter().filter(|(_, f)| f.count >= max && f.until_ms > now_ms);
-        blocked.map(|(source, f)| (*source, f.until_ms)).collect()
-    }
-}
-
-impl<K: Eq + Hash + Clone> Table<K> {
-    fn count(&self, key: &K, now_ms: i64) -> u32 {
-        self.0.get(key).filter(|f| f.until_ms > now_ms).map_or(0, |f| f.count)
-    }
-
-    fn add(&mut self, key: K, window: Duration, max: u32, now_ms: i64) -> u32 {
-        if self.0.len() >= TABLE_MAX && !self.0.contains_key(&key) {
-            self.make_room(now_ms);
-        }
-        let until_ms = now_ms.saturating_add(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
-        let entry = self.0.entry(key).or_insert(Failures { count: 0, until_ms });
-        if entry.until_ms <= now_ms {
-            *entry = Failures { count: 0, until_ms };
-        }
-        entry.count = entry.count.saturating_add(1);
-        if entry.count == max {
-            entry.until_ms = until_ms;
-        }
-        entry.count
-    }
-
-    fn make_room(&mut self, now_ms: i64) {
-        self.0.retain(|_, f| f.until_ms > now_ms);
-        if self.0.len() >= TABLE_MAX {
-            let mut ends: Vec<i64> = self.0.values().map(|f| f.until_ms).collect();
-            let (_, median, _) = ends.select_nth_unstable(TABLE_MAX / 2);
-            let median = *median;
-            self.0.retain(|_, f| f.until_ms > median);
-        }
+        self.sources.lock().at_least(max, now_ms)
     }
 }
 
@@ -193,8 +142,6 @@ fn network(source: IpAddr) -> IpAddr {
 const RECENT: Duration = Duration::from_secs(60);
 /// Delayed answers before passwords are not checked any more.
 const DELAYED_ANSWERS_MAX: u32 = 4;
-/// Entries of each table.
-const TABLE_MAX: usize = 65_536;
 /// The longest delay is 2 to this many seconds.
 const DELAY_DOUBLINGS_MAX: u32 = 4;
 
@@ -269,14 +216,5 @@ mod tests {
         assert!(guard.is_hasty(source, 59_999));
         assert!(!guard.is_hasty(ip("192.0.2.2"), 0));
         assert!(!guard.is_hasty(source, 60_000));
-    }
-
-    #[test]
-    fn tables_are_bounded() {
-        let guard = Guard::default();
-        for n in 0..u32::try_from(TABLE_MAX * 2).unwrap() {
-            guard.failed(Some(IpAddr::V4(n.into())), None, i64::from(n));
-        }
-        assert!(guard.sources.lock().0.len() <= TABLE_MAX);
     }
 }

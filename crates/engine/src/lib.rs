@@ -44,6 +44,7 @@ pub mod session;
 mod shown_ids;
 pub mod sign_in;
 pub mod slots;
+pub mod tally;
 mod upgrade;
 pub mod worth;
 pub mod xep0377_reports;

@@ -63,3 +63,6 @@ pub const CLIENTS_MAX: usize = 64;
 
 /// Bytes of the messages kept with one report (XEP-0377); further ones are left out.
 pub const REPORT_MESSAGES_BYTES_MAX: usize = 32 * 1024;
+
+/// Keys of one table of counts, such as failed sign-ins by source.
+pub const TALLY_ENTRIES_MAX: usize = 65_536;

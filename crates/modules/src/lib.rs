@@ -6,6 +6,7 @@ pub mod limits;
 pub mod registry;
 mod rfc4505_anonymous;
 mod rfc6121_roster;
+mod strangers;
 mod xep0012_last;
 mod xep0013_offline;
 mod xep0016_privacy;

@@ -6,7 +6,7 @@ use stentor_engine::host::{Profile, Settings};
 use stentor_engine::{Factory, Registrar};
 
 use crate::{
-    rfc4505_anonymous, rfc6121_roster, xep0012_last, xep0016_privacy, xep0030_disco,
+    rfc4505_anonymous, rfc6121_roster, strangers, xep0012_last, xep0016_privacy, xep0030_disco,
     xep0049_private, xep0054_vcard, xep0077_register, xep0092_version, xep0115_caps,
     xep0157_contact, xep0160_offline, xep0191_blocking, xep0199_ping, xep0202_time,
     xep0280_carbons, xep0313_mam, xep0359_sid, xep0386_bind2, xep0388_sasl2, xep0484_fast,
@@ -18,6 +18,7 @@ pub const ALL: &[Factory] = &[
     // Privacy lists are the first rule of all (XEP-0016 §2.2).
     xep0191_blocking::MODULE,
     rfc4505_anonymous::MODULE,
+    strangers::MODULE,
     xep0359_sid::MODULE,
     xep0313_mam::MODULE,
     xep0160_offline::MODULE,

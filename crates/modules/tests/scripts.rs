@@ -294,6 +294,11 @@ fn xep0191_blocking_forms() {
 }
 
 #[test]
+fn strangers() {
+    run("strangers");
+}
+
+#[test]
 fn xep0016_privacy() {
     run("xep0016_privacy");
 }
