@@ -35,6 +35,8 @@ pub struct Metrics {
     pub archive_results: Counter,
     /// Archived messages that were taken back.
     pub archive_retracted: Counter,
+    /// Messages and requests of strangers that were too many.
+    pub strangers_refused: Counter,
     /// Writes that the store refused.
     pub writes_refused: Counter,
     /// Failed sign-ins.
@@ -104,6 +106,11 @@ impl Metrics {
             "archive_retracted",
             "Archived messages that were taken back",
             self.archive_retracted.clone(),
+        );
+        r.register(
+            "strangers_refused",
+            "Messages and requests of strangers that were too many",
+            self.strangers_refused.clone(),
         );
         r.register("writes_refused", "Writes that the store refused", self.writes_refused.clone());
         r.register("sign_ins", "Successful sign-ins", self.sign_ins.clone());

@@ -131,7 +131,11 @@ impl Screen for Strangers {
         if is_contact || is_met() {
             return Verdict::Pass;
         }
-        self.judge((own.clone(), peer), stanza.presence_type().is_some(), cx.now_ms)
+        let verdict = self.judge((own.clone(), peer), stanza.presence_type().is_some(), cx.now_ms);
+        if matches!(verdict, Verdict::Refuse(_)) {
+            cx.engine.metrics.strangers_refused.inc();
+        }
+        verdict
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use stentor_engine::{Handling, Inbound, Links, Pressure};
+use stentor_engine::{Handling, Inbound, Links, Pressure, Settings};
 use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_testkit::{Client, World};
 use stentor_xml::Frame;
@@ -32,7 +32,10 @@ impl Links for Wire {
 
 impl Abroad {
     async fn new() -> Self {
-        let world = World::new();
+        Self::in_world(World::new()).await
+    }
+
+    async fn in_world(world: World) -> Self {
         world.add_account("juliet@capulet.example").await;
         let links = Arc::new(Wire::default());
         world.engine.connect_links(links.clone());
@@ -253,4 +256,25 @@ async fn what_cannot_be_delivered_comes_back_to_its_sender() {
             assert_eq!(error.error().unwrap().condition, Condition::RemoteServerTimeout);
         }
     }
+}
+
+#[tokio::test]
+async fn strangers_of_other_servers_are_slowed_down_unless_they_are_answered() {
+    let options = "[strangers]\nmessages_per_hour = 1\n";
+    let abroad = Abroad::in_world(World::with(Settings::default(), options)).await;
+    let mut juliet = abroad.juliet().await;
+    let message = format!(
+        "<message from='{ROMEO}/o' to='juliet@capulet.example' type='chat' id='1'>\
+         <body>O</body></message>"
+    );
+    abroad.comes(&message).await;
+    abroad.comes(&message).await;
+    assert_eq!(kinds(&mut juliet).len(), 1);
+    assert_eq!(abroad.left(), ["message error juliet@capulet.example > romeo@far.example/o"]);
+    assert_eq!(abroad.world.engine.metrics.strangers_refused.get(), 1);
+    juliet.send("<message to='romeo@far.example' type='chat' id='2'><body>?</body></message>").await;
+    abroad.comes(&message).await;
+    abroad.comes(&message).await;
+    assert_eq!(kinds(&mut juliet).len(), 2);
+    assert_eq!(abroad.world.engine.metrics.strangers_refused.get(), 1);
 }
