@@ -53,73 +53,65 @@ impl Metrics {
     /// Lists them with their help texts.
     pub fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("stentor");
-        r.register("sessions", "Sessions bound now", self.sessions.clone());
-        r.register(
-            "sessions_detached",
-            "Sessions without a stream, waiting to be resumed",
-            self.sessions_detached.clone(),
-        );
-        r.register(
-            "resumptions",
-            "Sessions that went on over another stream",
-            self.resumptions.clone(),
-        );
-        r.register(
-            "resumptions_failed",
-            "Attempts to resume a session that is not there",
-            self.resumptions_failed.clone(),
-        );
-        r.register(
-            "sessions_given_up",
-            "Sessions that nobody resumed in time",
-            self.sessions_given_up.clone(),
-        );
-        r.register("messages_in", "Messages that clients sent", self.messages_in.clone());
-        r.register("presences_in", "Presence stanzas that clients sent", self.presences_in.clone());
-        r.register("iqs_in", "IQs that clients sent", self.iqs_in.clone());
-        r.register(
-            "offline_stored",
-            "Messages kept for accounts that were not there",
-            self.offline_stored.clone(),
-        );
-        r.register(
-            "offline_delivered",
-            "Kept messages handed to a session",
-            self.offline_delivered.clone(),
-        );
-        r.register(
-            "offline_rejected",
-            "Messages not kept because the account's store was full",
-            self.offline_rejected.clone(),
-        );
-        r.register(
-            "archive_queries",
-            "Questions to archives that were answered",
-            self.archive_queries.clone(),
-        );
-        r.register(
-            "archive_results",
-            "Archived messages sent in answer",
-            self.archive_results.clone(),
-        );
-        r.register(
-            "archive_retracted",
-            "Archived messages that were taken back",
-            self.archive_retracted.clone(),
-        );
-        r.register(
-            "strangers_refused",
-            "Messages and requests of strangers that were too many",
-            self.strangers_refused.clone(),
-        );
-        r.register("writes_refused", "Writes that the store refused", self.writes_refused.clone());
-        r.register("sign_ins", "Successful sign-ins", self.sign_ins.clone());
-        r.register(
-            "sign_ins_by_token",
-            "Successful sign-ins by a token",
-            self.sign_ins_by_token.clone(),
-        );
-        r.register("tokens_issued", "Tokens given out", self.tokens_issued.clone());
-        r.register("sign_ins_failed", "Failed sign-ins", self.sign_ins_failed.clone());
+        for (name, help, gauge) in self.gauges() {
+            r.register(name, help, gauge.clone());
+        }
+        for (name, help, counter) in self.counters() {
+            r.register(name, help, counter.clone());
+        }
+    }
+
+    fn gauges(&self) -> [(&str, &str, &Gauge); 2] {
+        [
+            ("sessions", "Sessions bound now", &self.sessions),
+            (
+                "sessions_detached",
+                "Sessions without a stream, waiting to be resumed",
+                &self.sessions_detached,
+            ),
+        ]
+    }
+
+    fn counters(&self) -> Vec<(&str, &str, &Counter)> {
+        vec![
+            ("resumptions", "Sessions that went on over another stream", &self.resumptions),
+            (
+                "resumptions_failed",
+                "Attempts to resume a session that is not there",
+                &self.resumptions_failed,
+            ),
+            ("sessions_given_up", "Sessions that nobody resumed in time", &self.sessions_given_up),
+            ("messages_in", "Messages that clients sent", &self.messages_in),
+            ("presences_in", "Presence stanzas that clients sent", &self.presences_in),
+            ("iqs_in", "IQs that clients sent", &self.iqs_in),
+            (
+                "offline_stored",
+                "Messages kept for accounts that were not there",
+                &self.offline_stored,
+            ),
+            ("offline_delivered", "Kept messages handed to a session", &self.offline_delivered),
+            (
+                "offline_rejected",
+                "Messages not kept because the account's store was full",
+                &self.offline_rejected,
+            ),
+            ("archive_queries", "Questions to archives that were answered", &self.archive_queries),
+            ("archive_results", "Archived messages sent in answer", &self.archive_results),
+            (
+                "archive_retracted",
+                "Archived messages that were taken back",
+                &self.archive_retracted,
+            ),
+            (
+                "strangers_refused",
+                "Messages and requests of strangers that were too many",
+                &self.strangers_refused,
+            ),
+            ("writes_refused", "Writes that the store refused", &self.writes_refused),
+            ("sign_ins", "Successful sign-ins", &self.sign_ins),
+            ("sign_ins_by_token", "Successful sign-ins by a token", &self.sign_ins_by_token),
+            ("tokens_issued", "Tokens given out", &self.tokens_issued),
+            ("sign_ins_failed", "Failed sign-ins", &self.sign_ins_failed),
+        ]
     }
 }

@@ -272,7 +272,9 @@ async fn strangers_of_other_servers_are_slowed_down_unless_they_are_answered() {
     assert_eq!(kinds(&mut juliet).len(), 1);
     assert_eq!(abroad.left(), ["message error juliet@capulet.example > romeo@far.example/o"]);
     assert_eq!(abroad.world.engine.metrics.strangers_refused.get(), 1);
-    juliet.send("<message to='romeo@far.example' type='chat' id='2'><body>?</body></message>").await;
+    juliet
+        .send("<message to='romeo@far.example' type='chat' id='2'><body>?</body></message>")
+        .await;
     abroad.comes(&message).await;
     abroad.comes(&message).await;
     assert_eq!(kinds(&mut juliet).len(), 2);
