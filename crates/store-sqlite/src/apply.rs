@@ -7,7 +7,7 @@ use stentor_store::{Domain, KeyRow, OfflineBody, Stage, StoreError, Write};
 use crate::archive::Archiver;
 use crate::error::store_error;
 use crate::rows::signed;
-use crate::{data, hosts, last, offline, private, roster, sessions, vcard};
+use crate::{data, hosts, last, offline, private, pubsub, roster, sessions, vcard};
 
 /// Applies the writes of a stage inside the transaction of its batch. Asked for each, in order,
 /// `is_needless` says whether to leave it out.
@@ -85,6 +85,7 @@ fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), 
         Write::PutData { owner, kind, key, value } => data::put(db, of(owner)?, kind, key, value),
         Write::RemoveData { owner, kind, key } => data::remove(db, of(owner)?, kind, key),
         Write::ClearData { owner, kind } => data::clear(db, of(owner)?, kind),
+        Write::Node { owner, node, change } => pubsub::change(db, of(owner)?, node, change),
         Write::Forget { owner, domain: Domain::Archive } => {
             archiver.abandon_archive(db, owner, of(owner)?)?;
             archiver.sweep(db)
@@ -179,6 +180,7 @@ fn forget(db: &Connection, account: i64, domain: Domain) -> Result<(), StoreErro
         Domain::Vcard => &["DELETE FROM vcards WHERE account = ?1"],
         Domain::Last => &["DELETE FROM last_logouts WHERE account = ?1"],
         Domain::Data => &["DELETE FROM data WHERE account = ?1"],
+        Domain::Pubsub => &["DELETE FROM pubsub_nodes WHERE account = ?1"],
     };
     statements.iter().try_for_each(|sql| run(db, sql, params![account]))
 }

@@ -24,6 +24,7 @@ mod migrate;
 mod offline;
 mod open;
 mod private;
+mod pubsub;
 mod readers;
 mod roster;
 mod rows;

@@ -22,6 +22,7 @@ use crate::last::LastDb;
 use crate::limits::{FOLD_ENTRIES, READERS};
 use crate::offline::OfflineDb;
 use crate::private::PrivateDb;
+use crate::pubsub::PubsubDb;
 use crate::readers::Readers;
 use crate::roster::RosterDb;
 use crate::sessions::SessionsDb;
@@ -171,6 +172,7 @@ impl Sqlite {
             last: Arc::new(LastDb(inner())),
             offline: Arc::new(OfflineDb(inner())),
             private: Arc::new(PrivateDb(inner())),
+            pubsub: Arc::new(PubsubDb(inner())),
             roster: Arc::new(RosterDb(inner())),
             sessions: Arc::new(SessionsDb(inner())),
             vcard: Arc::new(VcardDb(inner())),

@@ -26,6 +26,7 @@ pub mod limits;
 mod offline;
 mod owned;
 mod private;
+mod pubsub;
 mod queue;
 mod roster;
 mod sessions;
@@ -50,6 +51,7 @@ pub use last::{Last, LastRow};
 pub use offline::{Offline, OfflineBody, OfflinePage, OfflineRow};
 pub use owned::{Boxed, Export, Owned, Usage};
 pub use private::{Private, PrivateRow};
+pub use pubsub::{NodeChange, NodeItemMark, NodeItemRow, NodeParty, NodeRow, PartyKind, Pubsub};
 pub use roster::{
     RequestRow, Roster, RosterChange, RosterChanges, RosterData, RosterRow, Subscription,
 };

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use stentor_jid::BareJid;
 
 use crate::{
-    ArchiveDrop, ArchiveEntry, HostRow, KeyRow, LastRow, OfflineBody, RosterRow, SessionChange,
+    ArchiveDrop, ArchiveEntry, HostRow, KeyRow, LastRow, NodeChange, OfflineBody, RosterRow,
+    SessionChange,
 };
 
 /// The writes of one pass: committed together or not at all.
@@ -274,6 +275,16 @@ pub enum Write {
         /// Of which feature.
         kind: Cow<'static, str>,
     },
+    /// Changes a node; [`StoreError::Conflict`](crate::StoreError::Conflict) if the change needs a
+    /// node that is not there.
+    Node {
+        /// Whose.
+        owner: BareJid,
+        /// Its name.
+        node: String,
+        /// How.
+        change: NodeChange,
+    },
     /// Removes all of an account from one domain; the account stays.
     Forget {
         /// Whose.
@@ -330,6 +341,7 @@ impl Write {
             | Self::PutData { owner, .. }
             | Self::RemoveData { owner, .. }
             | Self::ClearData { owner, .. }
+            | Self::Node { owner, .. }
             | Self::Forget { owner, .. } => Some(owner),
             Self::SweepArchives
             | Self::Session { .. }
@@ -360,6 +372,7 @@ impl Write {
             Self::PutVcard { xml, .. } => xml.len(),
             Self::PutData { kind, key, value, .. } => kind.len() + key.len() + value.len(),
             Self::RemoveData { key, .. } => key.len(),
+            Self::Node { node, change, .. } => node.len() + change.held_bytes(),
             Self::PutLast { last, .. } => last.status.as_ref().map_or(0, String::len),
             Self::Session { change, .. } => change.held_bytes(),
             Self::PutHost(host) => host.name.len() + host.profile.len(),
@@ -400,6 +413,8 @@ pub enum Domain {
     Last,
     /// Small data that features keep.
     Data,
+    /// Nodes and what is published on them.
+    Pubsub,
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Accounts, Archive, Data, Hosts, Last, Offline, Owned, Private, Roster, Sessions, Vcard, Writer,
+    Accounts, Archive, Data, Hosts, Last, Offline, Owned, Private, Pubsub, Roster, Sessions, Vcard,
+    Writer,
 };
 
 /// What the engine and the modules get: one reader for each domain, and the writer of them all.
@@ -23,6 +24,8 @@ pub struct Stores {
     pub offline: Arc<dyn Offline>,
     /// Private documents.
     pub private: Arc<dyn Private>,
+    /// Nodes and what is published on them.
+    pub pubsub: Arc<dyn Pubsub>,
     /// Rosters and pending requests.
     pub roster: Arc<dyn Roster>,
     /// Sessions that can be resumed.
@@ -35,7 +38,7 @@ pub struct Stores {
 
 impl Stores {
     /// Every domain that belongs to accounts, in the order in which an import must replay them.
-    pub fn owned(&self) -> [(&'static str, Arc<dyn Owned>); 8] {
+    pub fn owned(&self) -> [(&'static str, Arc<dyn Owned>); 9] {
         [
             ("accounts", self.accounts.clone()),
             ("roster", self.roster.clone()),
@@ -46,6 +49,7 @@ impl Stores {
             ("vcard", self.vcard.clone()),
             ("last", self.last.clone()),
             ("data", self.data.clone()),
+            ("pubsub", self.pubsub.clone()),
         ]
     }
 }

@@ -10,6 +10,7 @@ pub mod archive;
 pub mod documents;
 pub mod offline;
 pub mod owned;
+pub mod pubsub;
 pub mod roster;
 pub mod sessions;
 pub mod writer;
@@ -25,6 +26,7 @@ pub async fn all(stores: &Stores) {
     offline::suite(stores).await;
     archive::suite(stores).await;
     documents::suite(stores).await;
+    pubsub::suite(stores).await;
     owned::suite(stores).await;
     sessions::suite(stores).await;
     writer::suite(stores).await;

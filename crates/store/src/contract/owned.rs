@@ -3,11 +3,11 @@
 use stentor_jid::BareJid;
 
 use crate::contract::archive::entry;
-use crate::contract::{account, jid, keys, put};
+use crate::contract::{account, jid, keys, pubsub, put};
 use crate::limits::PAGE_BYTES_MAX;
 use crate::{
-    KeyHash, LastRow, Owned, RosterChanges, RosterData, RosterRow, Stage, StoreError, Stores,
-    Subscription, Usage, Write,
+    KeyHash, LastRow, Owned, PartyKind, RosterChanges, RosterData, RosterRow, Stage, StoreError,
+    Stores, Subscription, Usage, Write,
 };
 
 /// Runs the suite.
@@ -52,6 +52,12 @@ pub fn full_account(owner: &BareJid) -> Vec<Write> {
     writes.push(Write::PutLast { owner: owner(), last: LastRow { at_ms: 9, status } });
     let (kind, key) = ("blocklist".into(), String::from("tybalt@capulet.example"));
     writes.push(Write::PutData { owner: owner(), kind, key, value: kept });
+    let friend = pubsub::party("friend@owned.example", PartyKind::Subscription, "subscribed");
+    let big = "x".repeat(PAGE_BYTES_MAX / 2 + 1);
+    let items = (1..4_u64).map(|seq| pubsub::item(&format!("item-{seq}"), seq, &big));
+    for change in [pubsub::node("config"), friend].into_iter().chain(items) {
+        writes.push(pubsub::write(&owner(), "urn:example:node", change));
+    }
     writes
 }
 
@@ -89,7 +95,7 @@ async fn an_export_rebuilds_the_account(stores: &Stores) {
 async fn forgetting_a_domain_leaves_the_others(stores: &Stores) {
     let owner = jid("forget@owned.example");
     put(stores, full_account(&owner).into_iter().collect::<Stage>()).await.unwrap();
-    let domains: [(&dyn Owned, usize); 7] = [
+    let domains: [(&dyn Owned, usize); 8] = [
         (&*stores.archive, 2),
         (&*stores.roster, 3),
         (&*stores.offline, 4),
@@ -97,6 +103,7 @@ async fn forgetting_a_domain_leaves_the_others(stores: &Stores) {
         (&*stores.vcard, 1),
         (&*stores.last, 1),
         (&*stores.data, 1),
+        (&*stores.pubsub, 5),
     ];
     let mut left = export(stores, &owner).await.len();
     for (domain, rows) in domains {
@@ -127,5 +134,6 @@ async fn deleting_leaves_nothing_for_a_namesake(stores: &Stores) {
     assert_eq!(stores.vcard.load(&owner).await, Ok(None));
     assert_eq!(stores.last.load(&owner).await, Ok(None));
     assert_eq!(stores.data.usage(&owner, "blocklist").await, Ok(Usage::default()));
+    assert_eq!(stores.pubsub.nodes(&owner).await, Ok(Vec::new()));
     assert!(!stores.accounts.load(&owner).await.unwrap().unwrap().is_suspended);
 }
