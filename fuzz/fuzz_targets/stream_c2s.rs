@@ -219,6 +219,9 @@ impl Shell {
                     self.machine.close(Some(Fault::AckTooHigh { h, sent: 1_000 }), self.now);
                 }
                 Event::Acked(_) => {}
+                Event::Indicated(_) => {
+                    assert!(self.machine.is_established(), "a state without a session");
+                }
                 Event::Reply(stanza) => self.deliver(&stanza),
                 Event::AuthOk { .. } => begins_anew = true,
                 Event::Ended { .. } => {

@@ -255,6 +255,7 @@ impl Driver {
                 self.acks_due.push_back((session.awaited(), self.machine.received()));
             }
             Event::Acked(h) => self.acked(h),
+            Event::Indicated(state) => self.indicated(state),
             Event::PeerClosed => self.close_politely(),
             Event::Ended { fault, by_peer } => self.ended(fault.as_ref(), by_peer),
             Event::AuthFailed { username, mechanism, condition } => {

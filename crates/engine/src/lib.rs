@@ -47,6 +47,7 @@ pub mod slots;
 pub mod tally;
 mod upgrade;
 pub mod worth;
+mod xep0352_csi;
 pub mod xep0377_reports;
 
 pub use account::{Account, AccountState};
@@ -58,7 +59,7 @@ pub use engine::{Engine, Route};
 pub use host::{Host, Hosts, Profile, Settings};
 pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Scope};
 pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
-pub use outbox::{Close, Fate, Item, Outbox, Pressure, Since, Stored, TooHigh};
+pub use outbox::{Close, Fate, Item, Outbox, Pressure, Saved, Since, Stored, TooHigh};
 pub use phase::{
     Admit, Annotate, Copy, Cx, Direction, Flow, Lookup, Mirror, Miss, Observe, Observed, Record,
     Recorded, Screen, Serials, SharedBytes, SharedWorth, Taken, Verdict,

@@ -9,6 +9,12 @@ pub const OUTBOX_HARD_BYTES: usize = 4 * 1024 * 1024;
 /// Stanzas waiting for one session before the session is ended.
 pub const OUTBOX_HARD_ITEMS: usize = 20_000;
 
+/// Stanzas held back while nobody looks at a client (XEP-0352); with one more all of them leave.
+pub const HELD_ITEMS_MAX: usize = 1_000;
+
+/// Bytes of those stanzas; with more all of them leave.
+pub const HELD_BYTES_MAX: usize = 256 * 1024;
+
 /// How often a sender looks again whether a slow receiver has caught up.
 pub const SLOW_SENDER_PAUSES: u32 = 5;
 

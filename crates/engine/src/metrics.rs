@@ -37,6 +37,10 @@ pub struct Metrics {
     pub archive_retracted: Counter,
     /// Messages and requests of strangers that were too many.
     pub strangers_refused: Counter,
+    /// Stanzas that were never sent, because later ones said the same anew (XEP-0352).
+    pub csi_stanzas_saved: Counter,
+    /// Their bytes.
+    pub csi_bytes_saved: Counter,
     /// Writes that the store refused.
     pub writes_refused: Counter,
     /// Failed sign-ins.
@@ -107,6 +111,12 @@ impl Metrics {
                 "Messages and requests of strangers that were too many",
                 &self.strangers_refused,
             ),
+            (
+                "csi_stanzas_saved",
+                "Stanzas not sent to inactive clients, because later ones said the same anew",
+                &self.csi_stanzas_saved,
+            ),
+            ("csi_bytes_saved", "Bytes of those stanzas", &self.csi_bytes_saved),
             ("writes_refused", "Writes that the store refused", &self.writes_refused),
             ("sign_ins", "Successful sign-ins", &self.sign_ins),
             ("sign_ins_by_token", "Successful sign-ins by a token", &self.sign_ins_by_token),

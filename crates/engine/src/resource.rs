@@ -1,6 +1,6 @@
 //! One bound client, as everyone else sees it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use hashbrown::HashSet;
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use stentor_jid::{FullJid, Jid};
 use stentor_stanza::Stanza;
 
 use crate::limits::DIRECTED_MAX;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Saved};
 use crate::slots::Slots;
 
 /// One bound client. Lock order: an account's state, then a resource's presence, then an outbox.
@@ -26,6 +26,8 @@ pub struct Resource {
     pub client: Option<SmolStr>,
     /// Bits of [`Flag`]; written by the session's own stanzas.
     flags: AtomicU32,
+    /// Since when nobody looks at the client, in milliseconds since 1970; 0 while somebody does.
+    inactive_ms: AtomicI64,
     presence: Mutex<Presence>,
     notes: Mutex<Slots>,
 }
@@ -74,6 +76,7 @@ impl Resource {
             bound_ms,
             client,
             flags: AtomicU32::new(0),
+            inactive_ms: AtomicI64::new(0),
             presence: Mutex::default(),
             notes: Mutex::default(),
         }
@@ -103,6 +106,23 @@ impl Resource {
     /// Takes a note back.
     pub fn clear(&self, flag: Flag) {
         self.flags.fetch_and(!(flag as u32), Ordering::AcqRel);
+    }
+
+    /// Since when nobody looks at the client, as it says (XEP-0352), in milliseconds since 1970.
+    pub fn inactive_ms(&self) -> Option<i64> {
+        Some(self.inactive_ms.load(Ordering::Acquire)).filter(|ms| *ms != 0)
+    }
+
+    /// Nobody looks at the client from here on: what may wait does.
+    pub fn look_away(&self, now_ms: i64) {
+        let _ = self.inactive_ms.compare_exchange(0, now_ms, Ordering::AcqRel, Ordering::Acquire);
+        self.outbox.hold();
+    }
+
+    /// Somebody looks at the client again; returns what it was not sent for good.
+    pub(crate) fn look(&self) -> Saved {
+        self.inactive_ms.store(0, Ordering::Release);
+        self.outbox.unhold()
     }
 
     /// The priority while available; none means connected but not available.

@@ -335,6 +335,8 @@ impl Engine {
             }
         };
         session.resource.outbox.rewind();
+        // XEP-0352 §5.2: whatever the former stream was, this one is active.
+        session.look();
         let due = {
             // One lock: nothing that comes overtakes what is stored.
             let mut state = session.account.lock();

@@ -377,6 +377,7 @@ impl Session {
     /// reach the wire.
     pub async fn end(self: Arc<Self>, unwritten: Vec<Item>) {
         self.forget_resumption();
+        self.look();
         let host = self.host();
         let (left, flush, placed, is_last) = {
             // One lock for all of it: no message slips in between and overtakes those here.

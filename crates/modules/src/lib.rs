@@ -23,6 +23,7 @@ mod xep0199_ping;
 mod xep0202_time;
 mod xep0280_carbons;
 mod xep0313_mam;
+mod xep0352_csi;
 mod xep0359_sid;
 mod xep0377_reports;
 mod xep0386_bind2;

@@ -312,3 +312,8 @@ fn xep0016_effects() {
 fn xep0377_reports() {
     run("xep0377_reports");
 }
+
+#[test]
+fn xep0352_csi() {
+    run("xep0352_csi");
+}

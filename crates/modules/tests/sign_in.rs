@@ -8,6 +8,7 @@ use stentor_engine::clients::tokens::Usage;
 use stentor_engine::sign_in::{BindWish, ShownToken, SignIn};
 use stentor_engine::{Close, Flag, Session, Settings};
 use stentor_jid::BareJid;
+use stentor_payload::xep0352_csi::ClientState;
 use stentor_sasl::client::Exchange as ClientExchange;
 use stentor_sasl::server::{Exchange, ServerContext, Step};
 use stentor_sasl::{Bindings, Condition, Hash, Mechanism, ScramKeys, TokenProof};
@@ -200,6 +201,24 @@ async fn carbons_are_on_from_the_beginning() {
     let host = world.engine.host("capulet.example").unwrap();
     let features: Vec<_> = host.profile.sign_in.inline_features().collect();
     assert!(features.contains(&"urn:xmpp:carbons:2"), "{features:?}");
+}
+
+/// XEP-0386 §3.2.1: nothing reaches a client that says so with its first word before that holds.
+#[tokio::test]
+async fn a_client_may_begin_as_inactive() {
+    let world = juliets_world().await;
+    let inactive = "<inactive xmlns='urn:xmpp:csi:0'/>";
+    let mut phone = world.sign_in(JULIET, PHONE, &[inactive]).await;
+    let mut laptop = world.sign_in(JULIET, LAPTOP, &[]).await;
+    phone.send("<presence/>").await;
+    laptop.send("<presence/>").await;
+    assert!(phone.receive_all().is_empty());
+    assert_eq!(laptop.receive_all().len(), 2, "itself and the phone");
+    phone.indicate(ClientState::Active);
+    assert_eq!(phone.receive_all().len(), 2);
+    let host = world.engine.host("capulet.example").unwrap();
+    let features: Vec<_> = host.profile.sign_in.inline_features().collect();
+    assert!(features.contains(&"urn:xmpp:csi:0"), "{features:?}");
 }
 
 /// XEP-0386 §3.2: what the archive has is not delivered as well, and what it does not have is.

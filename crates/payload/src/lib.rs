@@ -15,6 +15,7 @@ pub mod xep0203_delay;
 pub mod xep0280_carbons;
 pub mod xep0297_forward;
 pub mod xep0334_hints;
+pub mod xep0352_csi;
 pub mod xep0359_sid;
 pub mod xep0377_reports;
 

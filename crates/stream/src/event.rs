@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use stentor_jid::{BareJid, FullJid};
+use stentor_payload::xep0352_csi::ClientState;
 use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys, TokenProof};
 use stentor_stanza::{Condition as StanzaCondition, Stanza, StanzaError};
 use zeroize::Zeroizing;
@@ -38,6 +39,9 @@ pub enum Event {
     AckRequested,
     /// The client has handled so many stanzas, modulo 2³² (XEP-0198 §4).
     Acked(u32),
+    /// The client says whether somebody looks at it (XEP-0352): that holds before anything that comes
+    /// next is dealt with.
+    Indicated(ClientState),
     /// The client closed its stream. What is still owed may be sent, then `close` is due.
     PeerClosed,
     /// The stream is over: write what `take_output` has, then close the connection.

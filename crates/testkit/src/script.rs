@@ -17,7 +17,7 @@
 //! `X receives` looks at the next stanza that came in, `X receives later` passes over others before
 //! it, `X ignores what came` throws all away. `X signs in as ADDRESS from CLIENT` is a client that
 //! tells its id (XEP-0388), `X has ended` and `X goes on` say whether the engine has asked its
-//! session to end. `X is cut` breaks a connection, `the server restarts` ends them all, `N seconds
+//! session to end, `X is inactive` and `X is active` whether somebody looks at it. `X is cut` breaks a connection, `the server restarts` ends them all, `N seconds
 //! pass` moves the clock, `the server does its chores` removes what has expired. `options:`, which
 //! comes first, is followed by
 //! module options as in the configuration file. A line that begins with `#` is a comment.
@@ -25,6 +25,7 @@
 use std::collections::BTreeMap;
 
 use stentor_engine::Settings;
+use stentor_payload::xep0352_csi::ClientState;
 
 use crate::matching::{Names, difference, exact_difference, filled_in, tree};
 use crate::world::{Client, World};
@@ -124,6 +125,8 @@ async fn step(
         }
         "has ended" => assert!(client.session().resource.outbox.closing().is_some(), "{at}"),
         "goes on" => assert!(client.session().resource.outbox.closing().is_none(), "{at}"),
+        "is inactive" => client.indicate(ClientState::Inactive),
+        "is active" => client.indicate(ClientState::Active),
         "ignores what came" => drop(client.receive_all()),
         _ => panic!("{at}\nno such deed"),
     }

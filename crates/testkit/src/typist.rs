@@ -17,15 +17,30 @@ pub struct Typist {
     /// What came and was not looked at.
     heard: String,
     domain: String,
+    /// What the stream offered last.
+    features: String,
 }
 
 impl Typist {
+    /// Connects and opens a stream to this domain.
+    pub async fn connect(addr: SocketAddr, domain: &str) -> Self {
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        let (heard, features) = (String::new(), String::new());
+        let mut typist = Self { tcp, heard, domain: domain.to_owned(), features };
+        typist.open().await;
+        typist
+    }
+
+    /// The stream features as they came last.
+    #[must_use]
+    pub fn features(&self) -> &str {
+        &self.features
+    }
+
     /// Connects, signs in by SCRAM and stops where a resource may be bound.
     pub async fn sign_in(addr: SocketAddr, account: &str, password: &str) -> Self {
         let (local, domain) = account.split_once('@').unwrap();
-        let tcp = TcpStream::connect(addr).await.unwrap();
-        let mut typist = Self { tcp, heard: String::new(), domain: domain.to_owned() };
-        typist.open().await;
+        let mut typist = Self::connect(addr, domain).await;
         let (mechanism, bindings) = (Mechanism::ScramSha1, Bindings::default());
         let nonce = stentor_engine::random_id().unwrap();
         let exchange = Exchange::new(mechanism, local, password, None, &bindings, &nonce);
@@ -119,7 +134,7 @@ impl Typist {
             self.domain
         ))
         .await;
-        self.hear("</stream:features>").await;
+        self.features = self.hear("</stream:features>").await;
     }
 
     async fn read(&mut self) -> io::Result<String> {

@@ -12,6 +12,7 @@ use stentor_engine::{
     Clock, Close, Engine, Fate, Handling, Host, Hosts, Item, Session, Settings, backlog,
 };
 use stentor_jid::BareJid;
+use stentor_payload::xep0352_csi::ClientState;
 use stentor_sasl::Mechanism;
 use stentor_stanza::{BadStanza, Stanza};
 use stentor_store::{Boxed, StoreError, Stores, Write};
@@ -151,6 +152,11 @@ impl Client {
             Err(BadStanza::Dropped(_)) => {}
             Err(BadStanza::NotAStanza) => panic!("not a stanza: {xml}"),
         }
+    }
+
+    /// Says whether somebody looks at the client (XEP-0352).
+    pub fn indicate(&self, state: ClientState) {
+        self.session.indicate(state);
     }
 
     /// The next stanza that has come in.

@@ -1,9 +1,10 @@
-//! A driver's part in stream management (XEP-0198): acknowledgements, and sessions that come from
-//! and go to other streams.
+//! A driver's part in stream management (XEP-0198): acknowledgements, sessions that come from
+//! and go to other streams, and what clients say of their state (XEP-0352).
 
 use std::task::Context;
 
 use stentor_engine::{Close, Flag, Item, Resumed, TooHigh};
+use stentor_payload::xep0352_csi::ClientState;
 use stentor_stream::event::Answer;
 use stentor_stream::fault::Fault;
 
@@ -73,6 +74,13 @@ impl Driver {
             return false;
         }
         self.work.take().map(|work| tokio::spawn(async move { drop(work.await) })).is_some()
+    }
+
+    /// The client says whether somebody looks at it (XEP-0352).
+    pub(super) fn indicated(&self, state: ClientState) {
+        if let Some(session) = &self.session {
+            session.indicate(state);
+        }
     }
 
     pub(super) fn acked(&mut self, h: u32) {

@@ -1,5 +1,6 @@
 //! The byte-counted queue in front of one session: the only way in.
 
+mod hold;
 mod unacked;
 
 use std::collections::VecDeque;
@@ -11,6 +12,8 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::{Mutex, MutexGuard};
 use stentor_stanza::Stanza;
 
+use self::hold::Hold;
+pub use self::hold::Saved;
 pub use self::unacked::TooHigh;
 use self::unacked::Unacked;
 use crate::clock::Clock;
@@ -32,6 +35,8 @@ struct Inner {
     is_parked: bool,
     /// What was taken and not acknowledged, once stream management is on.
     unacked: Option<Box<Unacked>>,
+    /// What waits, while nobody looks at the client.
+    hold: Option<Box<Hold>>,
 }
 
 /// One entry of an outbox.
@@ -144,10 +149,13 @@ impl Outbox {
             if inner.close.is_some() {
                 return Pressure::Gone;
             }
-            inner.bytes += bytes;
-            inner.queue.push_back(item);
-            if inner.bytes > OUTBOX_HARD_BYTES || inner.len() > OUTBOX_HARD_ITEMS {
-                inner.close = Some(Close::Overflow);
+            if inner.hold.is_some() && Hold::takes(&item) {
+                if inner.hold_back(item) {
+                    return Pressure::Low;
+                }
+            } else {
+                inner.let_go();
+                inner.enqueue(item, bytes);
             }
             // Where nobody takes anything, waiting a little helps nobody.
             let high = inner.bytes > OUTBOX_SOFT_BYTES && !inner.is_parked;
@@ -293,6 +301,27 @@ impl Outbox {
         Some(item)
     }
 
+    /// Nobody looks at the client from here on: what may wait does (XEP-0352).
+    pub(crate) fn hold(&self) {
+        self.0.lock().hold.get_or_insert_default();
+    }
+
+    /// Somebody looks again: what was held leaves. Returns what need not be sent at all.
+    pub(crate) fn unhold(&self) -> Saved {
+        let (saved, waker) = {
+            let mut inner = self.0.lock();
+            inner.let_go();
+            let saved = inner.hold.take().map(|mut hold| hold.take_saved());
+            // An empty queue has woken nobody and wakes nobody now.
+            let waker = if inner.queue.is_empty() { None } else { inner.waker.take() };
+            (saved.unwrap_or_default(), waker)
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        saved
+    }
+
     /// Bytes waiting.
     pub fn bytes(&self) -> usize {
         self.0.lock().bytes
@@ -302,6 +331,7 @@ impl Outbox {
     pub fn drain(&self) -> VecDeque<Item> {
         let mut inner = self.0.lock();
         inner.close.get_or_insert(Close::Shutdown);
+        inner.let_go();
         inner.bytes = 0;
         let mut items = inner.unacked.take().map_or_else(VecDeque::new, |mut u| u.take());
         items.append(&mut inner.queue);
@@ -310,6 +340,35 @@ impl Outbox {
 }
 
 impl Inner {
+    fn enqueue(&mut self, item: Item, bytes: usize) {
+        self.bytes += bytes;
+        self.queue.push_back(item);
+        if self.bytes > OUTBOX_HARD_BYTES || self.len() > OUTBOX_HARD_ITEMS {
+            self.close = Some(Close::Overflow);
+        }
+    }
+
+    /// Whether the entry waits; if not, all that waited leaves with it.
+    fn hold_back(&mut self, item: Item) -> bool {
+        let waits = self.hold.as_mut().is_some_and(|hold| hold.push(item));
+        if !waits {
+            self.let_go();
+        }
+        waits
+    }
+
+    /// What was held takes its place in the queue.
+    fn let_go(&mut self) {
+        let Some(hold) = self.hold.as_mut().filter(|hold| !hold.is_empty()) else { return };
+        for item in hold.take() {
+            let bytes = match &item {
+                Item::Stanza(stanza, ..) => stanza.bytes_len(),
+                Item::Stored(_) => 0,
+            };
+            self.enqueue(item, bytes);
+        }
+    }
+
     fn len(&self) -> usize {
         self.queue.len() + self.unacked.as_ref().map_or(0, |unacked| unacked.len())
     }

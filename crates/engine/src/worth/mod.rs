@@ -14,9 +14,9 @@
 
 mod content;
 
-use stentor_payload::xep0280_carbons;
 use stentor_payload::xep0334_hints::Hints;
-use stentor_stanza::{MessageType, Stanza};
+use stentor_payload::{xep0280_carbons, xep0297_forward};
+use stentor_stanza::{Kind, MessageType, PresenceType, Stanza};
 
 use crate::phase::Direction;
 
@@ -101,6 +101,33 @@ pub fn of(stanza: &Stanza) -> Worth {
         wake: wake(kind, content),
         is_important: archive || is_important(kind, content),
     }
+}
+
+/// Whether a client that nobody looks at (XEP-0352 §1) may get a stanza later: it only says how
+/// things are at the moment.
+#[must_use]
+pub fn may_wait(stanza: &Stanza) -> bool {
+    match stanza.head.kind {
+        Kind::Presence(PresenceType::Available | PresenceType::Unavailable) => {
+            !answers_an_occupant(stanza)
+        }
+        // Requests and refusals of all kinds are waited for.
+        Kind::Presence(_) | Kind::Iq(_) => false,
+        Kind::Message(_) => !copied(stanza).as_ref().map_or_else(|| of(stanza), of).is_important,
+    }
+}
+
+/// XEP-0045 §7.2, §7.14, §8.2: what a room tells an occupant about itself has a status.
+fn answers_an_occupant(presence: &Stanza) -> bool {
+    let x = presence.child(content::NS_MUC_USER, "x");
+    x.is_some_and(|x| x.child(content::NS_MUC_USER, "status").is_some())
+}
+
+/// The message inside a copy (XEP-0280).
+fn copied(message: &Stanza) -> Option<Stanza> {
+    let copy = message.children().find(|c| xep0280_carbons::is_copy(*c))?;
+    let inner = xep0297_forward::inner(copy.child(xep0297_forward::NS, "forwarded")?)?;
+    Stanza::parse(inner.raw()).ok()
 }
 
 /// Whether a message comes from, or is for, an occupant of a room (XEP-0045 §7.5).

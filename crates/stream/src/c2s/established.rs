@@ -2,6 +2,7 @@
 
 use smol_str::SmolStr;
 use stentor_jid::FullJid;
+use stentor_payload::xep0352_csi::ClientState;
 use stentor_stanza::{BadStanza, Condition, IqType, Kind, PresenceType, Stanza, StanzaError};
 use stentor_xml::{ElementRef, Frame};
 
@@ -59,6 +60,10 @@ impl Established {
         if !is_stanza(&frame) {
             if Element::is(frame.root()) {
                 return self.manage(frame.root(), wire);
+            }
+            if let Some(state) = ClientState::read(frame.root()) {
+                wire.emit(Event::Indicated(state));
+                return Ok(());
             }
             return Err(stray(frame.root(), Misbehaviour::UnknownElement));
         }
