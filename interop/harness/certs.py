@@ -37,8 +37,8 @@ class TestCa:
             )
 
     def server(self, domain: str, kind: str = "ecdsa") -> tuple[Path, Path]:
-        """A certificate for one domain: its chain and its key."""
-        return self._issue(f"{domain}-{kind}", kind, f"DNS:{domain}", "serverAuth")
+        """A certificate for one domain: its chain and its key. Servers connect with it, too."""
+        return self._issue(f"{domain}-{kind}", kind, f"DNS:{domain}", "serverAuth,clientAuth")
 
     def client(self, name: str, addresses: list[str], kind: str = "ecdsa") -> tuple[Path, Path]:
         """A certificate with id-on-xmppAddr for each address (RFC 6120 §13.7.1.4)."""

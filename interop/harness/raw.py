@@ -241,7 +241,7 @@ class RawStream:
         self.wrap_tls(to)
 
     def wrap_tls(self, sni: str | None = None, context: ssl.SSLContext | None = None) -> None:
-        context = context or ssl.create_default_context(cafile=str(self.server.ca))
+        context = context or self.server.client_context()
         self.sock.settimeout(20)
         self.sock = context.wrap_socket(
             self.sock, server_hostname=sni or self.server.domain, suppress_ragged_eofs=False

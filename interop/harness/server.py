@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
@@ -61,6 +62,10 @@ class Server(ABC):
     @abstractmethod
     def ca(self) -> Path:
         """The CA that clients must trust."""
+
+    def client_context(self) -> ssl.SSLContext:
+        """How clients do TLS."""
+        return ssl.create_default_context(cafile=str(self.ca))
 
     @abstractmethod
     def create_account(self, account: Account) -> None:

@@ -92,6 +92,9 @@ struct Stream {
     /// Queues that this stream drains (XEP-0288).
     back: Vec<(Arc<Link>, u64)>,
     remote: Option<String>,
+    is_authorized: bool,
+    /// What the certificate lacks to prove the domain that the peer's header names.
+    doubt: Option<String>,
     fault: Option<String>,
 }
 
@@ -114,6 +117,8 @@ impl Stream {
             judge,
             back,
             remote: None,
+            is_authorized: false,
+            doubt: None,
             fault: None,
         }
     }
@@ -172,7 +177,10 @@ impl Stream {
         match event {
             IncomingEvent::StartTls => self.start_tls().await?,
             IncomingEvent::Ask(Ask::Host { to, from }) => {
-                let offer = self.offer(to.as_deref(), from.as_deref());
+                let proven = from.as_deref().map(|from| self.is_proven(from));
+                let offer =
+                    self.offer(to.as_deref(), from.as_deref(), matches!(proven, Some(Ok(()))));
+                self.doubt = proven.and_then(Result::err);
                 self.remote = from;
                 self.machine.handle_answer(Answer::Host(offer), monotonic::now());
             }
@@ -231,7 +239,12 @@ impl Stream {
     }
 
     /// What is offered to a server that says it is `from`.
-    fn offer(&self, to: Option<&str>, from: Option<&str>) -> Result<Arc<Offer>, Fault> {
+    fn offer(
+        &self,
+        to: Option<&str>,
+        from: Option<&str>,
+        is_proven: bool,
+    ) -> Result<Arc<Offer>, Fault> {
         let federation = self.federation();
         let to = to.ok_or(Fault::HostUnknown)?;
         let hosts = federation.engine.hosts.load();
@@ -245,7 +258,7 @@ impl Stream {
             domain: host.domain.to_string(),
             starttls: self.listener.acceptor.is_some(),
             tls_required: federation.policy.tls_required,
-            external: from.is_some_and(|from| self.is_proven(from).is_ok()),
+            external: is_proven,
             dialback: federation.policy.allows_dialback,
             bidi: true,
         }))
@@ -311,6 +324,7 @@ impl Stream {
     }
 
     fn authorized(&mut self, pair: &Pair, how: How) {
+        self.is_authorized = true;
         let federation = self.federation();
         federation.metrics.accepted.inc();
         let tls = self.pump.conn.facts().tls.as_ref().map_or("none", |tls| tls.version.as_str());
@@ -360,6 +374,11 @@ impl Stream {
         let reason = self.fault.take().or_else(|| broken.map(|error| error.to_string()));
         let (remote, peer) = (self.remote.as_deref(), self.peer);
         let reason = reason.as_deref().unwrap_or("closed");
+        if !self.is_authorized && remote.is_some() {
+            let (local, certificate) = (self.machine.domain(), self.doubt.as_deref());
+            tracing::info!(event = "s2s_in_refused", local, remote, %peer, reason, certificate, "A stream from another server ended before its domain was proven.");
+            return;
+        }
         tracing::info!(event = "s2s_in_ended", remote, %peer, reason, "A stream from another server ended.");
     }
 }
