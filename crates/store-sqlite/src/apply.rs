@@ -45,7 +45,7 @@ fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), 
         }
         // All that the account owns refers to it and goes with it, but for what is archived.
         Write::DeleteAccount { owner } => {
-            archiver.forget(owner);
+            archiver.leave(db, owner)?;
             run(db, "DELETE FROM accounts WHERE id = ?1", params![of(owner)?])?;
             archiver.sweep(db)
         }
@@ -74,11 +74,11 @@ fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), 
         Write::PutAsideOffline { owner, id } => offline::put_aside(db, of(owner)?, *id),
         Write::PutArchive { .. } => Ok(()),
         Write::RetractArchive { owner, id, tombstone } => {
-            archiver.retract(db, of(owner)?, *id, tombstone)
+            archiver.retract(db, owner, of(owner)?, *id, tombstone)
         }
         Write::DropArchive { owner, what } => archiver.drop_entries(db, owner, of(owner)?, what),
         Write::SweepArchives => archiver.sweep(db),
-        Write::PutAsideArchive { owner, id } => archiver.put_aside(db, of(owner)?, *id),
+        Write::PutAsideArchive { owner, id } => archiver.put_aside(db, owner, of(owner)?, *id),
         Write::PutPrivate { owner, ns, name, xml } => private::put(db, of(owner)?, ns, name, xml),
         Write::PutVcard { owner, xml } => vcard::put(db, of(owner)?, xml),
         Write::PutLast { owner, last } => last::put(db, of(owner)?, last),

@@ -175,7 +175,7 @@ impl Transactions<'_> {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(store_error)?;
         let done = work(&mut transaction, self.archiver)?;
-        self.folded += self.archiver.fold_if_due(&transaction)?;
+        self.folded += self.archiver.keep_up(&transaction)?;
         transaction.commit().map_err(store_error)?;
         Ok(done)
     }

@@ -327,7 +327,7 @@ fn is_match(known: &Known, question: &Question, filter: &ArchiveFilter) -> bool 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn prop_pages_are_those_of_a_list(

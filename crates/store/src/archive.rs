@@ -127,7 +127,8 @@ pub struct ArchiveSlice {
     /// Whether nothing that matches lies beyond the page, in the direction of paging.
     pub is_complete: bool,
     /// How many entries match in all. Exact if it is there: always without a filter, otherwise
-    /// while no more than [`COUNT_ROWS_MAX`](crate::limits::COUNT_ROWS_MAX) match.
+    /// while no more than [`COUNT_ROWS_MAX`](crate::limits::COUNT_ROWS_MAX) match, or fewer where
+    /// words are searched.
     pub count: Option<u64>,
     /// The index of the first row among those that match. Exact if it is there: up to
     /// [`COUNT_ROWS_MAX`](crate::limits::COUNT_ROWS_MAX) entries from the first, and where the

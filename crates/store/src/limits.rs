@@ -25,9 +25,9 @@ pub const PAGE_ROWS_MAX: u32 = 500;
 /// first row. 100 messages of the stanza limit at one login must not be in memory at once.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Archived messages up to which those that match a filter are counted: reading their keys takes
-/// less than a millisecond, and a client shows no more precise number than this anyway.
-pub const COUNT_ROWS_MAX: u64 = 10_000;
+/// Archived messages up to which those that match a filter are counted, and up to which a page
+/// begins by index: reading their keys takes as long as reading the page.
+pub const COUNT_ROWS_MAX: u64 = 1_000;
 /// Archived messages with one contact among which the one that a sender's id names is looked for.
 /// Reading their keys takes some ten milliseconds.
 pub const REFERENCE_ROWS_MAX: u32 = 100_000;

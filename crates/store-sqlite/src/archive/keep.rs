@@ -1,6 +1,6 @@
 //! Adding entries: what a commit does for the archive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
@@ -13,25 +13,39 @@ use crate::archive::tail::{Entry, Tail};
 use crate::archive::{SENT, fold};
 use crate::checksum::crc32;
 use crate::error::store_error;
-use crate::limits::ARCHIVE_OWNERS_MAX;
-use crate::rows::{one, value};
+use crate::limits::{ARCHIVE_OWNERS_MAX, FOLD_STEPS, WORDED_MESSAGES};
+use crate::rows::{one, signed, value};
 
 /// The writer's side of the archive.
 #[derive(Debug)]
 pub(crate) struct Archiver {
     tail: Arc<Tail>,
-    /// Whether words are entered into the index.
-    pub(super) searches_text: bool,
-    /// Entries at which the tail is folded, and at which it is tried next.
-    fold_entries: usize,
-    fold_at: usize,
     /// The row of the next message.
     next_message: i64,
     owners: HashMap<BareJid, Owner>,
     /// What the present transaction has added.
     pending: Vec<(BareJid, Entry)>,
-    /// Whether it has folded the tail, and how many of `pending` with it.
-    folded: Option<usize>,
+    /// What it has folded: of whom, up to which message.
+    folded: Vec<(BareJid, i64)>,
+    /// The last message that is committed.
+    committed: i64,
+    schedule: Schedule,
+}
+
+/// What is to be folded and entered when.
+#[derive(Debug)]
+struct Schedule {
+    /// Entries at which folding begins, and at which it does so next.
+    fold_entries: usize,
+    fold_at: usize,
+    /// Whose entries are folded in this round, and the last message of which it takes them all.
+    round: VecDeque<BareJid>,
+    round_to: i64,
+    /// Messages whose words wait at most; nothing if words are not entered.
+    words_every: Option<i64>,
+    /// Up to which message words are entered, and up to which that is committed.
+    worded: i64,
+    worded_committed: i64,
 }
 
 /// What is known of an account with an archive.
@@ -45,7 +59,7 @@ struct Owner {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     pending: usize,
-    folded: Option<usize>,
+    folded: usize,
 }
 
 impl Archiver {
@@ -55,18 +69,27 @@ impl Archiver {
         tail: Arc<Tail>,
         options: &Options,
     ) -> Result<Self, StoreError> {
-        let (searches_text, fold_entries) = (options.searches_text, options.fold_entries);
-        let (next_message, last_id) = fold::catch_up(db, searches_text)?;
-        tail.saw(last_id);
-        Ok(Self {
-            tail,
-            searches_text,
+        let found = fold::catch_up(db, options.searches_text)?;
+        tail.saw(found.last_id);
+        let fold_entries = options.fold_entries;
+        let seldom = i64::try_from(fold_entries).unwrap_or(i64::MAX).min(WORDED_MESSAGES);
+        let schedule = Schedule {
             fold_entries,
             fold_at: fold_entries,
-            next_message,
+            round: VecDeque::new(),
+            round_to: found.last_message,
+            words_every: options.searches_text.then_some(seldom),
+            worded: found.worded,
+            worded_committed: found.worded,
+        };
+        Ok(Self {
+            tail,
+            next_message: found.last_message + 1,
             owners: HashMap::new(),
             pending: Vec::new(),
-            folded: None,
+            folded: Vec::new(),
+            committed: found.last_message,
+            schedule,
         })
     }
 
@@ -81,14 +104,11 @@ impl Archiver {
         let Some(Write::PutArchive { owner, entry }) = stage.get(index) else { return Ok(None) };
         let second = partner(stage, index, entry);
         let message = self.next_message;
-        let first_place = self.place(db, owner, entry)?;
-        let second_place = match second {
-            Some((_, owner, entry)) => Some((self.place(db, owner, entry)?, entry)),
+        let first = key(entry, self.place(db, owner, entry)?, message);
+        let shared = match second {
+            Some((_, owner, entry)) => Some(key(entry, self.place(db, owner, entry)?, message)),
             None => None,
         };
-        let checksum = crc32(&entry.body);
-        let second_entry = second_place
-            .map(|((archive, id), entry)| (archive, id, entry.peer.as_str(), flags(entry)));
         run(
             db,
             "INSERT INTO archive_messages (id, at_ms, archive1, id1, peer1, flags1, archive2, id2, \
@@ -97,29 +117,26 @@ impl Archiver {
             params![
                 message,
                 entry.at_ms,
-                first_place.0,
-                first_place.1,
-                entry.peer.as_str(),
-                flags(entry),
-                second_entry.map(|second| second.0),
-                second_entry.map(|second| second.1),
-                second_entry.map(|second| second.2),
-                second_entry.map(|second| second.3),
+                first.archive,
+                first.id,
+                first.peer.as_str(),
+                first.flags,
+                shared.as_ref().map(|shared| shared.archive),
+                shared.as_ref().map(|shared| shared.id),
+                shared.as_ref().map(|shared| shared.peer.as_str()),
+                shared.as_ref().map(|shared| shared.flags),
                 entry.origin_id,
                 entry.stanza_id,
-                checksum,
+                crc32(&entry.body),
                 entry.text,
                 &entry.body[..],
             ],
         )?;
         self.next_message += 1;
-        self.pending.push((owner.clone(), key(entry, first_place, message)));
-        if let Some((_, owner, entry)) = second
-            && let Some((place, _)) = second_place
-        {
-            self.pending.push((owner.clone(), key(entry, place, message)));
-        }
-        Ok(second.map(|(index, ..)| index))
+        self.pending.push((owner.clone(), first));
+        let Some((index, owner, _)) = second else { return Ok(None) };
+        self.pending.extend(shared.map(|shared| (owner.clone(), shared)));
+        Ok(Some(index))
     }
 
     /// Reserves the row of a message that replaces another one.
@@ -129,36 +146,43 @@ impl Archiver {
         message
     }
 
-    /// Enters all that is not folded yet.
-    pub(super) fn fold(&mut self, db: &Connection) -> Result<(), StoreError> {
-        let mut entries = if self.folded.is_some() { Vec::new() } else { self.tail.all() };
-        let new = self.pending.get(self.folded.unwrap_or(0)..).unwrap_or_default();
-        entries.extend(new.iter().map(|(_, entry)| entry.clone()));
-        self.folded = Some(self.pending.len());
-        if entries.is_empty() {
-            return Ok(());
-        }
-        fold::fold(db, entries, self.next_message - 1, self.searches_text)
+    /// Up to which message words can be searched.
+    pub(super) fn worded(&self) -> i64 {
+        self.schedule.worded
     }
 
-    /// Folds if enough has come together. Says how many entries that were.
-    pub(crate) fn fold_if_due(&mut self, db: &Connection) -> Result<usize, StoreError> {
-        let entries = self.tail.len() + self.pending.len();
-        if self.pending.is_empty() || self.folded.is_some() || entries < self.fold_at {
+    /// Folds all entries of one account.
+    pub(super) fn fold(&mut self, db: &Connection, owner: &BareJid) -> Result<(), StoreError> {
+        let folded = self.folded_to(owner);
+        let published = self.tail.of(owner);
+        let pending = self.pending.iter().filter(|(of, _)| of == owner).map(|(_, entry)| entry);
+        let waiting = published.iter().chain(pending).filter(|entry| entry.message > folded);
+        let entries: Vec<Entry> = waiting.cloned().collect();
+        if let Some(last) = entries.last() {
+            self.folded.push((owner.clone(), last.message));
+            fold::fold(db, entries)?;
+        }
+        Ok(())
+    }
+
+    /// Does the part of folding and of entering words that falls to this transaction. Says how many
+    /// entries were folded.
+    pub(crate) fn keep_up(&mut self, db: &Connection) -> Result<usize, StoreError> {
+        if self.pending.is_empty() || !self.is_due() {
             return Ok(0);
         }
+        let mark = self.mark();
         db.execute_batch("SAVEPOINT fold").map_err(store_error)?;
-        match self.fold(db) {
-            Ok(()) => {
-                self.fold_at = self.fold_entries;
+        match self.fold_some(db).and_then(|folded| self.enter_words(db).map(|()| folded)) {
+            Ok(folded) => {
                 db.execute_batch("RELEASE fold").map_err(store_error)?;
-                Ok(entries)
+                Ok(folded)
             }
             Err(error) => {
-                // What is to be committed does not depend on it. Not tried again with every commit.
-                tracing::error!(%error, entries, "archived messages cannot be folded yet");
-                self.fold_at = entries.saturating_mul(2);
-                self.folded = None;
+                // What is to be committed does not depend on it. Not tried with every commit.
+                tracing::error!(%error, "archived messages cannot be sorted in yet");
+                self.folded.truncate(mark.folded);
+                self.schedule.put_off(self.tail.len());
                 db.execute_batch("ROLLBACK TO fold; RELEASE fold").map_err(store_error)?;
                 Ok(0)
             }
@@ -175,15 +199,15 @@ impl Archiver {
     ) -> Result<Option<i64>, StoreError> {
         let sql = "SELECT id FROM archives WHERE account = ?1";
         let Some(archive) = value::<i64>(db, sql, [account])? else { return Ok(None) };
-        let matches = |entry: &Entry| entry.archive == archive && entry.id == id;
-        let new = self.pending.get(self.folded.unwrap_or(0)..).unwrap_or_default();
+        let folded = self.folded_to(owner);
+        let matches =
+            |entry: &&Entry| entry.id == id && entry.archive == archive && entry.message > folded;
         // Mostly it came a moment ago.
-        if let Some((_, entry)) = new.iter().rev().find(|(_, entry)| matches(entry)) {
+        let mut pending = self.pending.iter().rev().filter(|(of, _)| of == owner).map(|(_, e)| e);
+        if let Some(entry) = pending.find(matches) {
             return Ok(Some(entry.bytes));
         }
-        if self.folded.is_none()
-            && let Some(entry) = self.tail.of(owner).iter().find(|entry| matches(entry))
-        {
+        if let Some(entry) = self.tail.of(owner).iter().rev().find(matches) {
             return Ok(Some(entry.bytes));
         }
         let sql = "SELECT length(body) FROM archive_entries AS e \
@@ -199,35 +223,112 @@ impl Archiver {
 
     /// Where the transaction stands.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { pending: self.pending.len(), folded: self.folded }
+        Mark { pending: self.pending.len(), folded: self.folded.len() }
     }
 
     /// Undoes what came behind a mark, as the database does.
     pub(crate) fn return_to(&mut self, mark: Mark) {
         self.pending.truncate(mark.pending);
-        self.folded = mark.folded;
+        self.folded.truncate(mark.folded);
         // Last ids may be too large, archives may be gone again.
         self.owners.clear();
     }
 
     /// The transaction is undone.
     pub(crate) fn abandon(&mut self) {
-        self.return_to(Mark { pending: 0, folded: None });
+        self.return_to(Mark { pending: 0, folded: 0 });
+        self.schedule.round.clear();
+        self.schedule.worded = self.schedule.worded_committed;
     }
 
     /// The transaction is committed: its entries are for readers.
     pub(crate) fn publish(&mut self) {
-        let folded = self.folded.take();
-        if folded.is_some() || !self.pending.is_empty() {
-            for (_, entry) in &self.pending {
-                self.tail.saw(entry.id);
-            }
-            let waiting = self.pending.drain(..).skip(folded.unwrap_or(0));
-            self.tail.publish(folded.is_some(), waiting);
+        let (folded, mut new) =
+            (std::mem::take(&mut self.folded), std::mem::take(&mut self.pending));
+        for (_, entry) in &new {
+            self.tail.saw(entry.id);
         }
+        if !folded.is_empty() {
+            let is_folded = |owner: &BareJid, entry: &Entry| {
+                folded.iter().any(|(of, up_to)| entry.message <= *up_to && of == owner)
+            };
+            new.retain(|(owner, entry)| !is_folded(owner, entry));
+        }
+        if !folded.is_empty() || !new.is_empty() {
+            self.tail.publish(&folded, new);
+        }
+        self.committed = self.next_message - 1;
+        self.schedule.worded_committed = self.schedule.worded;
         if self.owners.len() > ARCHIVE_OWNERS_MAX {
             self.owners.clear();
         }
+    }
+
+    /// Up to which message this transaction has folded an account's entries.
+    fn folded_to(&self, owner: &BareJid) -> i64 {
+        self.folded.iter().rev().find(|(of, _)| of == owner).map_or(0, |(_, up_to)| *up_to)
+    }
+
+    fn is_due(&self) -> bool {
+        !self.schedule.round.is_empty()
+            || self.tail.len() >= self.schedule.fold_at
+            || self.words_wait()
+    }
+
+    fn words_wait(&self) -> bool {
+        let waiting = self.next_message - 1 - self.schedule.worded;
+        self.schedule.words_every.is_some_and(|every| waiting >= every)
+    }
+
+    /// Folds the next accounts of the round. What this transaction brought waits for the next one.
+    fn fold_some(&mut self, db: &Connection) -> Result<usize, StoreError> {
+        if self.schedule.round.is_empty() {
+            if self.tail.len() < self.schedule.fold_at {
+                return Ok(0);
+            }
+            self.schedule.round = self.tail.owners().into();
+            self.schedule.round_to = self.committed;
+        }
+        let wanted = (self.schedule.fold_entries / FOLD_STEPS).max(self.pending.len() * 2);
+        let mut entries = Vec::new();
+        while entries.len() < wanted
+            && let Some(owner) = self.schedule.round.front()
+        {
+            let folded = self.folded_to(owner);
+            let published = self.tail.of(owner);
+            let room = wanted - entries.len();
+            let from = published.partition_point(|entry| entry.message <= folded);
+            let mut to = (from + room).min(published.len());
+            // A message to oneself has two entries, which go together.
+            while to > from
+                && to < published.len()
+                && published[to].message == published[to - 1].message
+            {
+                to += 1;
+            }
+            entries.extend_from_slice(&published[from..to]);
+            if let Some(last) = published[from..to].last() {
+                self.folded.push((owner.clone(), last.message));
+            }
+            if to == published.len() {
+                self.schedule.round.pop_front();
+            }
+        }
+        let folded = entries.len();
+        fold::fold(db, entries)?;
+        if self.schedule.round.is_empty() {
+            self.schedule.fold_at = self.schedule.fold_entries;
+            fold::note_round(db, self.schedule.round_to, signed(self.tail.last_id()))?;
+        }
+        Ok(folded)
+    }
+
+    fn enter_words(&mut self, db: &Connection) -> Result<(), StoreError> {
+        if self.words_wait() {
+            fold::enter_words(db, self.next_message - 1)?;
+            self.schedule.worded = self.next_message - 1;
+        }
+        Ok(())
     }
 
     /// The archive of an entry and its id there, which is then the last.
@@ -272,6 +373,16 @@ impl Archiver {
     }
 }
 
+impl Schedule {
+    /// After a failure: tries again when twice as much has come together.
+    fn put_off(&mut self, entries: usize) {
+        self.round.clear();
+        self.fold_at = entries.max(self.fold_entries).saturating_mul(2);
+        self.words_every = self.words_every.map(|every| every.saturating_mul(2));
+        self.worded = self.worded_committed;
+    }
+}
+
 /// The next entry of the stage, if it is the same message for another account.
 fn partner<'a>(
     stage: &'a [Write],
@@ -299,14 +410,10 @@ fn key(entry: &ArchiveEntry, (archive, id): (i64, i64), message: i64) -> Entry {
         id,
         message,
         at_ms: entry.at_ms,
-        flags: flags(entry),
+        flags: super::stored_flags(entry.flags) | if entry.is_sent { SENT } else { 0 },
         peer: entry.peer.clone(),
         origin: sum(&entry.origin_id),
         stanza: sum(&entry.stanza_id),
-        bytes: entry.body.len() as i64,
+        bytes: i64::try_from(entry.body.len()).unwrap_or(i64::MAX),
     }
-}
-
-fn flags(entry: &ArchiveEntry) -> i64 {
-    super::stored_flags(entry.flags) | if entry.is_sent { SENT } else { 0 }
 }

@@ -108,8 +108,12 @@ impl View<'_> {
             selection.count(ALL_IDS, max)?.map(number)
         };
         let Some(first) = slice.rows.first().map(|row| signed(row.id)) else { return Ok(()) };
-        slice.first_index = match from {
-            Edge::First if slice.damaged.is_empty() => Some(0),
+        let rows = slice.rows.len() as u64;
+        slice.first_index = match (from, slice.count) {
+            _ if !slice.damaged.is_empty() => None,
+            (Edge::First, _) => Some(0),
+            (Edge::Index(index), _) => Some(index),
+            (Edge::Last, Some(count)) => Some(count.saturating_sub(rows)),
             _ => selection.count((i64::MIN, first.saturating_sub(1)), max)?.map(number),
         };
         if let (None, Some(count)) = (slice.first_index, slice.count) {

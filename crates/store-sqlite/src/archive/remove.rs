@@ -1,6 +1,6 @@
 //! Taking entries away: tombstones, single messages, old ones, whole archives.
 //!
-//! Whatever removes first folds what is not folded yet, and then deals with tables alone.
+//! Whatever removes first folds what the account has not folded, and then deals with tables alone.
 
 use std::collections::HashSet;
 
@@ -38,21 +38,23 @@ impl Archiver {
     pub(crate) fn retract(
         &mut self,
         db: &Connection,
+        owner: &BareJid,
         account: i64,
         id: u64,
         tombstone: &[u8],
     ) -> Result<(), StoreError> {
-        self.fold(db)?;
+        self.fold(db, owner)?;
         let (Some(place), id) = (place_of(db, account)?, signed(id)) else { return Ok(()) };
         let Some(message) = message_of(db, place.archive, id)? else { return Ok(()) };
         let (own, other) = message.slots(place.archive, id);
-        take_out_words(db, &message)?;
+        take_out_words(db, &message, self.worded())?;
         let row = if message.ids[other].is_some() {
             // The other account keeps the message; ours gets a row of its own.
-            message.clear(db, own)?;
+            message.clear(db, own, self.worded())?;
             let row = self.take_message();
             copy(db, row, &message, own, tombstone)?;
-            run(db, "UPDATE archive_state SET folded = ?1", [row])?;
+            let sql = "UPDATE archives SET folded = ?2 WHERE id = ?1";
+            run(db, sql, [place.archive, row])?;
             row
         } else {
             let sql = "UPDATE archive_messages SET body = ?2, checksum = ?3, text = NULL \
@@ -78,16 +80,16 @@ impl Archiver {
         account: i64,
         what: &ArchiveDrop,
     ) -> Result<(), StoreError> {
-        self.fold(db)?;
+        self.fold(db, owner)?;
         let Some(place) = place_of(db, account)? else { return Ok(()) };
         match what {
             ArchiveDrop::Ids(ids) => {
                 let ids: Vec<i64> = ids.iter().copied().map(signed).collect();
-                remove(db, place, &ids)?;
+                remove(db, place, &ids, self.worded())?;
             }
             ArchiveDrop::Before(before_ms) => {
                 let ids = oldest(db, place.archive, *before_ms, ARCHIVE_STEP_ROWS)?;
-                remove(db, place, &ids)?;
+                remove(db, place, &ids, self.worded())?;
             }
             ArchiveDrop::All => return self.abandon_archive(db, owner, account),
         }
@@ -101,12 +103,19 @@ impl Archiver {
         owner: &BareJid,
         account: i64,
     ) -> Result<(), StoreError> {
-        self.fold(db)?;
+        self.fold(db, owner)?;
         if let Some(place) = place_of(db, account)? {
             spare_offline(db, place, None)?;
             run(db, "DELETE FROM archive_damaged WHERE archive = ?1", [place.archive])?;
             run(db, "UPDATE archives SET account = NULL WHERE id = ?1", [place.archive])?;
         }
+        self.forget(owner);
+        Ok(())
+    }
+
+    /// Leaves the archive of an account that is about to be deleted to be swept.
+    pub(crate) fn leave(&mut self, db: &Connection, owner: &BareJid) -> Result<(), StoreError> {
+        self.fold(db, owner)?;
         self.forget(owner);
         Ok(())
     }
@@ -117,12 +126,11 @@ impl Archiver {
         while left > 0 {
             let sql = "SELECT id FROM archives WHERE account IS NULL LIMIT 1";
             let Some(archive) = value::<i64>(db, sql, [])? else { return Ok(()) };
-            self.fold(db)?;
             let ids = oldest(db, archive, i64::MAX, left)?;
             if ids.is_empty() {
                 run(db, "DELETE FROM archives WHERE id = ?1", [archive])?;
             }
-            remove(db, Place { archive, account: None }, &ids)?;
+            remove(db, Place { archive, account: None }, &ids, self.worded())?;
             // An archive that is found empty is work as well.
             left -= u32::try_from(ids.len()).unwrap_or(left).clamp(1, left);
         }
@@ -133,17 +141,18 @@ impl Archiver {
     pub(crate) fn put_aside(
         &mut self,
         db: &Connection,
+        owner: &BareJid,
         account: i64,
         id: u64,
     ) -> Result<(), StoreError> {
-        self.fold(db)?;
+        self.fold(db, owner)?;
         let (Some(place), id) = (place_of(db, account)?, signed(id)) else { return Ok(()) };
         let sql = "INSERT OR REPLACE INTO archive_damaged (archive, id, at_ms, body) \
                    SELECT ?1, ?2, m.at_ms, m.body FROM archive_entries AS e \
                    JOIN archive_messages AS m ON m.id = e.message \
                    WHERE e.archive = ?1 AND e.id = ?2";
         let moved = run(db, sql, params![place.archive, id])
-            .and_then(|()| remove(db, place, &[id]))
+            .and_then(|()| remove(db, place, &[id], self.worded()))
             .and_then(|()| note_oldest(db, place.archive));
         match moved {
             // Pages that cannot be read cannot be copied either; the row stays and is skipped.
@@ -166,7 +175,7 @@ impl Message {
     }
 
     /// Takes one entry from the row; the other stays. Its words are out of the index already.
-    fn clear(&self, db: &Connection, own: usize) -> Result<(), StoreError> {
+    fn clear(&self, db: &Connection, own: usize, worded: i64) -> Result<(), StoreError> {
         let sql = match own {
             0 => {
                 "UPDATE archive_messages SET archive1 = NULL, id1 = NULL, peer1 = NULL, \
@@ -181,7 +190,7 @@ impl Message {
         let mut holders: Holders<'_> = bare(&self.holders);
         holders[own] = None;
         match &self.text {
-            Some(text) if is_worded(db, self.id)? => words::enter(db, self.id, text, holders),
+            Some(text) if self.id <= worded => words::enter(db, self.id, text, holders),
             _ => Ok(()),
         }
     }
@@ -254,14 +263,9 @@ fn copy(
     run(db, sql, params![row, message.id, archive, message.ids[own], peer, crc32(body), body])
 }
 
-fn is_worded(db: &Connection, message: i64) -> Result<bool, StoreError> {
-    let worded: Option<i64> = value(db, "SELECT worded FROM archive_state", [])?;
-    Ok(worded.is_some_and(|worded| message <= worded))
-}
-
-fn take_out_words(db: &Connection, message: &Message) -> Result<(), StoreError> {
+fn take_out_words(db: &Connection, message: &Message, worded: i64) -> Result<(), StoreError> {
     match &message.text {
-        Some(text) if is_worded(db, message.id)? => {
+        Some(text) if message.id <= worded => {
             words::take_out(db, message.id, text, bare(&message.holders))
         }
         _ => Ok(()),
@@ -282,15 +286,15 @@ fn oldest(
 }
 
 /// Removes entries; unknown ids are ignored.
-fn remove(db: &Connection, place: Place, ids: &[i64]) -> Result<(), StoreError> {
+fn remove(db: &Connection, place: Place, ids: &[i64], worded: i64) -> Result<(), StoreError> {
     spare_offline(db, place, Some(ids))?;
     let (mut entries, mut bytes) = (0, 0);
     for id in ids {
         let Some(message) = message_of(db, place.archive, *id)? else { continue };
         let (own, other) = message.slots(place.archive, *id);
-        take_out_words(db, &message)?;
+        take_out_words(db, &message, worded)?;
         if message.ids[other].is_some() {
-            message.clear(db, own)?;
+            message.clear(db, own, worded)?;
         } else {
             run(db, "DELETE FROM archive_messages WHERE id = ?1", [message.id])?;
         }

@@ -9,6 +9,7 @@ use crate::archive::search;
 use crate::archive::tail::Entry;
 use crate::archive::words::Wanted;
 use crate::archive::{RETRACTED, stored_flags};
+use crate::limits::COUNT_WORDED_MAX;
 use crate::rows::{all, one, signed, value};
 
 /// An entry that matches, and the row of its message.
@@ -57,7 +58,7 @@ pub(super) struct Selection<'a> {
     plan: Plan,
     /// All folded ones that match have ids in here.
     ids: Ids,
-    /// What matches of the tail, oldest first.
+    /// What matches of what is behind those of the plan, oldest first.
     tail: Vec<Key>,
 }
 
@@ -81,9 +82,8 @@ impl<'a> View<'a> {
         owner: &BareJid,
         waiting: &'a [Entry],
     ) -> Result<Self, StoreError> {
-        let sql = "SELECT v.id, v.back_ms, s.folded FROM accounts AS a \
-                   JOIN archives AS v ON v.account = a.id JOIN archive_state AS s \
-                   WHERE a.jid = ?1";
+        let sql = "SELECT v.id, v.back_ms, v.folded FROM accounts AS a \
+                   JOIN archives AS v ON v.account = a.id WHERE a.jid = ?1";
         let found =
             one(db, sql, [owner.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let Some((archive, back_ms, folded)) = found else {
@@ -161,7 +161,10 @@ impl<'a> Selection<'a> {
             return selection.look_up().map(|found| found.then_some(selection));
         }
         selection.narrow_by_time()?;
-        selection.tail = selection.matching(view.tail)?;
+        selection.tail = match &selection.plan {
+            Plan::Words(wanted) => search::not_entered(&selection, wanted)?,
+            _ => selection.matching(view.tail)?,
+        };
         Ok(Some(selection))
     }
 
@@ -184,6 +187,7 @@ impl<'a> Selection<'a> {
 
     /// How many keys there are within `ids`; nothing if there are more than `max`.
     pub(super) fn count(&self, ids: Ids, max: usize) -> Result<Option<usize>, StoreError> {
+        let max = if self.filter.text.is_some() { max.min(COUNT_WORDED_MAX) } else { max };
         let tail = self.tail.iter().filter(|key| ids.0 <= key.id && key.id <= ids.1).count();
         let folded = match &self.plan {
             Plan::Entries | Plan::Peer => {
@@ -328,7 +332,10 @@ impl<'a> Selection<'a> {
         }
         if let Some(end) = self.filter.end_ms {
             let first = self.first_that(ids, |at_ms| at_ms > end.saturating_add(back))?;
-            self.ids.1 = self.ids.1.min(first.saturating_sub(1));
+            // The index of words has what is not folded, too.
+            let tail = self.view.tail.iter().rev().find(|entry| entry.at_ms <= end);
+            let last = tail.map_or(first.saturating_sub(1), |entry| entry.id);
+            self.ids.1 = self.ids.1.min(last);
         }
         Ok(())
     }

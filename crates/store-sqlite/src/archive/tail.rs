@@ -12,8 +12,8 @@ use crate::rows::unsigned;
 /// The entries that are not folded yet, by account.
 ///
 /// A reader takes them before its view of the database begins. Whatever was folded in between is
-/// then in that view, and known by `archive_state.folded`; whatever came later is missing from
-/// both. So a read shows the archive as it was at one moment.
+/// then in that view, and known by `archives.folded`; whatever came later is missing from both. So
+/// a read shows the archive as it was at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     entries: RwLock<HashMap<BareJid, Arc<Vec<Entry>>>>,
@@ -54,6 +54,16 @@ impl Tail {
         self.last_id.load(Ordering::Acquire)
     }
 
+    /// Accounts with entries here, in the order of their archives.
+    pub(crate) fn owners(&self) -> Vec<BareJid> {
+        let entries = self.entries.read();
+        let archive = |entries: &Vec<Entry>| entries.first().map_or(0, |entry| entry.archive);
+        let mut owners: Vec<(i64, BareJid)> =
+            entries.iter().map(|(owner, of_owner)| (archive(of_owner), owner.clone())).collect();
+        owners.sort_unstable();
+        owners.into_iter().map(|(_, owner)| owner).collect()
+    }
+
     /// Accounts of which something here is older than `before_ms`.
     pub(crate) fn older_than(&self, before_ms: i64, host: Option<&str>) -> Vec<BareJid> {
         let is_old = |(owner, entries): &(&BareJid, &Arc<Vec<Entry>>)| {
@@ -68,20 +78,21 @@ impl Tail {
         self.last_id.fetch_max(unsigned(id), Ordering::AcqRel);
     }
 
-    /// All entries, in no order of accounts.
-    pub(crate) fn all(&self) -> Vec<Entry> {
-        self.entries.read().values().flat_map(|entries| entries.iter().cloned()).collect()
-    }
-
-    /// Adds what was committed; what was there is gone if it was folded by that.
-    pub(crate) fn publish(&self, is_folded: bool, new: impl Iterator<Item = (BareJid, Entry)>) {
+    /// Takes out what was folded, up to a message for each account, and adds what is new.
+    pub(crate) fn publish(&self, folded: &[(BareJid, i64)], new: Vec<(BareJid, Entry)>) {
         let mut entries = self.entries.write();
-        if is_folded {
-            entries.clear();
-            self.len.store(0, Ordering::Release);
+        for (owner, up_to) in folded {
+            let Some(of_owner) = entries.get_mut(owner) else { continue };
+            let done = of_owner.partition_point(|entry| entry.message <= *up_to);
+            self.len.fetch_sub(done, Ordering::AcqRel);
+            if done == of_owner.len() {
+                entries.remove(owner);
+            } else {
+                Arc::make_mut(of_owner).drain(..done);
+            }
         }
+        self.len.fetch_add(new.len(), Ordering::AcqRel);
         for (owner, entry) in new {
-            self.len.fetch_add(1, Ordering::AcqRel);
             Arc::make_mut(entries.entry(owner).or_default()).push(entry);
         }
     }

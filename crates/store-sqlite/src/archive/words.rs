@@ -2,8 +2,8 @@
 //!
 //! SQLite's index is given words that are cut and folded here, so that a query and the messages
 //! that are not in the index yet are compared by the same rules. Among the words of a message
-//! stand, in characters that no word has, the archives that hold it and the contacts there: a
-//! search runs through the messages of one archive, or of one contact, alone.
+//! stand, in characters that no word has, the archives that hold it and the contacts there, so that
+//! a search finds the messages of one archive, or of one contact, alone.
 //!
 //! What stands in the index is taken out by naming it again. A change of the rules here needs a
 //! migration that builds the index anew.
@@ -52,13 +52,14 @@ impl Wanted {
         self.0.iter().all(|word| found.contains(word))
     }
 
-    /// The expression for the index: these words, in an archive, with a contact if one is given.
-    pub(crate) fn expression(&self, archive: i64, peer: Option<&str>) -> String {
+    /// The expression for the index: these words, and that of a holder if one is given.
+    pub(crate) fn expression(&self, holder: Option<&str>) -> String {
         let mut expression = String::new();
-        let holder = peer.map_or_else(|| holder(archive), |peer| holder_with(archive, peer));
-        _ = write!(expression, "\"{holder}\"");
-        for word in &self.0 {
-            _ = write!(expression, " AND \"{word}\"");
+        for word in self.0.iter().map(String::as_str).chain(holder) {
+            if !expression.is_empty() {
+                expression.push_str(" AND ");
+            }
+            _ = write!(expression, "\"{word}\"");
         }
         expression
     }
@@ -102,11 +103,13 @@ fn line(text: &str, holders: Holders<'_>) -> String {
     line
 }
 
-fn holder(archive: i64) -> String {
+/// The word that messages in an archive have.
+pub(crate) fn holder(archive: i64) -> String {
     format!("{HOLDER}{archive}")
 }
 
-fn holder_with(archive: i64, peer: &str) -> String {
+/// The word that messages with a contact in an archive have.
+pub(crate) fn holder_with(archive: i64, peer: &str) -> String {
     format!("{HOLDER}{archive}{HOLDER}{:x}", crc32(peer.as_bytes()))
 }
 

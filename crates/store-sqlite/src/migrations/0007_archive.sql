@@ -1,14 +1,16 @@
 -- Archived messages (XEP-0313).
 --
 -- A commit appends to `archive_messages` and touches nothing else: one row for both accounts of a
--- message. Some thousand rows later they are *folded*: sorted, and entered by account. What is not
--- folded yet, the rows past `archive_state.folded`, is known in memory as well.
+-- message. Tens of thousands of rows later they are *folded*, account by account: sorted in where
+-- readers look for them. Until then they are found in memory.
 
 -- Ids are never used again: what a deleted account left must not become its namesake's.
 CREATE TABLE archives (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     -- None once the account is deleted; its messages are then removed step by step.
     account INTEGER UNIQUE REFERENCES accounts ON DELETE SET NULL,
+    -- The last message that is folded into this archive.
+    folded INTEGER NOT NULL DEFAULT 0,
     -- Of what is folded: entries, bytes of their messages, the time of the first by id, the latest
     -- time, and how far a later id may lie back in time behind an earlier one.
     entries INTEGER NOT NULL DEFAULT 0,
@@ -78,12 +80,13 @@ CREATE VIRTUAL TABLE archive_words USING fts5 (
     words, content = '', columnsize = 0, detail = none, tokenize = 'ascii'
 );
 
--- Messages up to `folded` are entered, those up to `worded` can be searched.
 CREATE TABLE archive_state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
+    -- Messages up to this one are folded into every archive.
     folded INTEGER NOT NULL,
+    -- The words of messages up to this one are in the index.
     worded INTEGER NOT NULL,
-    -- No id of any entry was ever larger.
+    -- No id of what is folded is larger.
     last_id INTEGER NOT NULL
 ) STRICT;
 
