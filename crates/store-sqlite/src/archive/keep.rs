@@ -71,6 +71,7 @@ impl Archiver {
     ) -> Result<Self, StoreError> {
         let found = fold::catch_up(db, options.searches_text)?;
         tail.saw(found.last_id);
+        tail.publish(&[], Vec::new(), found.last_message);
         let fold_entries = options.fold_entries;
         let seldom = i64::try_from(fold_entries).unwrap_or(i64::MAX).min(WORDED_MESSAGES);
         let schedule = Schedule {
@@ -154,7 +155,7 @@ impl Archiver {
     /// Folds all entries of one account.
     pub(super) fn fold(&mut self, db: &Connection, owner: &BareJid) -> Result<(), StoreError> {
         let folded = self.folded_to(owner);
-        let published = self.tail.of(owner);
+        let published = self.tail.of(owner).entries;
         let pending = self.pending.iter().filter(|(of, _)| of == owner).map(|(_, entry)| entry);
         let waiting = published.iter().chain(pending).filter(|entry| entry.message > folded);
         let entries: Vec<Entry> = waiting.cloned().collect();
@@ -207,7 +208,7 @@ impl Archiver {
         if let Some(entry) = pending.find(matches) {
             return Ok(Some(entry.bytes));
         }
-        if let Some(entry) = self.tail.of(owner).iter().rev().find(matches) {
+        if let Some(entry) = self.tail.of(owner).entries.iter().rev().find(matches) {
             return Ok(Some(entry.bytes));
         }
         let sql = "SELECT length(body) FROM archive_entries AS e \
@@ -254,10 +255,10 @@ impl Archiver {
             };
             new.retain(|(owner, entry)| !is_folded(owner, entry));
         }
-        if !folded.is_empty() || !new.is_empty() {
-            self.tail.publish(&folded, new);
-        }
         self.committed = self.next_message - 1;
+        if !folded.is_empty() || !new.is_empty() {
+            self.tail.publish(&folded, new, self.committed);
+        }
         self.schedule.worded_committed = self.schedule.worded;
         if self.owners.len() > ARCHIVE_OWNERS_MAX {
             self.owners.clear();
@@ -295,7 +296,7 @@ impl Archiver {
             && let Some(owner) = self.schedule.round.front()
         {
             let folded = self.folded_to(owner);
-            let published = self.tail.of(owner);
+            let published = self.tail.of(owner).entries;
             let room = wanted - entries.len();
             let from = published.partition_point(|entry| entry.message <= folded);
             let mut to = (from + room).min(published.len());
@@ -365,7 +366,7 @@ impl Archiver {
             run(db, sql, params![account, at_ms])?;
             return Ok(Owner { archive: db.last_insert_rowid(), last_id: 0 });
         };
-        let published = self.tail.of(owner);
+        let published = self.tail.of(owner).entries;
         let pending = self.pending.iter().filter(|(of, _)| of == owner).map(|(_, entry)| entry);
         let waiting = published.iter().chain(pending).filter(|entry| entry.archive == archive);
         let last_id = waiting.map(|entry| entry.id).chain(folded).max().unwrap_or(0);

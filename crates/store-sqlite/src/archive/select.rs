@@ -6,7 +6,7 @@ use stentor_jid::BareJid;
 use stentor_store::{ArchiveFilter, StoreError};
 
 use crate::archive::search;
-use crate::archive::tail::Entry;
+use crate::archive::tail::{Entry, Waiting};
 use crate::archive::words::Wanted;
 use crate::archive::{RETRACTED, stored_flags};
 use crate::limits::COUNT_WORDED_MAX;
@@ -47,8 +47,8 @@ pub(crate) struct View<'a> {
     pub(super) back_ms: i64,
     /// What is not folded, oldest first.
     pub(super) tail: &'a [Entry],
-    /// The message up to which the database's view has everything folded.
-    folded: i64,
+    /// The last message that was committed when the tail was taken.
+    last_message: i64,
 }
 
 /// The entries of one archive that match a filter.
@@ -80,19 +80,21 @@ impl<'a> View<'a> {
     pub(crate) fn of(
         db: &'a Connection,
         owner: &BareJid,
-        waiting: &'a [Entry],
+        waiting: &'a Waiting,
     ) -> Result<Self, StoreError> {
         let sql = "SELECT v.id, v.back_ms, v.folded FROM accounts AS a \
                    JOIN archives AS v ON v.account = a.id WHERE a.jid = ?1";
         let found =
             one(db, sql, [owner.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let last_message = waiting.last_message;
         let Some((archive, back_ms, folded)) = found else {
-            return Ok(Self { db, archive: NO_ARCHIVE, back_ms: 0, tail: &[], folded: 0 });
+            return Ok(Self { db, archive: NO_ARCHIVE, back_ms: 0, tail: &[], last_message });
         };
         // A former archive of the same account comes first.
         let is_past = |entry: &Entry| entry.message <= folded || entry.archive != archive;
-        let tail = waiting.get(waiting.partition_point(is_past)..).unwrap_or_default();
-        Ok(Self { db, archive, back_ms, tail, folded })
+        let past = waiting.entries.partition_point(is_past);
+        let tail = waiting.entries.get(past..).unwrap_or_default();
+        Ok(Self { db, archive, back_ms, tail, last_message })
     }
 
     /// The stanza of an entry, for who keeps no copy.
@@ -111,7 +113,7 @@ impl<'a> View<'a> {
         let sql = "SELECT ?2, id, iif(archive1 = ?1 AND id1 = ?2, flags1, flags2) \
                    FROM archive_messages WHERE id > ?3 \
                    AND (archive1 = ?1 AND id1 = ?2 OR archive2 = ?1 AND id2 = ?2)";
-        one(self.db, sql, [self.archive, signed(id), self.folded], Key::read)
+        one(self.db, sql, [self.archive, signed(id), self.last_message], Key::read)
     }
 
     /// An entry by its id.

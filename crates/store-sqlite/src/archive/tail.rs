@@ -16,9 +16,25 @@ use crate::rows::unsigned;
 /// a read shows the archive as it was at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
-    entries: RwLock<HashMap<BareJid, Arc<Vec<Entry>>>>,
+    published: RwLock<Published>,
     len: AtomicUsize,
     last_id: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Published {
+    entries: HashMap<BareJid, Arc<Vec<Entry>>>,
+    /// The last message of any account.
+    last_message: i64,
+}
+
+/// What the tail has of one account at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waiting {
+    /// The entries, oldest first.
+    pub(crate) entries: Arc<Vec<Entry>>,
+    /// The last message of any account that was committed.
+    pub(crate) last_message: i64,
 }
 
 /// An entry without its message.
@@ -39,9 +55,11 @@ pub(crate) struct Entry {
 }
 
 impl Tail {
-    /// The entries of an account, oldest first.
-    pub(crate) fn of(&self, owner: &BareJid) -> Arc<Vec<Entry>> {
-        self.entries.read().get(owner).cloned().unwrap_or_default()
+    /// The entries of an account.
+    pub(crate) fn of(&self, owner: &BareJid) -> Waiting {
+        let published = self.published.read();
+        let entries = published.entries.get(owner).cloned().unwrap_or_default();
+        Waiting { entries, last_message: published.last_message }
     }
 
     /// How many entries there are.
@@ -56,7 +74,8 @@ impl Tail {
 
     /// Accounts with entries here, in the order of their archives.
     pub(crate) fn owners(&self) -> Vec<BareJid> {
-        let entries = self.entries.read();
+        let published = self.published.read();
+        let entries = &published.entries;
         let archive = |entries: &Vec<Entry>| entries.first().map_or(0, |entry| entry.archive);
         let mut owners: Vec<(i64, BareJid)> =
             entries.iter().map(|(owner, of_owner)| (archive(of_owner), owner.clone())).collect();
@@ -70,7 +89,13 @@ impl Tail {
             host.is_none_or(|host| owner.domain() == host)
                 && entries.first().is_some_and(|entry| entry.at_ms < before_ms)
         };
-        self.entries.read().iter().filter(is_old).map(|(owner, _)| owner.clone()).collect()
+        self.published
+            .read()
+            .entries
+            .iter()
+            .filter(is_old)
+            .map(|(owner, _)| owner.clone())
+            .collect()
     }
 
     /// Notes that an id was used.
@@ -78,9 +103,17 @@ impl Tail {
         self.last_id.fetch_max(unsigned(id), Ordering::AcqRel);
     }
 
-    /// Takes out what was folded, up to a message for each account, and adds what is new.
-    pub(crate) fn publish(&self, folded: &[(BareJid, i64)], new: Vec<(BareJid, Entry)>) {
-        let mut entries = self.entries.write();
+    /// Takes out what was folded, up to a message for each account, and adds what is new, up to
+    /// `last_message`.
+    pub(crate) fn publish(
+        &self,
+        folded: &[(BareJid, i64)],
+        new: Vec<(BareJid, Entry)>,
+        last_message: i64,
+    ) {
+        let mut published = self.published.write();
+        published.last_message = last_message;
+        let entries = &mut published.entries;
         for (owner, up_to) in folded {
             let Some(of_owner) = entries.get_mut(owner) else { continue };
             let done = of_owner.partition_point(|entry| entry.message <= *up_to);
