@@ -55,7 +55,7 @@ fn items(db: &Connection, owner: &BareJid, after: u64) -> Result<Export, StoreEr
         }
         let node: String = row.get(1).map_err(store_error)?;
         let (item, publisher) = item(row, 2).map_err(store_error)?;
-        page.push(owner, &node, NodeChange::PutItem(with_publisher(item, publisher)?));
+        page.push(owner, &node, NodeChange::PutItem(with_publisher(item, publisher.as_deref())?));
         page.last = ITEMS.saturating_add(unsigned(row.get(0).map_err(store_error)?));
     }
     Ok(page.export)

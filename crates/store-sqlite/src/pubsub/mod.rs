@@ -34,7 +34,9 @@ impl Pubsub for PubsubDb {
                        WHERE accounts.jid = ?1 AND pubsub_nodes.node = ?2 \
                        AND pubsub_items.id IN (SELECT value FROM json_each(?3)) ORDER BY seq";
             let rows = all(db, sql, params![owner.as_str(), node, ids?], |row| item(row, 0))?;
-            rows.into_iter().map(|(row, publisher)| with_publisher(row, publisher)).collect()
+            rows.into_iter()
+                .map(|(row, publisher)| with_publisher(row, publisher.as_deref()))
+                .collect()
         })
     }
 
@@ -131,8 +133,8 @@ fn item(row: &Row<'_>, first: usize) -> rusqlite::Result<(NodeItemRow, Option<St
     Ok((item, row.get(first + 3)?))
 }
 
-fn with_publisher(item: NodeItemRow, publisher: Option<String>) -> Result<NodeItemRow, StoreError> {
-    Ok(NodeItemRow { publisher: publisher.as_deref().map(address).transpose()?, ..item })
+fn with_publisher(item: NodeItemRow, publisher: Option<&str>) -> Result<NodeItemRow, StoreError> {
+    Ok(NodeItemRow { publisher: publisher.map(address).transpose()?, ..item })
 }
 
 fn damaged(what: &'static str) -> StoreError {
