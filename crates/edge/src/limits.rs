@@ -51,5 +51,24 @@ pub const S2S_VERIFICATIONS_MAX: usize = 64;
 /// Messages of one stream whose commit is awaited before more is read.
 pub const S2S_UNSETTLED_MAX: usize = 1_024;
 
+/// Stanzas that may wait for one stream of a component.
+pub const COMPONENT_QUEUE_ITEMS_MAX: usize = 10_000;
+
+/// Default for the bytes that may wait for one stream of a component.
+pub const COMPONENT_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Shards in which the senders of a component's stanzas share its streams.
+pub const COMPONENT_SHARDS: usize = 256;
+
+/// Requests of one component whose answers are awaited, while it has several streams.
+pub const COMPONENT_ASKED_MAX: usize = 65_536;
+
+/// Presences of one component's entities that are remembered, in entries: by entity and by who saw
+/// it.
+pub const COMPONENT_SHOWN_MAX: usize = 65_536;
+
+/// Milliseconds in which a component must take a byte of what waits for it.
+pub const COMPONENT_STALL_MS: u64 = 30_000;
+
 /// Source addresses whose connections are counted.
 pub const SOURCES_MAX: usize = 262_144;

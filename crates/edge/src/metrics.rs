@@ -1,6 +1,7 @@
 //! What the edge counts.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -76,5 +77,47 @@ impl FederationMetrics {
         ] {
             r.register(name, help, counter.clone());
         }
+    }
+}
+
+/// Counters of components.
+#[derive(Debug, Default)]
+pub struct ComponentMetrics {
+    /// Streams that stand, by the domain of the component.
+    pub streams: Family<Vec<(&'static str, String)>, Gauge>,
+    /// Streams that were admitted.
+    pub admitted: Counter,
+    /// Streams that were refused: no such component, a wrong secret, or one stream too many.
+    pub refused: Counter,
+    /// Stanzas queued for components.
+    pub queued: Counter,
+    /// Stanzas for components that went back, because they were away or did not keep up.
+    pub returned: Counter,
+    /// Stanzas sent to components.
+    pub stanzas_out: Counter,
+    /// Stanzas that came from components.
+    pub stanzas_in: Counter,
+}
+
+impl ComponentMetrics {
+    /// Lists them with their help texts.
+    pub fn register(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("stentor_component");
+        r.register("streams", "Streams of components that stand", self.streams.clone());
+        for (name, help, counter) in [
+            ("admitted", "Streams of components that were admitted", &self.admitted),
+            ("refused", "Streams of components that were refused", &self.refused),
+            ("queued", "Stanzas queued for components", &self.queued),
+            ("returned", "Stanzas for components that went back", &self.returned),
+            ("stanzas_out", "Stanzas sent to components", &self.stanzas_out),
+            ("stanzas_in", "Stanzas that came from components", &self.stanzas_in),
+        ] {
+            r.register(name, help, counter.clone());
+        }
+    }
+
+    /// The streams of one component.
+    pub(crate) fn streams_of(&self, domain: &str) -> Gauge {
+        self.streams.get_or_create(&vec![("component", domain.to_owned())]).clone()
     }
 }

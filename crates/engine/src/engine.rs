@@ -12,6 +12,7 @@ use stentor_xml::Writer;
 
 use crate::account::{Account, AccountState, OfflineState};
 use crate::clock::Clock;
+use crate::component::Components;
 use crate::credentials::Credentials;
 use crate::detached::Detached;
 use crate::directory::Directory;
@@ -33,6 +34,8 @@ pub struct Engine {
     pub stores: Stores,
     /// The domains, replaced whole on reload.
     pub hosts: ArcSwap<Hosts>,
+    /// The components that there may be, replaced whole on reload.
+    pub components: ArcSwap<Components>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Who may sign in.
@@ -72,6 +75,7 @@ impl Engine {
             directory: Directory::default(),
             stores,
             hosts: ArcSwap::from_pointee(hosts),
+            components: ArcSwap::default(),
             started_ms: clock.unix_ms(),
             clock,
             shown_ids: ShownIds::new(credentials.secret()),

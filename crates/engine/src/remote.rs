@@ -104,8 +104,7 @@ impl Inbound {
         };
         let route = self.engine.route(&to);
         if matches!(route, Route::Remote) {
-            // RFC 6120 §8.3.3.7 and §10.5.1: we carry nothing from one foreign domain to another.
-            return self.refused(&stanza, &StanzaError::new(Condition::ItemNotFound));
+            return self.relay(&from, &to, &stanza);
         }
         match stanza.head.kind {
             Kind::Message(_) => self.message(route, stanza),
@@ -127,6 +126,26 @@ impl Inbound {
             if let Err(error) = self.engine.settle(&account, ticket).await {
                 self.refuse(&Stanza::empty(head), &store_error(&error));
             }
+        }
+    }
+
+    /// From or to a component. RFC 6120 §8.3.3.7 and §10.5.1: we carry nothing from one foreign
+    /// domain to another.
+    fn relay(self: &Arc<Self>, from: &Jid, to: &Jid, stanza: &Stanza) -> Handling {
+        let component = |jid: &Jid| self.engine.component(jid.domain());
+        let refusal = match (component(from), component(to)) {
+            (Some(_), Some(_)) => None,
+            (Some(only), None) => (!only.may_federate).then_some(Condition::NotAllowed),
+            (None, Some(only)) => (!only.may_federate).then_some(Condition::ItemNotFound),
+            (None, None) => Some(Condition::ItemNotFound),
+        };
+        if let Some(condition) = refusal {
+            return self.refused(stanza, &StanzaError::new(condition));
+        }
+        match self.engine.send_remote(stanza.clone()) {
+            // Whoever is slow slows its senders; a stream that carries others' stanzas is not one.
+            Ok(_) => Handling::Done,
+            Err(error) => self.refused(stanza, &error),
         }
     }
 

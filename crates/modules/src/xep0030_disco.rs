@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use stentor_engine::registrar::DiscoForm;
 use stentor_engine::{
-    DiscoNode, Factory, IqCx, Module, NoConfig, NodeItem, OnGet, Registrar, Scope, Spec, Status,
-    Xep,
+    Component, DiscoNode, Factory, IqCx, Module, NoConfig, NodeItem, OnGet, Registrar, Scope, Spec,
+    Status, Xep,
 };
 use stentor_payload::xep0004_forms::{Form, NS as NS_FORM};
 use stentor_payload::{Decode, Encode};
@@ -196,8 +196,17 @@ impl OnGet<AskItems> for DiscoModule {
         } else if ask.node.is_some() {
             return Err(StanzaError::new(Condition::ItemNotFound));
         }
-        Ok(Items { node: ask.node, items: Vec::new() })
+        let items = if cx.account.is_none() { components(cx) } else { Vec::new() };
+        Ok(Items { node: ask.node, items })
     }
+}
+
+/// The services that components offer beside the domain (XEP-0114).
+fn components(cx: &IqCx<'_>) -> Vec<NodeItem> {
+    let all = cx.engine.components.load().of_host(&cx.host.domain);
+    let item =
+        |c: &Arc<Component>| NodeItem { jid: c.domain.clone(), node: None, name: c.name.clone() };
+    all.iter().map(item).collect()
 }
 
 /// The node that a feature answers for; of an account for those who may see its presence.

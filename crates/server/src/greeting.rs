@@ -110,5 +110,7 @@ fn words(kind: PortKind) -> &'static str {
         PortKind::C2sTls => "clients (TLS from the first byte)",
         PortKind::S2s => "servers (STARTTLS)",
         PortKind::S2sTls => "servers (TLS from the first byte)",
+        PortKind::Component => "components",
+        PortKind::ComponentTls => "components (TLS from the first byte)",
     }
 }

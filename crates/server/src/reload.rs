@@ -1,6 +1,9 @@
 //! Reading the configuration again while the server runs.
 
+use std::sync::Arc;
+
 use stentor_admin::server::Reloaded;
+use stentor_edge::Components;
 
 use crate::config::{Config, Sources, files};
 use crate::logging;
@@ -14,6 +17,8 @@ pub(crate) struct Reloader {
     pub sources: Sources,
     /// The engine, whose domains are replaced.
     pub core: Core,
+    /// The components, which are replaced.
+    pub components: Arc<Components>,
     /// The certificates, which are replaced.
     pub trust: Trust,
     /// The level of the log, which is replaced.
@@ -58,6 +63,7 @@ impl Reloader {
             Config::load_checked(&self.sources).map_err(|mistakes| mistakes.to_string())?;
         // All that can fail, before anything is replaced.
         let hosts = wire::hosts(&config).map_err(|error| format!("{error:#}"))?;
+        let components = wire::component_settings(&config).map_err(|error| format!("{error:#}"))?;
         let (files, _) = wire::identities(&config).map_err(|error| format!("{error:#}"))?;
         let told = self.trust.certificates.reload_from(files).map_err(|error| error.to_string())?;
         warnings.extend(told.iter().map(ToString::to_string));
@@ -66,7 +72,14 @@ impl Reloader {
         let mut domains: Vec<String> = hosts.iter().map(|h| h.domain.to_string()).collect();
         domains.sort_unstable();
         self.core.engine.replace_hosts(hosts);
+        self.core.engine.components.store(Arc::new(wire::known_components(&config)));
+        self.components.replace(components);
         let _ = self.level.reload(logging::filter(&config.log_level));
-        Ok(Reloaded { domains, need_restart: self.started.fixed_changes(&config), warnings })
+        let mut need_restart = self.started.fixed_changes(&config);
+        let has_port = |config: &Config| config.listeners.iter().any(|l| l.kind.is_component());
+        if has_port(&config) && !has_port(&self.started) {
+            need_restart.push("the port for components".to_owned());
+        }
+        Ok(Reloaded { domains, need_restart, warnings })
     }
 }

@@ -9,8 +9,9 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use stentor_admin::{facts, metrics, socket};
-use stentor_edge::{Shared, accept};
+use stentor_edge::{Components, Shared, accept};
 use stentor_engine::{Close, Engine};
+use stentor_stream::fault::Fault;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -85,12 +86,18 @@ impl Server {
         let mut tasks = JoinSet::new();
         let mut ports = Vec::new();
         let links = wire::federation(&config, &core)?;
+        let components = wire::components(&config, &core, links.as_ref())?;
         for listen in &config.listeners {
             if listen.kind.is_s2s() && links.is_none() {
                 continue;
             }
             let listener = wire::bind(listen.address)?;
             ports.push(Port { kind: listen.kind, address: listener.addr() });
+            if listen.kind.is_component() {
+                let port = wire::component(&config, listen, &trust, &shared, &components);
+                tasks.spawn(accept(port, listener, stopped.clone()));
+                continue;
+            }
             match links.as_ref().filter(|_| listen.kind.is_s2s()) {
                 Some(links) => {
                     let s2s = wire::s2s(&config, listen, &trust, &shared, links);
@@ -112,9 +119,13 @@ impl Server {
         })?;
         tasks.spawn(chores(core.engine.clone()));
         tasks.spawn(socket::serve(socket, wire::admin(&core, Some(wish))));
-        let metrics = serve_metrics(&config, &core, &shared, &trust, &mut tasks).await?;
+        let mut registry = Registry::default();
+        core.engine.metrics.register(&mut registry);
+        shared.metrics.register(&mut registry);
+        components.metrics.register(&mut registry);
+        let metrics = serve_metrics(&config, registry, &core, &trust, &mut tasks).await?;
         greeting::greet(&config, &sources, &ports, metrics, &trust);
-        let reloader = Reloader { started: config, sources, core, trust, level };
+        let reloader = Reloader { started: config, sources, core, components, trust, level };
         Ok(Self { reloader, shared, signals, stop, tasks })
     }
 
@@ -151,9 +162,9 @@ impl Server {
     async fn stop(mut self) -> bool {
         tracing::info!(event = "stopping", "The server is stopping; streams are closed.");
         let _ = self.stop.send(true);
-        let core = self.reloader.core;
+        let core = &self.reloader.core;
         let orderly = async {
-            let drained = drain(&core, &self.shared);
+            let drained = drain(core, &self.reloader.components, &self.shared);
             if tokio::time::timeout(DRAIN_WAIT, drained).await.is_err() {
                 tracing::warn!(event = "cut", "Some streams took too long to close and are cut.");
             }
@@ -177,12 +188,14 @@ impl Server {
 
 /// Ends every session, also those that begin meanwhile. Connections without one get a short while
 /// for what they have to say.
-async fn drain(core: &Core, shared: &Shared) {
+async fn drain(core: &Core, components: &Components, shared: &Shared) {
     let mut looks_left = LINGER_LOOKS;
     while shared.admission.open() > 0 && looks_left > 0 {
         core.engine.close_all(Close::Shutdown);
         if core.engine.metrics.sessions.get() == 0 {
             looks_left -= 1;
+            // They have heard that every session is gone.
+            components.close_all(&Fault::Shutdown);
         }
         tokio::time::sleep(DRAIN_LOOK).await;
     }
@@ -200,8 +213,8 @@ async fn chores(engine: Arc<Engine>) {
 
 async fn serve_metrics(
     config: &Config,
+    mut registry: Registry,
     core: &Core,
-    shared: &Arc<Shared>,
     trust: &Trust,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<Option<std::net::SocketAddr>> {
@@ -219,9 +232,6 @@ async fn serve_metrics(
         }
     };
     let address = listener.local_addr()?;
-    let mut registry = Registry::default();
-    core.engine.metrics.register(&mut registry);
-    shared.metrics.register(&mut registry);
     let certificates = trust.certificates.clone();
     let expiries: facts::Expiries = Arc::new(move || {
         let now = files::unix_secs();

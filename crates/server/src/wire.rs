@@ -12,7 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use stentor_admin::{Cx, Wish};
 use stentor_edge::s2s::{Discovery, Federation, FederationParts, Links, S2sListener};
-use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
+use stentor_edge::{
+    Admission, C2sListener, ComponentListener, ComponentSettings, Components, Kind, Metrics,
+    Offers, Shared,
+};
 use stentor_engine::credentials::Credentials;
 use stentor_engine::{Clock, Engine, Host, Hosts};
 use stentor_store::StoreError;
@@ -23,7 +26,7 @@ use stentor_transport::{
 use tokio::sync::mpsc;
 
 use crate::config::files::{client_roots, server_roots};
-use crate::config::{Asked, Config, HostEntry, Listen, TlsUse};
+use crate::config::{Asked, Config, HostEntry, Listen, PortKind, TlsUse};
 
 /// The open data folder and the engine over it.
 pub(crate) struct Core {
@@ -194,7 +197,7 @@ pub(crate) fn c2s(
     }))
 }
 
-/// The ways to other servers, which the engine is told of; none where there are to be none.
+/// The ways to other servers; none where there are to be none.
 ///
 /// # Errors
 /// A certificate or the authorities cannot be read.
@@ -218,9 +221,56 @@ pub(crate) fn federation(config: &Config, core: &Core) -> anyhow::Result<Option<
         version_min: config.version_min,
         secret: secret(&config.data_dir.join("secret"))?,
     };
-    let links = Links::new(Federation::new(parts)?);
-    core.engine.connect_links(links.for_engine());
-    Ok(Some(links))
+    Ok(Some(Links::new(Federation::new(parts)?)))
+}
+
+/// The components, and with them all ways out of this server, which the engine is told of.
+///
+/// # Errors
+/// A secret cannot be read.
+pub(crate) fn components(
+    config: &Config,
+    core: &Core,
+    links: Option<&Arc<Links>>,
+) -> anyhow::Result<Arc<Components>> {
+    let settings = component_settings(config)?;
+    core.engine.components.store(Arc::new(known_components(config)));
+    let others = links.map(Links::for_engine);
+    let components = Components::new(core.engine.clone(), settings, others);
+    core.engine.connect_links(components.for_engine());
+    Ok(components)
+}
+
+/// How components attach themselves.
+///
+/// # Errors
+/// A secret cannot be read.
+pub(crate) fn component_settings(config: &Config) -> anyhow::Result<Vec<ComponentSettings>> {
+    config.components.iter().map(|entry| Ok(entry.settings()?)).collect()
+}
+
+/// What components may do.
+pub(crate) fn known_components(config: &Config) -> stentor_engine::Components {
+    stentor_engine::Components::new(config.components.iter().map(|entry| entry.may.clone()))
+}
+
+/// The adapter of one port for components.
+pub(crate) fn component(
+    config: &Config,
+    listen: &Listen,
+    trust: &Trust,
+    shared: &Arc<Shared>,
+    components: &Arc<Components>,
+) -> Arc<ComponentListener> {
+    let settings = TlsSettings {
+        version_min: config.version_min,
+        unknown_name: config.unknown_name,
+        ..TlsSettings::default()
+    };
+    let acceptor = (listen.kind == PortKind::ComponentTls)
+        .then(|| Arc::new(TlsAcceptor::new(trust.certificates.clone(), settings)));
+    let name = config.hosts.first().map(|h| h.name.clone()).unwrap_or_default();
+    ComponentListener::new(acceptor, components.clone(), shared.clone(), name)
 }
 
 /// The adapter of one port for other servers.

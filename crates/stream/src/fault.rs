@@ -39,6 +39,9 @@ pub enum Fault {
     /// A newer stream of the same resource took this one's place (§4.9.3.3).
     #[error("replaced by a newer stream")]
     Replaced,
+    /// The domain of a component has all the streams that it may have (XEP-0114 §3).
+    #[error("the component has its streams already")]
+    Occupied,
     /// The account was removed or locked (XEP-0077 §3.2: `not-authorized`).
     #[error("account closed")]
     AccountClosed,
@@ -88,7 +91,7 @@ impl Fault {
             Self::HostUnknown => StreamCondition::HostUnknown,
             Self::HostGone => StreamCondition::HostGone,
             Self::SeeOtherHost { .. } => StreamCondition::SeeOtherHost,
-            Self::Replaced => StreamCondition::Conflict,
+            Self::Replaced | Self::Occupied => StreamCondition::Conflict,
             Self::AccountClosed => StreamCondition::NotAuthorized,
             Self::Reset => StreamCondition::Reset,
             Self::Shutdown => StreamCondition::SystemShutdown,
@@ -232,6 +235,8 @@ pub enum Misbehaviour {
     UnsolicitedDialback,
     /// A dialback key was not made by the domain's own server (XEP-0220 §2.2.1).
     FalseKey,
+    /// A component did not prove that it knows the secret (XEP-0114 §3).
+    FalseHandshake,
     /// A stanza between servers lacks an address (RFC 6120 §4.9.3.7).
     NoAddress,
     /// A stanza is from a domain that the stream may not speak for (RFC 6120 §4.9.3.9).
@@ -294,6 +299,9 @@ impl Misbehaviour {
                 (C::PolicyViolation, "Nobody asked for this dialback answer")
             }
             Self::FalseKey => (C::NotAuthorized, "The dialback key is not valid"),
+            Self::FalseHandshake => {
+                (C::NotAuthorized, "The handshake was not made with the secret of the component")
+            }
             Self::NoAddress => {
                 (C::ImproperAddressing, "Stanzas between servers have 'from' and 'to'")
             }

@@ -11,7 +11,8 @@
 //! | `handle_timeout`: time has passed | `may_read`: whether more input is welcome |
 //!
 //! [`c2s::C2s`] is the server's end of a client's stream, [`initiator::Initiator`] the connecting
-//! end; [`s2s`] has both ends of streams between servers. Each is a chain of states named by what they wait for, one file each. When negotiation
+//! end; [`s2s`] has both ends of streams between servers, [`component`] the server's end of a component's
+//! stream. Each is a chain of states named by what they wait for, one file each. When negotiation
 //! needs the outside it emits [`event::Event::Ask`] and reads no further input until the answer is
 //! there, so everything is decided in the order in which it was sent (RFC 6120 §10.1).
 //!
@@ -21,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod c2s;
+pub mod component;
 pub mod event;
 pub mod fault;
 pub mod feature;

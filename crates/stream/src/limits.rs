@@ -22,6 +22,9 @@ pub const ACK_ASK_WAIT_MS: u64 = 500;
 /// The longest id of a session to be resumed that is looked for, in bytes (XEP-0198 §5).
 pub const SM_ID_BYTES_MAX: usize = 4_000;
 
+/// Default silence of ours after which a component is sent a space, in milliseconds.
+pub const COMPONENT_KEEPALIVE_MS: u64 = 60_000;
+
 /// Domain pairs of one stream between servers, authorized or asked for.
 pub const DIALBACKS_MAX: usize = 64;
 

@@ -8,6 +8,9 @@ pub const CLIENT: &str = "jabber:client";
 /// Content namespace of a stream between two servers (RFC 6120 §4.8.3).
 pub const SERVER: &str = "jabber:server";
 
+/// Content namespace of a stream between a component and its server (XEP-0114 §3).
+pub const COMPONENT: &str = "jabber:component:accept";
+
 /// Namespace of the stream's root element (RFC 6120 §4.8.1).
 pub const STREAM: &str = "http://etherx.jabber.org/streams";
 

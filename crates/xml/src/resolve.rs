@@ -421,7 +421,7 @@ impl Machine {
             let rest = within[at + 1..].strip_prefix(uri.as_bytes());
             rest.is_some_and(|rest| rest[0] == delimiter)
         };
-        is(ns::CLIENT) || (cx.content == Content::Server && is(ns::SERVER))
+        is(ns::CLIENT) || (cx.content != Content::Client && is(cx.content.uri()))
     }
 
     fn append(&mut self, uri: &str) -> NsId {

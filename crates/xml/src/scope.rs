@@ -10,6 +10,8 @@ pub enum Content {
     Client,
     /// `jabber:server`.
     Server,
+    /// `jabber:component:accept` (XEP-0114 §3).
+    Component,
 }
 
 impl Content {
@@ -18,6 +20,7 @@ impl Content {
         match self {
             Self::Client => ns::CLIENT,
             Self::Server => ns::SERVER,
+            Self::Component => ns::COMPONENT,
         }
     }
 
@@ -63,6 +66,7 @@ impl Scope {
             match default {
                 ns::CLIENT => return Self::Usual(Content::Client),
                 ns::SERVER => return Self::Usual(Content::Server),
+                ns::COMPONENT => return Self::Usual(Content::Component),
                 _ => {}
             }
         }

@@ -13,6 +13,7 @@ const WANTED: &[(&str, &str)] = &[
     ("sasl", "both sides of every mechanism"),
     ("stream_c2s", "the client stream's machine"),
     ("stream_initiator", "the connecting side's machine"),
+    ("stream_component", "the machine of a component's stream"),
     ("stream_s2s", "both ends of a stream between servers"),
 ];
 

@@ -248,14 +248,14 @@ impl Stream {
         let federation = self.federation();
         let to = to.ok_or(Fault::HostUnknown)?;
         let hosts = federation.engine.hosts.load();
-        let Some(host) = hosts.find(to) else {
+        if !federation.engine.federates(to) {
             return Err(if hosts.is_gone(to) { Fault::HostGone } else { Fault::HostUnknown });
-        };
+        }
         if from.is_some_and(|from| !federation.policy.allows(from)) {
             return Err(Fault::Policy("This server does not speak to that domain"));
         }
         Ok(Arc::new(Offer {
-            domain: host.domain.to_string(),
+            domain: to.to_owned(),
             starttls: self.listener.acceptor.is_some(),
             tls_required: federation.policy.tls_required,
             external: is_proven,
@@ -280,12 +280,12 @@ impl Stream {
     /// XEP-0220 §2.2.1: the key is verified, unless the certificate says enough.
     fn dial_back(&mut self, pair: Pair, key: Key) {
         let federation = self.federation().clone();
-        let is_ours = federation.engine.host(&pair.local).is_some();
+        let is_ours = federation.engine.federates(&pair.local);
         let verdict = if !is_ours {
             Some(Verdict::Error(Condition::ItemNotFound))
         } else if !federation.policy.allows(&pair.remote) {
             Some(Verdict::Error(Condition::PolicyViolation))
-        } else if federation.engine.host(&pair.remote).is_some() {
+        } else if federation.engine.is_local(&pair.remote) {
             // Nobody else speaks for a domain of ours.
             Some(Verdict::Error(Condition::NotAcceptable))
         } else {
@@ -314,7 +314,7 @@ impl Stream {
 
     fn about_our_key(&self, pair: &Pair, key: &Key) -> Verdict {
         let federation = self.federation();
-        if federation.engine.host(&pair.local).is_none() {
+        if !federation.engine.federates(&pair.local) {
             Verdict::Error(Condition::ItemNotFound)
         } else if federation.keys.is_ours(pair, &key.stream_id, &key.key) {
             Verdict::Valid

@@ -12,7 +12,7 @@ mod incoming;
 mod links;
 mod outgoing;
 mod policy;
-mod pump;
+pub(crate) mod pump;
 mod queue;
 mod verify;
 mod xep0185_keys;

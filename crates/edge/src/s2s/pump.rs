@@ -83,9 +83,14 @@ impl Pump {
         self.is_eof && self.input().is_empty()
     }
 
+    /// Bytes that the socket has not taken.
+    pub(crate) fn waiting(&self) -> usize {
+        self.out.len() - self.taken
+    }
+
     /// Whether more may be written behind what waits.
     pub(crate) fn has_room(&self) -> bool {
-        self.out.len() - self.taken < OUT_BYTES_MAX
+        self.waiting() < OUT_BYTES_MAX
     }
 
     /// Waits for the socket, for `other`, or until `due`.

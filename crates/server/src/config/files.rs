@@ -35,6 +35,7 @@ pub(crate) fn check(config: &Config) -> (Vec<Mistake>, Vec<String>) {
     if let Err(mistake) = server_roots(config) {
         mistakes.push(mistake);
     }
+    mistakes.extend(config.components.iter().filter_map(|c| c.settings().err()));
     for host in config.hosts.iter().filter(|h| !h.is_gone) {
         let name = host.ascii_name();
         if loaded.iter().any(|c| c.has_name(&name)) || !mistakes.is_empty() {

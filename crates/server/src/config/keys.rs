@@ -1,5 +1,6 @@
 //! Every key of the configuration file, with its default and its meaning.
 
+use stentor_edge::OnConflict;
 use stentor_engine::host::{Delivery, ResourceConflict};
 use stentor_transport::{UnknownName as UnknownServerName, VersionMin};
 
@@ -29,7 +30,8 @@ pub(crate) const ALL: &[SectionDoc] = &[
     SectionDoc {
         heading: "[[listen]]",
         about: "A port. Without any there are four: `c2s` on `[::]:5222`, `c2s-tls` on `[::]:5223`, \
-                `s2s` on `[::]:5269` and `s2s-tls` on `[::]:5270`.",
+                `s2s` on `[::]:5269` and `s2s-tls` on `[::]:5270`. Where there are components and no \
+                port for them, there is one more: `component` on `127.0.0.1:5347`.",
         keys: &[&LISTEN_KIND, &LISTEN_ADDRESS, &LISTEN_TLS, &LISTEN_ALLOW_PLAIN],
     },
     SectionDoc {
@@ -82,6 +84,23 @@ pub(crate) const ALL: &[SectionDoc] = &[
         heading: "[[route]]",
         about: "Where another domain's server is, whatever DNS says: for private networks.",
         keys: &[&ROUTE_DOMAIN, &ROUTE_HOST, &ROUTE_PORT, &ROUTE_DIRECT_TLS],
+    },
+    SectionDoc {
+        heading: "[[component]]",
+        about: "A service of its own that attaches itself to this server and speaks for a domain \
+                (XEP-0114), such as a gateway: see [the manual](manual/components.md).",
+        keys: &[
+            &COMPONENT_DOMAIN,
+            &COMPONENT_SECRET,
+            &COMPONENT_SECRET_FILE,
+            &COMPONENT_NAME,
+            &COMPONENT_HOSTS,
+            &COMPONENT_FEDERATE,
+            &COMPONENT_CONNECTIONS_MAX,
+            &COMPONENT_ON_CONFLICT,
+            &COMPONENT_QUEUE_BYTES_MAX,
+            &COMPONENT_STANZA_BYTES_MAX,
+        ],
     },
     SectionDoc {
         heading: "[limits]",
@@ -143,11 +162,11 @@ keys! {
         "The folder of the database, the certificates and the local socket. By default `$STENTOR_DATA`, else `/var/lib/stentor` for root where that is a folder, else `stentor` in the user's data folder.";
 
     LISTEN_KIND = "kind", Word(words::<PortKind>), "\"c2s\"", Restart,
-        "`c2s`: clients, in clear until STARTTLS. `c2s-tls`: clients, TLS from the first byte (XEP-0368). `s2s`, `s2s-tls`: the same for other servers.";
+        "`c2s`: clients, in clear until STARTTLS. `c2s-tls`: clients, TLS from the first byte (XEP-0368). `s2s`, `s2s-tls`: the same for other servers. `component`: components, in clear. `component-tls`: components, TLS from the first byte.";
     LISTEN_ADDRESS = "address", Address, "\"[::]:5222\"", Restart,
-        "Where; `[::]` takes IPv4 as well. The default port is 5222 for `c2s`, 5223 for `c2s-tls`, 5269 for `s2s`, 5270 for `s2s-tls`.";
+        "Where; `[::]` takes IPv4 as well. The default port is 5222 for `c2s`, 5223 for `c2s-tls`, 5269 for `s2s`, 5270 for `s2s-tls`, 5348 for `component-tls`; `component` has `127.0.0.1:5347`.";
     LISTEN_TLS = "tls", Word(words::<TlsUse>), "\"required\"", Restart,
-        "Whether a port of kind `c2s` insists on STARTTLS. Anything but `required` only on the loopback interface.";
+        "Whether a port of kind `c2s` insists on STARTTLS. Anything but `required`, and a port of kind `component`, only on the loopback interface.";
     LISTEN_ALLOW_PLAIN = "allow_plaintext_beyond_loopback", Truth, "false", Restart,
         "Lifts that restriction, for a port behind a TLS proxy.";
 
@@ -218,6 +237,27 @@ keys! {
         "Its port.";
     ROUTE_DIRECT_TLS = "direct_tls", Truth, "false", Restart,
         "Whether TLS comes first there (XEP-0368).";
+
+    COMPONENT_DOMAIN = "domain", Text, "none", Reload,
+        "The domain that it speaks for, with any name before the `@`; must be there, and may be no `[[host]]`.";
+    COMPONENT_SECRET = "secret", Text, "none", Reload,
+        "What it must know; this or `secret_file` must be there.";
+    COMPONENT_SECRET_FILE = "secret_file", Path, "none", Reload,
+        "A file with one line, the secret.";
+    COMPONENT_NAME = "name", Text, "none", Reload,
+        "A name for people, in lists of services.";
+    COMPONENT_HOSTS = "hosts", Texts, "[]", Reload,
+        "The domains of this server that list it among their services. By default those that its own is below.";
+    COMPONENT_FEDERATE = "federate", Truth, "false", Reload,
+        "Whether it and other servers may speak to each other.";
+    COMPONENT_CONNECTIONS_MAX = "connections_max", Number(1, 64, "connections"), "1", Reload,
+        "Connections at once; several share the senders, each of whom keeps to one.";
+    COMPONENT_ON_CONFLICT = "on_conflict", Word(words::<OnConflict>), "\"refuse\"", Reload,
+        "What becomes of one connection more: it is refused, or it takes the place of the oldest.";
+    COMPONENT_QUEUE_BYTES_MAX = "queue_bytes_max", Number(16_384, 1_073_741_824, "bytes"), "4194304", Reload,
+        "What may wait for one connection; what is more comes back to its senders.";
+    COMPONENT_STANZA_BYTES_MAX = "stanza_bytes_max", Number(10_000, 16_777_216, "bytes"), "524288", Reload,
+        "One stanza of the component.";
 
     STANZA_BYTES_MAX = "stanza_bytes_max", Number(10_000, 16_777_216, "bytes"), "262144", Restart,
         "One stanza after sign-in.";

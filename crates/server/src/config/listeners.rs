@@ -1,15 +1,17 @@
 //! The ports.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::reader::{Reader, Value};
 use super::{Listen, PortKind, TlsUse, keys};
 
-/// Reads `[[listen]]`. `metrics` is where the page for Prometheus is served.
+/// Reads `[[listen]]`. `metrics` is where the page for Prometheus is served. Where there are
+/// components, one port is for them.
 pub(super) fn read<'t>(
     reader: &mut Reader<'_>,
     value: Option<&'t Value<'t>>,
     metrics: Option<SocketAddr>,
+    has_components: bool,
 ) -> Vec<Listen> {
     let mut listeners: Vec<Listen> = Vec::new();
     for (index, table) in reader.items("listen", value).into_iter().enumerate() {
@@ -17,7 +19,7 @@ pub(super) fn read<'t>(
         let kind: PortKind = s.word(&keys::LISTEN_KIND);
         let (span, address) = s
             .address(&keys::LISTEN_ADDRESS)
-            .unwrap_or_else(|| (table.span(), any(kind.default_port())));
+            .unwrap_or_else(|| (table.span(), default_address(kind)));
         let tls = s.word(&keys::LISTEN_TLS);
         let is_plain_allowed = s.truth(&keys::LISTEN_ALLOW_PLAIN);
         if tls != TlsUse::Required && kind != PortKind::C2s {
@@ -26,7 +28,10 @@ pub(super) fn read<'t>(
                 "only a port of kind `c2s` can do without TLS: leave out `tls`; for servers there \
                  is `tls_required` in `[federation]`",
             );
-        } else if tls != TlsUse::Required && !address.ip().is_loopback() && !is_plain_allowed {
+        } else if (tls != TlsUse::Required || kind == PortKind::Component)
+            && !address.ip().is_loopback()
+            && !is_plain_allowed
+        {
             s.wrong(
                 &span,
                 format!(
@@ -49,22 +54,30 @@ pub(super) fn read<'t>(
             );
         }
         s.finish();
+        let tls = if kind == PortKind::Component { TlsUse::Off } else { tls };
         listeners.push(Listen { kind, address, tls });
     }
     if value.is_none() {
-        let listen = |kind: PortKind| Listen {
-            kind,
-            address: any(kind.default_port()),
-            tls: TlsUse::Required,
-        };
+        let listen =
+            |kind: PortKind| Listen { kind, address: default_address(kind), tls: TlsUse::Required };
         let all = [PortKind::C2s, PortKind::C2sTls, PortKind::S2s, PortKind::S2sTls];
         listeners = all.map(listen).to_vec();
+    }
+    if has_components && !listeners.iter().any(|l| l.kind.is_component()) {
+        let kind = PortKind::Component;
+        listeners.push(Listen { kind, address: default_address(kind), tls: TlsUse::Off });
     }
     listeners
 }
 
-fn any(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
+/// Components are on the same machine as a rule: their secret would cross the network only hashed,
+/// but what they say in clear.
+fn default_address(kind: PortKind) -> SocketAddr {
+    let port = kind.default_port();
+    match kind {
+        PortKind::Component => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        _ => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+    }
 }
 
 /// Whether the system gives only one of them. `[::]` takes IPv4 as well; port 0 is any free port.

@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, every key optional, checked whole.
 
+mod components;
 mod document;
 mod environment;
 mod federation;
@@ -28,6 +29,7 @@ use stentor_stream::c2s::Settings as StreamSettings;
 use stentor_transport::{IdentityFiles, UnknownName, VersionMin};
 
 use toml::de::DeTable;
+use zeroize::Zeroizing;
 
 pub(crate) use document::reference;
 pub(crate) use environment::Variable;
@@ -49,6 +51,8 @@ pub(crate) struct Config {
     pub certificates: Vec<CertificateEntry>,
     /// Other servers.
     pub federation: Federation,
+    /// The components that may attach themselves.
+    pub components: Vec<ComponentEntry>,
     /// Whether clients are asked for certificates.
     pub client_certificates: Asked,
     /// Whose certificates sign clients in.
@@ -110,14 +114,18 @@ pub(crate) enum PortKind {
     S2s,
     /// Servers, by a TLS handshake.
     S2sTls,
+    /// Components, in clear.
+    Component,
+    /// Components, by a TLS handshake.
+    ComponentTls,
 }
 
 impl PortKind {
     /// How connections begin.
     pub(crate) const fn beginning(self) -> stentor_edge::Kind {
         match self {
-            Self::C2s | Self::S2s => stentor_edge::Kind::StartTls,
-            Self::C2sTls | Self::S2sTls => stentor_edge::Kind::DirectTls,
+            Self::C2s | Self::S2s | Self::Component => stentor_edge::Kind::StartTls,
+            Self::C2sTls | Self::S2sTls | Self::ComponentTls => stentor_edge::Kind::DirectTls,
         }
     }
 
@@ -126,13 +134,20 @@ impl PortKind {
         matches!(self, Self::S2s | Self::S2sTls)
     }
 
-    /// The port that people expect (RFC 6120 §14.7, XEP-0368).
+    /// Whether components connect there.
+    pub(crate) const fn is_component(self) -> bool {
+        matches!(self, Self::Component | Self::ComponentTls)
+    }
+
+    /// The port that people expect (RFC 6120 §14.7, XEP-0368); for components there is a habit.
     pub(crate) const fn default_port(self) -> u16 {
         match self {
             Self::C2s => 5222,
             Self::C2sTls => 5223,
             Self::S2s => 5269,
             Self::S2sTls => 5270,
+            Self::Component => 5347,
+            Self::ComponentTls => 5348,
         }
     }
 }
@@ -150,6 +165,35 @@ pub(crate) struct Federation {
     pub dns: Option<SocketAddr>,
     /// Where domains are, whatever DNS says.
     pub routes: Vec<stentor_edge::s2s::Route>,
+}
+
+/// A component that may attach itself.
+#[derive(Clone, Debug)]
+pub(crate) struct ComponentEntry {
+    /// What it may do.
+    pub may: stentor_engine::Component,
+    /// How it attaches itself, but for the secret.
+    pub settings: stentor_edge::ComponentSettings,
+    /// What it must know.
+    pub secret: Secret,
+}
+
+/// Where a secret is.
+#[derive(Clone)]
+pub(crate) enum Secret {
+    /// In the configuration.
+    Written(Zeroizing<String>),
+    /// In a file of its own.
+    File(Place, PathBuf),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Written(_) => f.write_str("Written"),
+            Self::File(_, path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// Whether a port for STARTTLS insists on it.

@@ -13,15 +13,16 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::reader::{Reader, Value};
-use super::{Asked, Config, LogFormat, federation, hosts, keys, listeners, profiles};
+use super::{Asked, Config, LogFormat, components, federation, hosts, keys, listeners, profiles};
 
 /// Reads the whole file.
 pub(super) fn read<'t>(reader: &mut Reader<'_>, root: &'t DeTable<'t>) -> Config {
     let value = |name: &str| root.get(name);
     let metrics = metrics(reader, value("metrics"));
-    let listeners = listeners::read(reader, value("listen"), metrics);
     let profiles = profiles::read(reader, value("profile"));
     let hosts = hosts::read(reader, value("host"), &profiles);
+    let components = components::read(reader, value("component"), &hosts);
+    let listeners = listeners::read(reader, value("listen"), metrics, !components.is_empty());
     let certificates = hosts::certificates(reader, value("certificate"));
     let federation = federation::read(reader, value("federation"), value("route"));
     let mut config = Config {
@@ -31,6 +32,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'_>, root: &'t DeTable<'t>) -> Config
         profiles,
         certificates,
         federation,
+        components,
         client_certificates: Asked::Off,
         client_authority: None,
         version_min: VersionMin::default(),
@@ -63,6 +65,7 @@ const TOP: &[&str] = &[
     "tls",
     "federation",
     "route",
+    "component",
     "limits",
     "sign_in",
     "log",

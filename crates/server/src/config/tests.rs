@@ -112,6 +112,42 @@ fn every_mistake_names_its_place_reason_and_remedy() {
             "[[host]]\nname = 'a.example'\nprofile = 'visitors'",
             "f:3:11: there is no profile `visitors`; write `[profile.visitors]`",
         ),
+        (
+            "[[host]]\nname = 'a.example'\n[[component]]\ndomain = 'A.example'\nsecret = 's'",
+            "f:4:10: `A.example` is a `[[host]]`: give the component a domain of its own",
+        ),
+        (
+            "[[component]]\ndomain = 'a b'\nsecret = 's'",
+            "f:2:10: `a b` is no domain: the domainpart is not a domain name",
+        ),
+        (
+            "[[component]]\ndomain = 'irc.example'\nsecret = 's'\n[[component]]\n\
+             domain = 'irc.example'\nsecret = 's'",
+            "f:5:10: `irc.example` stands there twice: take one out",
+        ),
+        ("[[component]]\nsecret = 's'", "f:1:1: a `[[component]]` needs a `domain`"),
+        (
+            "[[component]]\ndomain = 'irc.example'",
+            "f:1:1: a `[[component]]` needs either `secret` or `secret_file`",
+        ),
+        (
+            "[[component]]\ndomain = 'irc.example'\nsecret = 's'\nsecret_file = 'f'",
+            "f:1:1: a `[[component]]` needs either `secret` or `secret_file`",
+        ),
+        (
+            "[[component]]\ndomain = 'irc.example'\nsecret = ''",
+            "f:3:10: the secret is empty: anybody would know it",
+        ),
+        (
+            "[[component]]\ndomain = 'irc.example'\nsecret = 's'\nhosts = ['b.example']",
+            "f:4:10: `b.example` is no domain of this server; add a `[[host]]`",
+        ),
+        (
+            "[[listen]]\nkind = 'component'\naddress = '0.0.0.0:5347'",
+            "f:3:11: `0.0.0.0:5347` is not on the loopback interface, and passwords and messages \
+             would cross the network in clear: leave out `tls`, or set \
+             `allow_plaintext_beyond_loopback = true` if a proxy does TLS",
+        ),
         ("profile = 3", "f:1:11: `profile` must be a table of profiles: write `[profile.default]`"),
         (
             "[profile.default]\nsessions_max = 'many'",
@@ -252,6 +288,42 @@ fn relative_paths_begin_at_the_folder_of_the_file() {
 }
 
 #[test]
+fn components_have_a_port_on_the_loopback_interface() {
+    let component = "[[component]]\ndomain = 'irc.example'\nsecret = 's'";
+    let of = |text: &str| {
+        let ports = sound(text).listeners.into_iter().filter(|l| l.kind.is_component());
+        ports.map(|l| l.address.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(""), [""; 0]);
+    assert_eq!(of(component), ["127.0.0.1:5347"]);
+    let tls = format!("{component}\n[[listen]]\nkind = 'component-tls'\naddress = '[::]:5348'");
+    assert_eq!(of(&tls), ["[::]:5348"]);
+}
+
+#[test]
+fn the_secret_of_a_component_may_stand_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stentor.toml");
+    let text = "[[component]]\ndomain = 'irc.example'\nsecret_file = 's'";
+    std::fs::write(&file, text).unwrap();
+    let sources = Sources { file: Some(file), ..Sources::default() };
+    let load = || Config::load_checked(&sources).map(|(config, _)| config);
+    let told = |config: Result<Config, Mistakes>| {
+        let lines: Vec<String> = config.unwrap_err().lines().collect();
+        lines[0].replace(&folder.path().display().to_string(), "DIR")
+    };
+    let missing = "DIR/stentor.toml:3:15: DIR/s: cannot be read (No such file or directory (os \
+                   error 2)); name a file that the server may read";
+    assert_eq!(told(load()), missing);
+    std::fs::write(folder.path().join("s"), "two\nlines\n").unwrap();
+    assert_eq!(told(load()), "DIR/stentor.toml:3:15: DIR/s: must hold one line, the secret");
+    std::fs::write(folder.path().join("s"), "Mercutio\n").unwrap();
+    let config = load().unwrap();
+    assert_eq!(config.components[0].settings().unwrap().secret.as_str(), "Mercutio");
+    assert!(!format!("{config:?}").contains("Mercutio"));
+}
+
+#[test]
 fn an_unreadable_file_is_one_mistake_with_its_remedy() {
     let sources = Sources { file: Some("/no/such.toml".into()), ..Sources::default() };
     let told: Vec<_> = Config::load(&sources).unwrap_err().lines().collect();
@@ -346,6 +418,7 @@ fn every_documented_default_can_stand_in_the_file() {
         match section.heading {
             "[[certificate]]" => text.push_str("chain = 'c.pem'\nkey = 'k.pem'\n"),
             "[[host]]" => text.push_str("name = 'capulet.example'\n"),
+            "[[component]]" => text.push_str("domain = 'irc.example'\nsecret = 's'\n"),
             "[[route]]" => text.push_str("domain = 'far.example'\nhost = '127.0.0.1'\n"),
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! The words that stand for choices.
 
+use stentor_edge::OnConflict;
 use stentor_engine::host::{Delivery, ResourceConflict};
 use stentor_transport::{UnknownName, VersionMin};
 
@@ -30,6 +31,8 @@ impl Word for PortKind {
         ("c2s-tls", Self::C2sTls),
         ("s2s", Self::S2s),
         ("s2s-tls", Self::S2sTls),
+        ("component", Self::Component),
+        ("component-tls", Self::ComponentTls),
     ];
 }
 
@@ -51,6 +54,11 @@ impl Word for Delivery {
 impl Word for ResourceConflict {
     const ALL: &'static [(&'static str, Self)] =
         &[("rename", Self::Rename), ("replace", Self::Replace), ("refuse", Self::Refuse)];
+}
+
+impl Word for OnConflict {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("refuse", Self::Refuse), ("replace", Self::Replace)];
 }
 
 impl Word for VersionMin {

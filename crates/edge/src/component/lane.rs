@@ -1,0 +1,125 @@
+//! What waits for one stream of a component: bounded, in order.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use stentor_engine::Pressure;
+use stentor_stanza::Stanza;
+use stentor_stream::fault::Fault;
+
+use crate::limits::{COMPONENT_QUEUE_ITEMS_MAX, COMPONENT_SHARDS};
+
+/// Which senders' stanzas take the same stream: a number below [`COMPONENT_SHARDS`].
+pub(crate) type Shard = u8;
+
+/// The way to one stream of a component.
+pub(crate) struct Lane {
+    /// Tells it from the component's other streams.
+    pub(crate) serial: u64,
+    bytes_max: usize,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    items: VecDeque<(Shard, Stanza)>,
+    bytes: usize,
+    /// Stanzas of each shard that the socket has not taken, queued or not.
+    held: Box<[u32; COMPONENT_SHARDS]>,
+    waker: Option<Waker>,
+    close: Option<Fault>,
+}
+
+impl Lane {
+    pub(crate) fn new(serial: u64, bytes_max: usize) -> Self {
+        let inner = Inner {
+            items: VecDeque::new(),
+            bytes: 0,
+            held: Box::new([0; COMPONENT_SHARDS]),
+            waker: None,
+            close: None,
+        };
+        Self { serial, bytes_max, inner: Mutex::new(inner) }
+    }
+
+    /// Queues a stanza; it comes back if there is no room.
+    pub(crate) fn push(&self, shard: Shard, stanza: Stanza) -> Result<Pressure, Stanza> {
+        let mut inner = self.inner.lock();
+        let bytes = inner.bytes.saturating_add(stanza.bytes_len());
+        if bytes > self.bytes_max || inner.items.len() >= COMPONENT_QUEUE_ITEMS_MAX {
+            return Err(stanza);
+        }
+        inner.bytes = bytes;
+        inner.held[usize::from(shard)] += 1;
+        inner.items.push_back((shard, stanza));
+        let is_high = bytes > self.bytes_max / 8;
+        inner.wake();
+        Ok(if is_high { Pressure::High } else { Pressure::Low })
+    }
+
+    /// Takes the next stanza. Its shard stays here until it is [settled](Self::settle).
+    pub(crate) fn pop(&self) -> Option<(Shard, Stanza)> {
+        let mut inner = self.inner.lock();
+        let (shard, stanza) = inner.items.pop_front()?;
+        inner.bytes -= stanza.bytes_len();
+        if inner.items.is_empty() {
+            inner.items = VecDeque::new();
+        }
+        Some((shard, stanza))
+    }
+
+    /// The socket has taken a stanza of this shard.
+    pub(crate) fn settle(&self, shard: Shard) {
+        self.inner.lock().held[usize::from(shard)] -= 1;
+    }
+
+    /// Whether a stanza of this shard is still on its way.
+    pub(crate) fn holds(&self, shard: Shard) -> bool {
+        self.inner.lock().held[usize::from(shard)] > 0
+    }
+
+    /// Takes all that waits.
+    pub(crate) fn drain(&self) -> impl Iterator<Item = Stanza> + use<> {
+        let mut inner = self.inner.lock();
+        inner.bytes = 0;
+        std::mem::take(&mut inner.items).into_iter().map(|(_, stanza)| stanza)
+    }
+
+    /// Bytes waiting.
+    pub(crate) fn bytes(&self) -> usize {
+        self.inner.lock().bytes
+    }
+
+    /// Asks the stream to end; the first reason counts.
+    pub(crate) fn close(&self, fault: Fault) {
+        let mut inner = self.inner.lock();
+        inner.close.get_or_insert(fault);
+        inner.wake();
+    }
+
+    /// Why the stream is to end, told once.
+    pub(crate) fn take_close(&self) -> Option<Fault> {
+        self.inner.lock().close.take()
+    }
+
+    /// Ready when the stream is to end, or when something waits and there `has_room`.
+    pub(crate) fn poll_ready(&self, has_room: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.lock();
+        if inner.close.is_some() || (has_room && !inner.items.is_empty()) {
+            return Poll::Ready(());
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Inner {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
