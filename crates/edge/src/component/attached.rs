@@ -114,7 +114,7 @@ impl Attached {
         state.asked.retain(|_, serial| *serial != lane.serial);
         let waiting = unwritten.into_iter().chain(lane.drain());
         // Under the lock: nothing overtakes what is placed again.
-        let homeless = waiting.filter_map(|stanza| state.place(stanza).err().map(|(s, _)| s));
+        let homeless = waiting.filter(|stanza| state.place(stanza.clone()).is_err());
         let mut leftover = Leftover { homeless: homeless.collect(), farewells: Vec::new() };
         if state.lanes.is_empty() {
             leftover.farewells = state.shown.take_back();
@@ -128,7 +128,7 @@ impl Attached {
     /// `remote-server-timeout`: it is not connected. `resource-constraint`: it does not take what
     /// waits for it.
     pub(crate) fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
-        self.state.lock().place(stanza).map_err(|(_, error)| error)
+        self.state.lock().place(stanza)
     }
 
     /// Notes what the component sends.
@@ -162,16 +162,15 @@ impl State {
         self.lanes.iter().for_each(|lane| lane.close(fault.clone()));
     }
 
-    /// Queues a stanza, or gives it back with the error for its sender.
-    fn place(&mut self, stanza: Stanza) -> Result<Pressure, (Stanza, StanzaError)> {
+    fn place(&mut self, stanza: Stanza) -> Result<Pressure, StanzaError> {
         if self.lanes.is_empty() {
-            return Err((stanza, away()));
+            return Err(away());
         }
         let shard = shard_of(&stanza);
         let lane = self.asker(&stanza).unwrap_or_else(|| self.lane_of(shard));
-        lane.push(shard, stanza).map_err(|stanza| {
+        lane.push(shard, stanza).ok_or_else(|| {
             let error = StanzaError::new(Condition::ResourceConstraint);
-            (stanza, error.with_text("The component does not keep up."))
+            error.with_text("The component does not keep up.")
         })
     }
 

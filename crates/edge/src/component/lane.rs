@@ -42,19 +42,19 @@ impl Lane {
         Self { serial, bytes_max, inner: Mutex::new(inner) }
     }
 
-    /// Queues a stanza; it comes back if there is no room.
-    pub(crate) fn push(&self, shard: Shard, stanza: Stanza) -> Result<Pressure, Stanza> {
+    /// Queues a stanza; none if there is no room.
+    pub(crate) fn push(&self, shard: Shard, stanza: Stanza) -> Option<Pressure> {
         let mut inner = self.inner.lock();
         let bytes = inner.bytes.saturating_add(stanza.bytes_len());
         if bytes > self.bytes_max || inner.items.len() >= COMPONENT_QUEUE_ITEMS_MAX {
-            return Err(stanza);
+            return None;
         }
         inner.bytes = bytes;
         inner.held[usize::from(shard)] += 1;
         inner.items.push_back((shard, stanza));
         let is_high = bytes > self.bytes_max / 8;
         inner.wake();
-        Ok(if is_high { Pressure::High } else { Pressure::Low })
+        Some(if is_high { Pressure::High } else { Pressure::Low })
     }
 
     /// Takes the next stanza. Its shard stays here until it is [settled](Self::settle).
