@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use stentor_engine::host::ResourceConflict;
+use stentor_engine::host::{Delivery, ResourceConflict};
 use stentor_engine::{Close, Settings};
 use stentor_jid::BareJid;
 use stentor_stanza::Stanza;
@@ -49,6 +49,29 @@ async fn a_session_that_is_ending_is_passed_over_for_the_next_best() {
         romeo.send(&format!("<message type='chat' to='{to}'><body>x</body></message>")).await;
     }
     assert_eq!(other.receive_all().len(), 2);
+}
+
+// RFC 6121 §4.7.2.3.
+#[tokio::test]
+async fn priorities_are_shown_as_they_count() {
+    for (rule, said, shown) in [
+        (Delivery::MostAvailable, 127, "<priority>127</priority>"),
+        (Delivery::All, 127, ""),
+        (Delivery::All, 0, "<priority>0</priority>"),
+        (Delivery::All, -1, "<priority>-1</priority>"),
+    ] {
+        let world = World::with(Settings { delivery: rule, ..Settings::default() }, "");
+        let (mut juliet, mut romeo) = pair(&world).await;
+        juliet.receive_all();
+        juliet
+            .send(&format!("<presence><show>away</show><priority>{said}</priority></presence>"))
+            .await;
+        for client in [&mut juliet, &mut romeo] {
+            let seen = texts(client);
+            let inside = format!("'><show>away</show>{shown}</presence>");
+            assert!(seen.len() == 1 && seen[0].ends_with(&inside), "{rule:?} {said}: {seen:?}");
+        }
+    }
 }
 
 #[tokio::test]

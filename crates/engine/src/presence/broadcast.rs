@@ -5,10 +5,12 @@ use std::sync::Arc;
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, Kind, PresenceType, Stanza};
 use stentor_store::{LastRow, Write};
+use stentor_xml::ns;
 
 use crate::account::{Account, AccountState};
 use crate::backlog::Flush;
 use crate::engine::Engine;
+use crate::host::Delivery;
 use crate::locks::Locks;
 use crate::outbox::Fate;
 use crate::phase::{Direction, Flow};
@@ -18,8 +20,9 @@ use crate::resource::{Available, Resource};
 use crate::session::{Handling, Session, send_to_resource};
 
 /// A session says that it is there, for the first time or again.
-pub(crate) fn available(session: &Arc<Session>, stanza: &Stanza) -> Handling {
-    let priority = check::priority(stanza);
+pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling {
+    let priority = used_priority(session, &mut stanza);
+    let stanza = &stanza;
     let (former, flush) = {
         let mut state = session.account.lock();
         // Another session may have taken the resource over: then this one is gone for everyone.
@@ -42,6 +45,18 @@ pub(crate) fn available(session: &Arc<Session>, stanza: &Stanza) -> Handling {
     let Some(flush) = flush else { return Handling::Done };
     let engine = session.engine.clone();
     Handling::Later(Box::pin(async move { flush.hand_over(&engine).await }))
+}
+
+/// The priority that counts. Where every device gets all messages, those that are not negative count
+/// alike, and everyone is shown so: without the element it is the default (§4.7.2.3).
+fn used_priority(session: &Session, stanza: &mut Stanza) -> i8 {
+    let said = check::priority(stanza);
+    let rule = session.host().map(|host| host.profile.settings.delivery);
+    if said <= 0 || rule != Ok(Delivery::All) {
+        return said;
+    }
+    stanza.cut(|c| c.ns() == ns::CLIENT && c.name() == "priority");
+    0
 }
 
 /// What a new presence session learns: its siblings, its contacts, requests that wait (§4.2.2).
@@ -186,7 +201,7 @@ fn note_last(engine: &Arc<Engine>, account: &Arc<Account>, stanza: &Stanza) {
         return;
     }
     let status = stanza
-        .child(stentor_xml::ns::CLIENT, "status")
+        .child(ns::CLIENT, "status")
         .map(|s| s.text().into_owned())
         .filter(|s| s.len() <= LAST_STATUS_BYTES_MAX);
     let last = LastRow { at_ms: engine.clock.unix_ms(), status };

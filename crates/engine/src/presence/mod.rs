@@ -32,7 +32,7 @@ pub(crate) fn handle(session: &Arc<Session>, stanza: Stanza) -> Handling {
         return Handling::Done;
     }
     match (kind, stanza.head.to.is_some()) {
-        (PresenceType::Available, false) => broadcast::available(session, &stanza),
+        (PresenceType::Available, false) => broadcast::available(session, stanza),
         (PresenceType::Unavailable, false) => {
             leave(session, Some(&stanza));
             Handling::Done

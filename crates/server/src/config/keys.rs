@@ -178,7 +178,7 @@ keys! {
         "Whether the domain was served once and is not any more: clients are told `host-gone`.";
 
     DELIVERY = "delivery", Word(words::<Delivery>), "\"most-available\"", Reload,
-        "Which devices get a message to an account: those of the highest priority, or all of non-negative priority.";
+        "Which devices get a message to an account: those of the highest priority, or all of non-negative priority, which is then shown as 0.";
     RESOURCE_CONFLICT = "resource_conflict", Word(words::<ResourceConflict>), "\"rename\"", Reload,
         "When a client wishes a resource that is in use: it gets another, the older session ends, or it is refused.";
     SESSIONS_MAX = "sessions_max", Number(1, 10_000, "sessions"), "50", Reload,
