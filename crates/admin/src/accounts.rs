@@ -1,6 +1,7 @@
 //! Commands about accounts.
 
 use serde::{Deserialize, Serialize};
+use stentor_engine::registration::AccountError;
 use stentor_jid::BareJid;
 use stentor_store::AccountRow;
 
@@ -15,6 +16,10 @@ pub struct Add;
 /// Lists accounts, a page at a time.
 #[derive(Debug)]
 pub struct List;
+
+/// Tells what is known of one account.
+#[derive(Debug)]
+pub struct Show;
 
 /// Sets an account's password.
 #[derive(Debug)]
@@ -86,6 +91,18 @@ pub struct Row {
     pub sessions: usize,
 }
 
+/// One account, looked at by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// What a list says of it.
+    #[serde(flatten)]
+    pub row: Row,
+    /// Messages that wait for it to come (XEP-0160).
+    pub waiting_messages: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+}
+
 /// What came of forgetting failures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unlocked {
@@ -139,6 +156,28 @@ impl Command for List {
             }
         }
         Ok(page)
+    }
+}
+
+impl Command for Show {
+    const NAME: &'static str = "account-show";
+    const SUMMARY: &'static str = "Tell what is known of one account.";
+    type Input = Account;
+    type Output = Shown;
+
+    async fn run(cx: Cx, input: Account) -> Result<Shown, AdminError> {
+        let jid = address(&input.jid)?;
+        let Some(found) = cx.engine.stores.accounts.load(&jid).await? else {
+            return Err(AccountError::Missing.into());
+        };
+        // What was taken before the question counts.
+        cx.engine.stores.writer.barrier().await?;
+        let waiting = cx.engine.stores.offline.usage(&jid).await?;
+        Ok(Shown {
+            row: Row::of(&cx, &found),
+            waiting_messages: waiting.count,
+            waiting_bytes: waiting.bytes,
+        })
     }
 }
 
@@ -294,6 +333,30 @@ mod tests {
         let page = Which { domain: Some("montague.example".into()), after: None };
         let page = List::run(cx(&world), page).await.unwrap();
         assert!(page.accounts.iter().all(|row| row.jid.ends_with("@montague.example")));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_an_account_is_shown() {
+        let world = World::new();
+        world.add_account("juliet@capulet.example").await;
+        world.add_account("romeo@montague.example").await;
+        let mut romeo = world.connect("romeo@montague.example/orchard").await;
+        let show = async || {
+            let juliet = Account { jid: "juliet@capulet.example".into() };
+            let shown = Show::run(cx(&world), juliet).await.unwrap();
+            (shown.waiting_messages, shown.waiting_bytes > 0, shown.row.sessions)
+        };
+        for _ in 0..2 {
+            let to = "juliet@capulet.example";
+            romeo.send(&format!("<message type='chat' to='{to}'><body>x</body></message>")).await;
+        }
+        assert_eq!(show().await, (2, true, 0));
+        let mut juliet = world.connect("juliet@capulet.example/balcony").await;
+        juliet.send("<presence/>").await;
+        juliet.receive_all();
+        assert_eq!(show().await, (0, false, 1));
+        let nobody = Account { jid: "nobody@capulet.example".into() };
+        assert!(Show::run(cx(&world), nobody).await.is_err());
     }
 
     #[tokio::test]

@@ -81,6 +81,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<accounts::Add>(),
     Entry::of::<import::Import>(),
     Entry::of::<accounts::List>(),
+    Entry::of::<accounts::Show>(),
     Entry::of::<accounts::SetPassword>(),
     Entry::of::<accounts::Delete>(),
     Entry::of::<accounts::Suspend>(),

@@ -88,6 +88,8 @@ pub(crate) enum Account {
         /// The domain.
         domain: Option<String>,
     },
+    /// Show one account, with the messages that wait for it.
+    Show(Address),
     /// Set an account's password; its sessions and tokens end.
     Password(Credentials),
     /// Delete an account with everything it owns. It cannot be undone.

@@ -14,7 +14,7 @@ use clap::Parser as _;
 use serde_json::json;
 use stentor_admin::Nothing;
 use stentor_admin::accounts::{
-    Account as Named, Add, Credentials, Delete, SetPassword, Suspend, Unlock, Unsuspend,
+    Account as Named, Add, Credentials, Delete, SetPassword, Show, Suspend, Unlock, Unsuspend,
 };
 use stentor_admin::archive;
 use stentor_admin::devices::{ListDevices, RevokeDevice, Which};
@@ -89,6 +89,7 @@ fn account(office: &Office, account: Account) -> anyhow::Result<ExitCode> {
         }
         Account::Import { file } => office.import(import::read(&file)?),
         Account::List { domain } => office.list_accounts(domain.as_deref()),
+        Account::Show(address) => office.look::<Show>(named(address), words::shown),
         Account::Delete(address) => office.change::<Delete>(named(address), |account| {
             format!("Deleted {} and everything it owned.\n", account.jid)
         }),

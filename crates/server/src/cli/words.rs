@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use stentor_admin::accounts::{Account, Row, Unlocked};
+use stentor_admin::accounts::{Account, Row, Shown, Unlocked};
 use stentor_admin::archive::Held;
 use stentor_admin::devices::{Devices, Revoked};
 use stentor_admin::guard::{Blocked, Lifted};
@@ -76,6 +76,15 @@ pub(super) fn report(report: &Report) -> String {
 /// Users choose their words; a terminal must not take orders from them.
 fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
+}
+
+/// One account, looked at by itself.
+pub(super) fn shown(shown: &Shown) -> String {
+    let Shown { row, waiting_messages, waiting_bytes } = shown;
+    let mut text = self::row(row);
+    let _ = writeln!(text, "made: {}", xep0082_time::write(row.created_ms));
+    let _ = writeln!(text, "waiting messages: {waiting_messages}, {waiting_bytes} bytes");
+    text
 }
 
 /// Devices of an account.
