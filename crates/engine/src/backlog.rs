@@ -180,7 +180,7 @@ fn is_admitted(
     state: &AccountState,
 ) -> bool {
     let (Some(host), Some(from)) = (host, &stanza.head.from) else { return true };
-    host.admits(Flow::MessageIn, session, from, state)
+    host.admits(Flow::StoredIn, session, from, state)
 }
 
 impl Drop for Flush {

@@ -114,6 +114,8 @@ pub trait Admit: Send + Sync + 'static {
 pub enum Flow {
     /// A message for the session.
     MessageIn,
+    /// A message that was let in earlier and waited in the store for the session.
+    StoredIn,
     /// Presence of the peer for the session.
     PresenceIn,
     /// The session's presence for the peer.

@@ -304,6 +304,11 @@ fn xep0016_privacy() {
 }
 
 #[test]
+fn xep0016_stored() {
+    run("xep0016_stored");
+}
+
+#[test]
 fn xep0016_effects() {
     run("xep0016_effects");
 }

@@ -33,12 +33,17 @@ impl Admit for Blocking {
     fn admits(&self, flow: Flow, session: &Resource, peer: &Jid, state: &AccountState) -> bool {
         let Some(rules) = rules_of(state) else { return true };
         let kind = match flow {
-            Flow::MessageIn => Kind::Message,
+            Flow::MessageIn | Flow::StoredIn => Kind::Message,
             Flow::PresenceIn => Kind::PresenceIn,
             Flow::PresenceOut => Kind::PresenceOut,
         };
-        is_own(&session.jid.to_bare(), peer)
-            || ruling_for(session, rules, kind, peer, state) == Ruling::Allowed
+        let ruling = ruling_for(session, rules, kind, peer, state);
+        // The default list let it in when it was sent. Who has left a group or the roster since has
+        // not sent it any less; who has been blocked is heard no more (§3.3).
+        let was_judged = flow == Flow::StoredIn && active_of(session).is_none();
+        ruling == Ruling::Allowed
+            || (was_judged && ruling == Ruling::Denied)
+            || is_own(&session.jid.to_bare(), peer)
     }
 }
 
