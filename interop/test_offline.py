@@ -5,8 +5,23 @@ import time
 
 import pytest
 
-from harness.names import CLIENT, DELAY, IQ, MESSAGE, bodies, body, child, q, stanza_error
-from harness.raw import login
+from harness.counted import SM, Counted
+from harness.names import (
+    CLIENT,
+    DELAY,
+    IQ,
+    MESSAGE,
+    PRESENCE,
+    ROSTER,
+    bodies,
+    body,
+    child,
+    is_presence,
+    push_item,
+    q,
+    stanza_error,
+)
+from harness.raw import SaslFailure, login
 from harness.scenes import (
     befriend,
     chat,
@@ -16,6 +31,7 @@ from harness.scenes import (
     is_push,
     subscribe,
 )
+from harness.waiting import until
 
 STATES = "http://jabber.org/protocol/chatstates"
 ERROR = (
@@ -53,30 +69,59 @@ def stamp(message):
     return None if delay is None else delay.get("stamp")
 
 
+# covers: off-01
 def test_off_01_stored(server, enter, prosody_differs):
-    alice, bob = enter("alice"), server.account("bob")
-    table = [
-        (chat(alice, bob.jid, "chat"), None),
-        (chat(alice, bob.jid, "normal", "normal"), None),
-        (chat(alice, bob.jid, "untyped", None), None),
-        (chat(alice, bob.jid, "news", "headline"), None),
-        (chat(alice, bob.jid, "room", "groupchat"), ("cancel", "service-unavailable")),
-    ]
-    alice.write(f"<message type='error' to='{bob.jid}' id='e'>{ERROR}</message>")
-    alice.write(f"<message type='chat' to='{bob.jid}' id='s'><active xmlns='{STATES}'/></message>")
-    seen = {e.get("id"): e for e in alice.ping() if e.tag == MESSAGE}
-    for ident, error in table:
-        got = stanza_error(seen[ident]) if ident in seen else None
-        assert got == error, ident
-    assert "e" not in seen and "s" not in seen
-    with prosody_differs("stores chat states"):
-        got = offline_of(server, bob, 3)
-        assert [body(e) for e in got] == ["chat", "normal", "untyped"]
+    alice, bob = enter("alice"), enter("bob", "shy", -1)
+    for state in ("negative", "offline"):
+        if state == "offline":
+            bob.close()
+        account = bob.account
+        table = [
+            (chat(alice, account.jid, "chat"), None),
+            (chat(alice, account.jid, "normal", "normal"), None),
+            (chat(alice, account.jid, "untyped", None), None),
+            (chat(alice, account.jid, "news", "headline"), None),
+            (chat(alice, account.jid, "room", "groupchat"), ("cancel", "service-unavailable")),
+        ]
+        alice.write(f"<message type='error' to='{account.jid}' id='e'>{ERROR}</message>")
+        pure = f"<active xmlns='{STATES}'/>"
+        alice.write(f"<message type='chat' to='{account.jid}' id='s'>{pure}</message>")
+        seen = {e.get("id"): e for e in alice.ping() if e.tag == MESSAGE}
+        for ident, error in table:
+            got = stanza_error(seen[ident]) if ident in seen else None
+            assert got == error, ident
+        assert "e" not in seen and "s" not in seen
+        if state == "negative":
+            assert collect(bob) == []
+        with prosody_differs("counts nothing, and stores chat states"):
+            assert server.waiting_messages(account) == 3
+            got = offline_of(server, account, 3)
+            assert [body(e) for e in got] == ["chat", "normal", "untyped"]
+            assert server.waiting_messages(account) == 0
     features = alice.request(
         "<query xmlns='http://jabber.org/protocol/disco#info'/>", to=server.domain
     )
     found = {e.get("var") for e in features.iter("{http://jabber.org/protocol/disco#info}feature")}
     assert "msgoffline" in found
+
+
+# covers: off-01
+def test_off_01_on_disk_before_it_is_acknowledged(server_with, enter):
+    server = server_with()
+    account, sender = server.account("bob"), server.account("alice")
+    sent = []
+    for _ in range(5):
+        with login(server, sender, is_available=False) as alice:
+            Counted(alice)
+            sent += [f"{len(sent)} {n}" for n in range(3)]
+            for text in sent[-3:]:
+                chat(alice, account.jid, text)
+            alice.write(f"<r xmlns='{SM}'/>")
+            while int(alice.wait(lambda e: e.tag == q(SM, "a")).get("h")) < 3:
+                alice.write(f"<r xmlns='{SM}'/>")
+            server.kill()
+        server.start()
+    assert [body(e) for e in offline_of(server, account, len(sent))] == sent
 
 
 # covers: off-02
@@ -188,41 +233,82 @@ def test_off_18_race_between_message_and_login(server, enter):
     assert bodies(got) == [str(n) for n in range(sent)], "each once, in order"
 
 
-def test_off_19_roster_change_at_the_same_time(server, enter):
+ROSTER_ITEM = "<query xmlns='jabber:iq:roster'><item jid='{}' {}>{}</item></query>"
+
+
+# covers: off-19
+def test_off_19_roster_change_at_the_same_time(server, enter, prosody_differs):
     alice, bob = enter("alice"), enter("bob")
     befriend(alice, bob)
+    version = child(bob.request(f"<query xmlns='{ROSTER}'/>"), ROSTER, "query").get("ver")
+    mine, jid = alice.account.jid, bob.account.jid
     bob.close()
-    jid = bob.account.jid
-    query = "<query xmlns='jabber:iq:roster'><item jid='{}' {}>{}</item></query>"
+    # Another of his devices, which takes no messages, changes his roster meanwhile.
+    other = enter(bob.account, is_available=False)
     steps = [
-        query.format(jid, "name='B'", "<group>One</group>"),
-        query.format(jid, "name='B'", "<group>Two</group>"),
-        query.format(jid, "subscription='remove'", ""),
-        query.format(jid, "", ""),
+        (alice, ROSTER_ITEM.format(jid, "name='B'", "<group>One</group>")),
+        (alice, ROSTER_ITEM.format(jid, "name='B'", "<group>Two</group>")),
+        (alice, ROSTER_ITEM.format(jid, "subscription='remove'", "")),
+        (alice, ROSTER_ITEM.format(jid, "", "")),
+        (other, ROSTER_ITEM.format(mine, "name='A'", "<group>Three</group>")),
+        (other, ROSTER_ITEM.format(mine, "subscription='remove'", "")),
     ]
-    for n, step in enumerate(steps):
+    for n, (who, step) in enumerate(steps):
         chat(alice, jid, f"before {n}")
-        alice.write(f"<iq type='set' id='step'>{step}</iq>")
+        who.write(f"<iq type='set' id='step'>{step}</iq>")
         chat(alice, jid, f"after {n}")
-        assert alice.wait(has_id("step")).get("type") == "result"
-    alice.ping()
+        assert who.wait(has_id("step")).get("type") == "result"
+    assert not [e for e in alice.ping() if e.get("type") == "error"]
+    other.close()
     bob = enter(bob.account, is_available=False)
-    assert alice.account.jid not in bob.roster() or (
-        bob.roster()[alice.account.jid].get("subscription") == "none"
-    )
-    bob.write("<presence/>")
-    expected = [f"{when} {n}" for n in range(4) for when in ("before", "after")]
-    assert bodies(bob.until(is_chat("after 3"))) == expected
-    bob.write("<iq type='set' id='x'>" + query.format(alice.account.jid, "name='A'", "") + "</iq>")
-    bob.wait(is_push(alice.account.jid))
+    bob.write(f"<iq type='get' id='r'><query xmlns='{ROSTER}' ver='{version}'/></iq><presence/>")
+    expected = [f"{when} {n}" for n in range(len(steps)) for when in ("before", "after")]
+    seen = bob.until(is_chat(expected[-1]))
+    assert bodies(seen) == expected
+    with prosody_differs("sends the whole roster instead of what changed"):
+        (push,) = [e for e in seen if push_item(e) is not None]
+        assert push_item(push).get("jid") == mine
+        assert push_item(push).get("subscription") == "remove"
+        assert len([e for e in seen if e.get("id") == "r"][0]) == 0
+    bob.write(f"<iq type='set' id='x'>{ROSTER_ITEM.format(mine, '', '')}</iq>")
+    bob.wait(is_push(mine))
     chat(alice, jid, "as before")
     bob.wait(is_chat("as before"))
 
 
+# covers: off-19
+@pytest.mark.prosody_differs("has no privacy lists")
+def test_off_19_messages_of_contacts_only(server, enter):
+    alice, bob, stranger = enter("alice"), enter("bob"), enter("stranger")
+    befriend(alice, bob)
+    mine, jid = alice.account.jid, bob.account.jid
+    rule = "<item type='subscription' value='none' action='deny' order='1'><message/></item>"
+    for order in (f"<list name='contacts'>{rule}</list>", "<default name='contacts'/>"):
+        query = f"<query xmlns='jabber:iq:privacy'>{order}</query>"
+        assert bob.request(query, "set").get("type") == "result"
+    bob.close()
+    other = enter(bob.account, is_available=False)
+    refused = chat(stranger, jid, "unknown")
+    assert stanza_error(stranger.wait(has_id(refused))) == ("cancel", "service-unavailable")
+    chat(alice, jid, "while a contact")
+    assert not [e for e in alice.ping() if e.get("type") == "error"]
+    gone = ROSTER_ITEM.format(mine, "subscription='remove'", "")
+    assert other.request(gone, "set").get("type") == "result"
+    for _ in range(2):
+        refused = chat(alice, jid, "removed")
+        assert stanza_error(alice.wait(has_id(refused))) == ("cancel", "service-unavailable")
+    assert [body(e) for e in offline_of(server, bob.account, 1)] == ["while a contact"]
+
+
+# covers: off-22
 def test_off_22_malformed_message(server, enter):
     alice, account = enter("alice"), server.account("bob")
+    peer = "{}:{}".format(*alice.sock.getsockname())
     alice.write(f"<message to='{account.jid}' type='chat'><body>marker-9151</bdy></message>")
     alice.expect_stream_error("not-well-formed")
+    if server.name != "prosody":
+        told = [line for line in server.log_text().splitlines() if peer in line]
+        assert any(alice.jid in line and "not-well-formed" in line for line in told), told
     alice = enter(alice.account)
     alice.write("<message to='@@' id='bad'><body>marker-9152</body></message>")
     assert stanza_error(alice.wait(has_id("bad"))) == ("modify", "jid-malformed")
@@ -232,6 +318,7 @@ def test_off_22_malformed_message(server, enter):
     assert "marker-915" not in server.log_text()
 
 
+# covers: off-22
 @pytest.mark.prosody_differs("has no records to damage one by one")
 def test_off_22_damaged_record(server_with, enter):
     server = server_with()
@@ -243,27 +330,95 @@ def test_off_22_damaged_record(server_with, enter):
     server.damage_offline_record(b"marker-two")
     server.start()
     assert [body(e) for e in offline_of(server, account, 2)] == ["one", "three"]
+    until(lambda: server.records_put_aside() == 1, "the damaged one is put aside")
+    told = [line for line in server.log_text().splitlines() if "damaged" in line]
+    assert len(told) == 1 and account.jid in told[0] and "marker" not in told[0], told
     assert offline_of(server, account, 0) == [], "put aside, not tried again"
 
 
+# covers: off-28
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_off_28_restart_before_delivery(server_with, enter, end):
     server = server_with()
-    alice, account = enter("alice", at=server), server.account("bob")
-    for n in range(20):
-        chat(alice, account.jid, str(n))
-    alice.ping()
-    getattr(server, end)()
-    server.start()
-    first = offline_of(server, account, 20)
-    assert [body(e) for e in first] == [str(n) for n in range(20)]
+    sender, account = server.account("alice"), server.account("bob")
+    dice = random.Random(28)
+    acknowledged, texts = 0, [str(n) for n in range(200)]
+    for _ in range(3):
+        with login(server, sender) as alice:
+            for text in texts[acknowledged : acknowledged + 20 + dice.randrange(20)]:
+                chat(alice, account.jid, text)
+                acknowledged += 1
+            alice.ping()
+            # Some more are on their way when the end comes, and may be kept or not.
+            for n in range(dice.randrange(1, 20)):
+                chat(alice, account.jid, f"unacknowledged {n}")
+            getattr(server, end)()
+        server.start()
+    first = offline_of(server, account, acknowledged)
+    known = [e for e in first if not body(e).startswith("un")]
+    assert [body(e) for e in known] == texts[:acknowledged]
     stamps = [stamp(e) for e in first]
     assert all(stamps) and stamps == sorted(stamps)
-    with login(server, alice.account) as alice:
+    with login(server, sender) as alice:
         chat(alice, account.jid, "later")
         alice.ping()
     (later,) = offline_of(server, account, 1)
     assert stamp(later) >= stamps[-1] and body(later) == "later"
+
+
+# covers: off-28
+@pytest.mark.parametrize("version", [3, 6])
+@pytest.mark.prosody_differs("has no migrations of ours")
+def test_off_28_upgrade_before_delivery(server_with, enter, version):
+    server = server_with()
+    alice, account = enter("alice", at=server), server.account("bob")
+    hint = "<no-permanent-store xmlns='urn:xmpp:hints'/>"
+    for n in range(20):
+        text = f"<body>{n}</body>{hint}"
+        alice.write(f"<message to='{account.jid}' type='chat'>{text}</message>")
+    alice.ping()
+    server.stop()
+    times = server.downgrade(version)
+    assert len(times) == 20
+    server.start()
+    got = offline_of(server, account, 20)
+    assert [body(e) for e in got] == [str(n) for n in range(20)]
+    assert [stamp(e) for e in got] == times, "the stamps of the older release"
+    assert offline_of(server, account, 0) == []
+
+
+# covers: off-28
+@pytest.mark.prosody_differs("is not run on a disk of its own")
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_off_28_full_disk_before_delivery(server_with, enter, end):
+    server = server_with(disk_mib=16)
+    sender, account = server.account("alice"), server.account("bob")
+    kept = []
+    with login(server, sender) as alice:
+        for n in range(20):
+            kept.append((chat(alice, account.jid, f"before {n}"), f"before {n}"))
+        alice.ping()
+        server.disk.fill()
+        refused = 0
+        for n in range(60):
+            ident = chat(alice, account.jid, f"{n} " + "x" * 60_000)
+            errors = {e.get("id"): stanza_error(e) for e in alice.ping() if e.tag == MESSAGE}
+            if ident in errors:
+                told = errors[ident]
+                assert told[1] in ("resource-constraint", "internal-server-error"), told
+                refused += 1
+            else:
+                kept.append((ident, f"{n} " + "x" * 60_000))
+        assert refused > 0
+        server.disk.free()
+        kept.append((chat(alice, account.jid, "room again"), "room again"))
+        assert not [e for e in alice.ping() if e.tag == MESSAGE]
+        getattr(server, end)()
+    server.start()
+    got = offline_of(server, account, len(kept))
+    assert [(e.get("id"), body(e)) for e in got] == kept
+    stamps = [stamp(e) for e in got]
+    assert all(stamps) and stamps == sorted(stamps)
 
 
 @pytest.mark.prosody_differs("has no quota")
@@ -325,6 +480,7 @@ def test_off_32_large_message(server_with, enter, prosody_differs):
         assert body(bob.wait(lambda e: e.tag == MESSAGE))[:1] == str(n % 10)
 
 
+# covers: off-35
 @pytest.mark.prosody_differs("suspends no accounts")
 def test_off_35_suspended_account(server_with, enter):
     server = server_with()
@@ -335,17 +491,31 @@ def test_off_35_suspended_account(server_with, enter):
     bob.ping()
     chat(alice, account.jid, "before")
     alice.ping()
+    shy = enter(account, "shy", -1, at=server)
+    alice.wait(lambda e: is_presence(e, shy.jid))
     server.suspend_account(account, True)
-    bob.expect_stream_error("policy-violation")
-    ident = chat(alice, account.jid, "during")
-    assert stanza_error(alice.wait(has_id(ident))) == ("cancel", "service-unavailable")
+    for session in (bob, shy):
+        session.expect_stream_error("policy-violation")
+    alice.wait(lambda e: is_presence(e, shy.jid, "unavailable"))
+    for to in (account.jid, shy.jid):
+        for kind in ("chat", "normal", None):
+            ident = chat(alice, to, "during", kind)
+            assert stanza_error(alice.wait(has_id(ident))) == ("cancel", "service-unavailable")
     alice.write(f"<presence type='probe' to='{account.jid}'/>")
-    assert alice.wait(lambda e: e.get("from") == account.jid).get("type") == "unavailable"
-    with pytest.raises(Exception, match="account-disabled"):
-        login(server, account)
+    (answer,) = [e for e in alice.ping() + alice.ping() if e.tag == PRESENCE]
+    assert is_presence(answer, account.jid, "unavailable")
+    for mechanism in ("PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"):
+        with pytest.raises(SaslFailure, match="account-disabled"):
+            login(server, account, mechanism=mechanism)
     assert alice.roster()[account.jid].get("subscription") == "both"
+    server.restart()
+    with pytest.raises(SaslFailure, match="account-disabled"):
+        login(server, account)
     server.suspend_account(account, False)
     assert [body(e) for e in offline_of(server, account, 1)] == ["before"]
+    with login(server, account) as bob, login(server, alice.account) as alice:
+        assert bob.roster()[alice.account.jid].get("subscription") == "both"
+        assert alice.roster()[account.jid].get("subscription") == "both"
 
 
 def test_off_36_deleted_account(server_with, enter, prosody_differs):

@@ -1,17 +1,35 @@
 """Priorities and the choice among resources (RFC 6121 §4.7.2.3, §8.5)."""
 
+import pytest
+
 from harness.names import CLIENT, MESSAGE, bodies, is_presence, presences, q, stanza_error
-from harness.raw import login
 from harness.scenes import chat, delivered, has_id, is_chat, subscribe
 
+CARBONS = "urn:xmpp:carbons:2"
+ENABLE_CARBONS = f"<enable xmlns='{CARBONS}'/>"
 PRIORITY = q(CLIENT, "priority")
 
 
+def copied(element):
+    """The text of a message of which this is a copy (XEP-0280), or nothing."""
+    path = [
+        q(CARBONS, "received"),
+        q("urn:xmpp:forward:0", "forwarded"),
+        MESSAGE,
+        q(CLIENT, "body"),
+    ]
+    return element.findtext("/".join(path)) or ""
+
+
 def receivers(sender, bare, streams, text, kind="chat"):
-    """Which of the streams get a message to the bare address, and with which 'to'."""
+    """Which of the streams get a message to the bare address.
+
+    Each stream's `copies` are those that came meanwhile.
+    """
     chat(sender, bare, text, kind)
     found = []
     for index, seen in enumerate(sender.barrier(*streams)):
+        streams[index].copies = [e for e in seen if copied(e)]
         hits = [e for e in seen if is_chat(text)(e)]
         assert len(hits) <= 1, "delivered twice"
         assert all(e.get("to") == bare for e in hits), "'to' stays as sent"
@@ -41,15 +59,25 @@ def test_presence_08_priority_steers_routing(server, enter):
     assert receivers(alice, bare, streams, "zero counts") == [2]
 
 
+# covers: presence-21
 def test_presence_21_choice_among_resources(server, enter, prosody_differs):
     alice, zero = enter("alice"), enter("bob", "zero", 0)
     account, bare = zero.account, zero.account.jid
     ten = enter(account, "ten", 10)
     streams = [zero, ten]
     assert receivers(alice, bare, streams, "one") == [1]
+    assert zero.request(ENABLE_CARBONS, "set").get("type") == "result"
+    assert receivers(alice, bare, streams, "copied") == [1]
+    (copy,) = [e for e in zero.copies if copied(e) == "copied"]
+    assert (copy.get("from"), copy.get("to")) == (bare, zero.jid)
     zero.available(10)
     rule = receivers(alice, bare, streams, "two")
-    assert rule and all(receivers(alice, bare, streams, f"two {n}") == rule for n in range(3))
+    # The documented rule is that all of the highest priority get it.
+    assert rule == [0, 1] or server.name == "prosody"
+    for n in range(3):
+        ten.available(10)
+        assert receivers(alice, bare, streams, f"two {n}") == rule
+        assert rule != [0, 1] or zero.copies == [], "each has it once"
     zero.available(0)
     ten.available(-1)
     assert receivers(alice, bare, streams, "three") == [0]
@@ -111,15 +139,40 @@ def test_presence_37_negative_priority(server, enter, prosody_differs):
         assert bodies(bob.available(0) + bob.ping()) == stored
 
 
+# covers: presence-38
 def test_presence_38_high_priority(server, enter):
-    alice, bob = enter("alice"), enter("bob", "a", 126)
-    other = login(server, bob.account, "b", 127)
-    got = receivers(alice, bob.account.jid, [bob, other], "to 127")
-    subscribe(alice, bob)
-    other.available(127)
-    shown = [e for e in delivered(other, alice) if is_presence(e, other.jid)]
-    if got == [1]:
-        assert shown[-1].findtext(PRIORITY) == "127"
-    else:
-        assert got == [0, 1] and shown[-1].findtext(PRIORITY) == "126", "priorities are overridden"
-    other.close()
+    alice, low = enter("alice"), enter("bob", "low", 126)
+    high = enter(low.account, "high", 127)
+    subscribe(alice, low)
+    assert shown_priority(high, 127, low, alice) == ["127"] * 4
+    for n in range(3):
+        assert receivers(alice, low.account.jid, [low, high], f"to 127, {n}") == [1]
+    high.available(125)
+    assert receivers(alice, low.account.jid, [low, high], "to 126") == [0]
+
+
+# covers: presence-38
+@pytest.mark.prosody_differs("does not override priorities")
+def test_presence_38_overridden_priority(server_with, enter):
+    server = server_with(delivery="all")
+    alice, low = enter("alice", at=server), enter("bob", "low", 126, at=server)
+    high, shy = (enter(low.account, name, 127, at=server) for name in ("high", "shy"))
+    subscribe(alice, low)
+    # All that are not negative count alike: they have the priority that is the default.
+    for said, used in ((127, None), (1, None), (0, "0"), (-1, "-1"), (-128, "-128")):
+        assert shown_priority(high, said, low, alice) == [used] * 4, said
+    high.available(127)
+    shy.available(-1)
+    assert receivers(alice, low.account.jid, [low, high, shy], "to all") == [0, 1]
+
+
+def shown_priority(stream, said, *watchers):
+    """Announces a priority; what its echo, each watcher, and a probe of the last one are shown."""
+    stream.write(f"<presence id='shown'><priority>{said}</priority></presence>")
+    shown = [stream.wait(lambda e: is_presence(e, stream.jid) and e.get("id") == "shown")]
+    for watcher, seen in zip(watchers, stream.barrier(*watchers)):
+        shown += [e for e in seen if is_presence(e, stream.jid)]
+    assert len(shown) == 1 + len(watchers)
+    watchers[-1].write(f"<presence type='probe' to='{stream.account.jid}'/>")
+    probed = watchers[-1].wait(lambda e: is_presence(e, stream.jid))
+    return [e.findtext(PRIORITY) for e in (*shown, probed)]

@@ -1,6 +1,7 @@
 """Streams from opening to end (RFC 6120 §4, §5, §7)."""
 
 import ssl
+import time
 
 import pytest
 
@@ -22,6 +23,7 @@ from harness.raw import RawStream, header, lang, login
 from harness.scenes import chat, subscribe
 
 
+# covers: xml-31
 def test_xml_31_stream_start(server, prosody_differs):
     ids = set()
     for _ in range(20):
@@ -32,6 +34,9 @@ def test_xml_31_stream_start(server, prosody_differs):
             ids.add(root.get("id"))
             assert stream.next().tag == q(STREAM, "features")
     assert len(ids) == 20 and all(len(ident) >= 16 for ident in ids)
+    # What counts or tells the time begins alike or is equal in places.
+    columns = zip(*(ident[:16] for ident in ids))
+    assert all(len(set(column)) > 1 for column in columns), ids
     with RawStream(server, "tls") as stream:
         stream.write(header("nosuch.example"))
         stream.expect_stream_error("host-unknown")
@@ -45,6 +50,7 @@ def test_xml_31_stream_start(server, prosody_differs):
             stream.expect_stream_error("unsupported-version")
 
 
+# covers: xml-31
 @pytest.mark.prosody_differs("has no hosts that are gone")
 def test_xml_31_host_gone(server_with):
     server = server_with(gone_hosts=("old.example",))
@@ -53,13 +59,17 @@ def test_xml_31_host_gone(server_with):
         stream.expect_stream_error("host-gone")
 
 
+# covers: xml-31
 @pytest.mark.parametrize("mode", ["plain", "tls"])
 def test_xml_31_silence_is_closed(server_with, mode):
     server = server_with(negotiation_secs=2)
+    assert server.name == "prosody" or server.default_of("header_wait_secs") == "30"
+    start = time.monotonic()
     with RawStream(server, mode) as silent, RawStream(server, mode) as slow:
         slow.open()
         slow.features()
         silent.drain(secs=15)
+        assert time.monotonic() - start > 1.5, "closed before its time"
         slow.drain(secs=15)
 
 

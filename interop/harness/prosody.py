@@ -20,6 +20,9 @@ class Prosody(Server):
         settings = self.settings
         for name in (
             "offline_messages_max",
+            "delivery",
+            "disk_mib",
+            "resource_conflict",
             "sessions_per_account_max",
             "address_failures_max",
             "account_failures_max",

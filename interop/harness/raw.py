@@ -3,8 +3,10 @@
 import itertools
 import socket
 import ssl
+import struct
 import time
 from collections import deque
+from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser, tostring
 
 from . import sasl
@@ -37,11 +39,22 @@ def header(to: str, extra: str = "version='1.0'") -> str:
 class RawStream:
     """One connection and the stream on it. Elements are read one at a time, in order."""
 
-    def __init__(self, server: Server, mode: str = "starttls", source: str | None = None):
+    def __init__(
+        self,
+        server: Server,
+        mode: str = "starttls",
+        source: str | None = None,
+        receive_bytes: int | None = None,
+    ):
         self.server = server
         port = server.tls_port if mode == "tls" else server.port
-        bind = (source, 0) if source else None
-        self.sock = socket.create_connection((server.address, port), 20, source_address=bind)
+        self.sock = socket.socket()
+        if receive_bytes:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        if source:
+            self.sock.bind((source, 0))
+        self.sock.settimeout(20)
+        self.sock.connect((server.address, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.account: Account | None = None
         self.jid = ""
@@ -171,6 +184,14 @@ class RawStream:
             self._read(time.monotonic() + 0.001, "anything")
         except (Silence, StreamEnded):
             pass
+
+    def unsent(self) -> int:
+        """Bytes that wait in the server's socket of this connection: Linux's table, proc(5)."""
+        ours, theirs = (_in_table(at) for at in (self.sock.getsockname(), self.sock.getpeername()))
+        for row in map(str.split, Path("/proc/net/tcp").read_text().splitlines()):
+            if row[1:3] == [theirs, ours]:
+                return int(row[4].partition(":")[0], 16)
+        raise AssertionError("there is no such connection")
 
     def _read(self, end: float, what: str) -> None:
         if self.is_closed:
@@ -344,15 +365,22 @@ def login(
     mechanism: str = "SCRAM-SHA-1",
     is_available: bool = True,
     source: str | None = None,
+    receive_bytes: int | None = None,
 ) -> RawStream:
     """A bound stream, available unless told otherwise."""
-    stream = RawStream(server, mode, source)
+    stream = RawStream(server, mode, source, receive_bytes)
     stream.secure(account.domain)
     stream.sign_in(account, mechanism)
     stream.bind(resource)
     if is_available:
         stream.available(priority)
     return stream
+
+
+def _in_table(at: tuple[str, int]) -> str:
+    """An address as the system's table of connections writes it."""
+    (number,) = struct.unpack("=I", socket.inet_aton(at[0]))
+    return f"{number:08X}:{at[1]:04X}"
 
 
 def show(element: Element) -> str:

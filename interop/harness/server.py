@@ -91,6 +91,22 @@ class Server(ABC):
         """Lifts the lock of an account by the command line."""
         raise Unsupported(f"{self.name} unlocks no accounts")
 
+    def records_put_aside(self) -> int:
+        """How many damaged records the store keeps apart."""
+        raise Unsupported(f"{self.name} puts no records aside")
+
+    def downgrade(self, version: int) -> list[str]:
+        """Makes the store what an older release left; the stamps of its stored messages."""
+        raise Unsupported(f"{self.name} knows no older versions of ours")
+
+    def waiting_messages(self, account: Account) -> int:
+        """How many stored messages the command line says wait for an account."""
+        raise Unsupported(f"{self.name} counts no stored messages")
+
+    def default_of(self, key: str) -> str:
+        """What the server's own reference says a setting is where none is given."""
+        raise Unsupported(f"{self.name} prints no reference")
+
     def damage_offline_record(self, marker: bytes) -> None:
         """Damages the stored message that holds the marker, while the server is down."""
         raise Unsupported(f"{self.name} has no records to damage")

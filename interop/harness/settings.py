@@ -19,8 +19,14 @@ class Settings:
     anonymous_hosts: tuple[str, ...] = ()
     gone_hosts: tuple[str, ...] = ()
     stanza_bytes_max: int | None = None
+    # Which devices get a message to an account: "most-available" or "all".
+    delivery: str | None = None
+    # What becomes of a session whose resource another one wishes: "rename", "replace", "refuse".
+    resource_conflict: str | None = None
     offline_messages_max: int | None = None
     sessions_per_account_max: int | None = None
+    # The size of a disk of its own for the data, if it has one.
+    disk_mib: int | None = None
     negotiation_secs: int | None = None
     # Failures of one address before it is blocked, and for how long.
     address_failures_max: int | None = None

@@ -1,11 +1,14 @@
 """Stentor as the server under test. All that is known of its command line stands here."""
 
+import json
 import os
 import shutil
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 from . import certs
+from .disk import Disk
 from .server import Account, Server, run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +21,7 @@ class Stentor(Server):
     """The built binary, or the one that STENTOR_BIN names."""
 
     name = "stentor"
+    disk: Disk | None = None
 
     def prepare(self) -> None:
         self.binary = os.environ.get("STENTOR_BIN") or str(ROOT / "target/debug/stentor")
@@ -28,6 +32,10 @@ class Stentor(Server):
             self.test_ca = certs.TestCa(self.folder / "certs")
         self.config = self.folder / "stentor.toml"
         self.config.write_text(self._config())
+        self.data = self.folder / "data"
+        if self.settings.disk_mib:
+            self.disk = Disk(self.data, self.settings.disk_mib)
+            self.data = self.disk.seen_from_here
 
     def _config(self) -> str:
         settings = self.settings
@@ -43,6 +51,10 @@ class Stentor(Server):
         lines += ["[profile.anonymous]", "anonymous = true"]
         lines += ["[profile.anonymous.modules.anonymous]", f"allow = {list(settings.hosts)}"]
         lines += ["[profile.default]"]
+        if settings.delivery is not None:
+            lines.append(f'delivery = "{settings.delivery}"')
+        if settings.resource_conflict is not None:
+            lines.append(f'resource_conflict = "{settings.resource_conflict}"')
         if settings.sessions_per_account_max is not None:
             lines.append(f"sessions_max = {settings.sessions_per_account_max}")
         if settings.offline_messages_max is not None:
@@ -91,13 +103,21 @@ class Stentor(Server):
         ]
 
     def command(self) -> list[str]:
-        return [self.binary, "--config", str(self.config)]
+        return [*self._prefix(), self.binary, "--config", str(self.config)]
+
+    def _prefix(self) -> list[str]:
+        return self.disk.prefix if self.disk else []
+
+    def dispose(self) -> None:
+        super().dispose()
+        if self.disk:
+            self.disk.dispose()
 
     @property
     def ca(self) -> Path:
         if self.settings.certificate:
             return Path(self.test_ca.pem)
-        return self.folder / "data/tls/ca.pem"
+        return self.data / "tls/ca.pem"
 
     def create_account(self, account: Account) -> None:
         self._account("add", account, "--password", account.password)
@@ -117,8 +137,16 @@ class Stentor(Server):
     def unlock(self, account: Account) -> None:
         self._account("unlock", account)
 
+    def waiting_messages(self, account: Account) -> int:
+        return json.loads(self._tool("--json", "account", "show", account.jid))["waiting_messages"]
+
+    def default_of(self, key: str) -> str:
+        rows = [line.split("|") for line in self._tool("reference").splitlines()]
+        (row,) = [row for row in rows if len(row) > 3 and row[1].strip() == f"`{key}`"]
+        return row[3].strip(" `")
+
     def damage_offline_record(self, marker: bytes) -> None:
-        with sqlite3.connect(self.folder / "data/stentor.db") as database:
+        with sqlite3.connect(self.data / "stentor.db") as database:
             changed = 0
             for table, column in (("offline", "stanza"), ("archive_messages", "body")):
                 changed += database.execute(
@@ -129,8 +157,45 @@ class Stentor(Server):
         database.close()
         assert changed == 1, changed
 
+    def records_put_aside(self) -> int:
+        with sqlite3.connect(self.data / "stentor.db") as database:
+            tables = ("offline_damaged", "archive_damaged")
+            count = [database.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables]
+        database.close()
+        return sum(count)
+
+    def downgrade(self, version: int) -> list[str]:
+        """Makes the database what an older release left: accounts and stored messages.
+
+        The server is down. Stamps of the stored messages.
+        """
+        path = self.data / "stentor.db"
+        newer = path.rename(path.with_name("newer.db"))
+        scripts = sorted((ROOT / "crates/store-sqlite/src/migrations").glob("*.sql"))
+        with sqlite3.connect(path) as database:
+            database.execute("ATTACH ? AS newer", (str(newer),))
+            program = database.execute("PRAGMA newer.application_id").fetchone()[0]
+            database.execute(f"PRAGMA application_id = {program}")
+            for script in scripts[:version]:
+                database.executescript(script.read_text())
+            database.execute(f"PRAGMA user_version = {version}")
+            for table in ("accounts", "keys", "offline"):
+                rows = database.execute(f"PRAGMA main.table_info({table})").fetchall()
+                columns = ", ".join(row[1] for row in rows)
+                database.execute(f"INSERT INTO {table} SELECT {columns} FROM newer.{table}")
+            rows = database.execute("SELECT received_ms FROM offline ORDER BY id").fetchall()
+        database.close()
+        newer.unlink()
+        return [_stamp(ms) for (ms,) in rows]
+
     def _account(self, verb: str, account: Account, *more: str) -> None:
         self._tool("account", verb, account.jid, *more)
 
     def _tool(self, *words: str) -> str:
-        return run_tool(self.binary, "--config", self.config, *words)
+        return run_tool(*self.command(), *words)
+
+
+def _stamp(ms: int) -> str:
+    """A time as XEP-0082 writes it."""
+    text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
