@@ -265,12 +265,7 @@ impl Driver {
                     session.reply(stanza);
                 }
             }
-            Event::Enable { resume, max_secs } => {
-                let Some(session) = &self.session else { return };
-                let enabling = session.enable_sm(resume, max_secs);
-                self.is_enabling = true;
-                self.work = Some(Box::pin(async move { Done::Enabled(enabling.await) }));
-            }
+            Event::Enable { resume, max_secs } => self.enable(resume, max_secs),
             Event::AckRequested => {
                 let Some(session) = &self.session else { return };
                 session.note_received(self.machine.received());

@@ -7,7 +7,7 @@ use stentor_engine::{Close, Flag, Item, Resumed, TooHigh};
 use stentor_payload::xep0352_csi::ClientState;
 use stentor_stream::fault::Fault;
 
-use super::{Driver, confirm};
+use super::{Done, Driver, confirm};
 use crate::monotonic;
 
 impl Driver {
@@ -18,6 +18,13 @@ impl Driver {
         confirm(&session, confirmed);
         self.session = Some(session);
         self.forget_sign_in();
+    }
+
+    pub(super) fn enable(&mut self, resume: bool, max_secs: Option<u32>) {
+        let Some(session) = &self.session else { return };
+        let enabling = session.enable_sm(resume, max_secs);
+        self.is_enabling = true;
+        self.work = Some(Box::pin(async move { Done::Enabled(enabling.await) }));
     }
 
     /// What was taken from the outbox and is kept nowhere else.
