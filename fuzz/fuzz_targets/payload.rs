@@ -2,9 +2,11 @@
 
 #![cfg_attr(fuzzing, no_main)]
 
+use stentor_jid::Jid;
 use stentor_payload::{
     Decode, Encode, xep0004_forms, xep0016_privacy, xep0059_rsm, xep0082_time, xep0191_blocking,
-    xep0297_forward, xep0334_hints, xep0359_sid, xep0377_reports,
+    xep0297_forward, xep0334_hints, xep0352_csi, xep0357_push, xep0359_sid, xep0372_references,
+    xep0377_reports,
 };
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, Frame};
@@ -27,6 +29,10 @@ fn elements(element: ElementRef<'_>) {
     same::<xep0059_rsm::Page>(element);
     same::<xep0016_privacy::Change>(element);
     same::<xep0377_reports::Report>(element);
+    same::<xep0357_push::Enable>(element);
+    let _ = xep0357_push::Disable::decode(element);
+    let _ = xep0352_csi::ClientState::read(element);
+    let _ = xep0372_references::mentioned(element);
     let _ = xep0016_privacy::Ask::decode(element);
     let _ = xep0191_blocking::Block::decode(element);
     let _ = xep0191_blocking::Unblock::decode(element);
@@ -47,9 +53,14 @@ fn same<P: Decode + Encode + PartialEq + std::fmt::Debug>(element: ElementRef<'_
     }
 }
 
+fn account() -> Jid {
+    Jid::new("user@example.com").expect("an address")
+}
+
 fn stanzas(stanza: &Stanza) {
     let _ = xep0334_hints::Hints::of(stanza);
     let _ = xep0359_sid::origin_id(stanza);
+    let _ = xep0357_push::disabled_node(stanza, &account());
     let stamp = xep0297_forward::Stamp { from: None, unix_ms: 0 };
     let frame = Frame::build(|w| xep0297_forward::write(w, Some(stamp), stanza));
     let inner = xep0297_forward::inner(frame.root()).expect("what was forwarded is inside");

@@ -80,6 +80,9 @@ impl Engine {
             older.outbox.close(Close::Conflict);
         }
         self.metrics.sessions.inc();
+        if resource.inactive_ms().is_none() {
+            self.attended(&account);
+        }
         Ok(Arc::new(Session::new(self.clone(), account, resource)))
     }
 

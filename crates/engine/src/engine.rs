@@ -19,10 +19,13 @@ use crate::directory::Directory;
 use crate::host::{Host, Hosts};
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Fate};
+use crate::phase::{Attend, AttendCx};
 use crate::remote::Links;
+use crate::request::Asked;
 use crate::resource::Resource;
 use crate::resume::Resumable;
 use crate::roster::{NS_ROSTER, Roster};
+use crate::service;
 use crate::shown_ids::ShownIds;
 use crate::slots;
 
@@ -45,6 +48,7 @@ pub struct Engine {
     /// Milliseconds since the Unix epoch at which the server started.
     pub started_ms: i64,
     pub(crate) resumable: Resumable,
+    pub(crate) asked: Asked,
     pub(crate) detached: Detached,
     pub(crate) links: OnceLock<Arc<dyn Links>>,
     next_serial: AtomicU64,
@@ -78,6 +82,7 @@ impl Engine {
             components: ArcSwap::default(),
             started_ms: clock.unix_ms(),
             clock,
+            asked: Asked::default(),
             shown_ids: ShownIds::new(credentials.secret()),
             credentials,
             metrics: Metrics::default(),
@@ -250,6 +255,33 @@ impl Engine {
     /// Submits what a pass staged, if it staged anything.
     pub(crate) fn submit(&self, stage: Stage) -> Option<Ticket> {
         (!stage.is_empty()).then(|| self.stores.writer.submit(stage))
+    }
+
+    /// Tells the features that somebody looks again.
+    pub(crate) fn attended(self: &Arc<Self>, account: &Account) {
+        if account.is_ephemeral {
+            return;
+        }
+        let mut state = account.lock();
+        let mut stage = Stage::default();
+        self.attend(account, |module, cx| module.attended(cx, &mut state, &mut stage));
+        drop(self.submit(stage));
+    }
+
+    /// Tells them something about an account whose lock the caller holds.
+    pub(crate) fn attend(
+        self: &Arc<Self>,
+        account: &Account,
+        mut tell: impl FnMut(&dyn Attend, &AttendCx<'_>),
+    ) {
+        let Some(host) = self.host(account.jid.domain()) else { return };
+        let cx = AttendCx { engine: self, host: &host, account };
+        host.profile.phases.attend.iter().for_each(|module| tell(&**module, &cx));
+    }
+
+    /// Starts work that goes on beside the connections' tasks and ends by itself.
+    pub fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        service::start(work);
     }
 
     /// A number that no other caller gets.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use stentor_jid::Jid;
+use stentor_jid::{BareJid, Jid};
 
 use crate::account::AccountState;
 use crate::chores::Chore;
 use crate::disco::DiscoNode;
 use crate::iq::{IqTable, Scope};
 use crate::module::Spec;
-use crate::phase::Flow;
+use crate::phase::{Flow, Wish};
 use crate::registrar::{Disco, Phases, Registrar, StreamFeature};
 use crate::resource::Resource;
 use crate::sign_in::Rules;
@@ -44,6 +44,11 @@ pub struct Profile {
 }
 
 impl Host {
+    /// How much of a chat an account wants to be told of while away, if it says so.
+    pub fn wish(&self, chat: &BareJid, state: &AccountState) -> Option<Wish> {
+        self.profile.phases.heed.iter().find_map(|module| module.wish(chat, state))
+    }
+
     /// Whether one of the domain's sessions takes part in what is for many.
     pub(crate) fn admits(
         &self,

@@ -30,7 +30,6 @@ mod lookup;
 pub mod metrics;
 pub mod module;
 pub mod outbox;
-mod pending;
 pub mod phase;
 mod pipeline;
 pub mod presence;
@@ -38,6 +37,7 @@ pub mod refuse;
 pub mod registrar;
 pub mod registration;
 pub mod remote;
+pub mod request;
 pub mod resource;
 mod resume;
 pub mod roster;
@@ -64,8 +64,9 @@ pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Scope};
 pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
 pub use outbox::{Close, Fate, Item, Outbox, Pressure, Saved, Since, Stored, TooHigh};
 pub use phase::{
-    Admit, Annotate, Copy, Cx, Direction, Flow, Lookup, Mirror, Miss, Observe, Observed, Record,
-    Recorded, Screen, Serials, SharedBytes, SharedWorth, Taken, Verdict,
+    Admit, Annotate, Attend, AttendCx, Copy, Cx, Direction, Flow, Heed, Lookup, Mirror, Miss,
+    Observe, Observed, Record, Recorded, Screen, Serials, SharedBytes, SharedWorth, Taken, Verdict,
+    Wish,
 };
 pub use registrar::Registrar;
 pub use remote::{Inbound, Links};

@@ -41,6 +41,22 @@ pub struct Metrics {
     pub csi_stanzas_saved: Counter,
     /// Their bytes.
     pub csi_bytes_saved: Counter,
+    /// Notifications that push services took.
+    pub pushes_sent: Counter,
+    /// Notifications that are tried again.
+    pub pushes_retried: Counter,
+    /// Registrations paused because their service does not answer.
+    pub pushes_paused: Counter,
+    /// Registrations removed because their service refuses.
+    pub pushes_removed: Counter,
+    /// Notifications that another one told as well.
+    pub pushes_folded: Counter,
+    /// Notifications that came too late to be sent.
+    pub pushes_expired: Counter,
+    /// Notifications put off because too many wait.
+    pub pushes_put_off: Counter,
+    /// Devices that wait to be told something.
+    pub pushes_waiting: Gauge,
     /// Writes that the store refused.
     pub writes_refused: Counter,
     /// Failed sign-ins.
@@ -65,7 +81,7 @@ impl Metrics {
         }
     }
 
-    fn gauges(&self) -> [(&str, &str, &Gauge); 2] {
+    fn gauges(&self) -> [(&str, &str, &Gauge); 3] {
         [
             ("sessions", "Sessions bound now", &self.sessions),
             (
@@ -73,6 +89,7 @@ impl Metrics {
                 "Sessions without a stream, waiting to be resumed",
                 &self.sessions_detached,
             ),
+            ("pushes_waiting", "Devices that wait to be told something", &self.pushes_waiting),
         ]
     }
 
@@ -117,6 +134,21 @@ impl Metrics {
                 &self.csi_stanzas_saved,
             ),
             ("csi_bytes_saved", "Bytes of those stanzas", &self.csi_bytes_saved),
+            ("pushes_sent", "Notifications that push services took", &self.pushes_sent),
+            ("pushes_retried", "Notifications tried again", &self.pushes_retried),
+            (
+                "pushes_paused",
+                "Registrations paused because their service does not answer",
+                &self.pushes_paused,
+            ),
+            (
+                "pushes_removed",
+                "Registrations removed because their service refuses",
+                &self.pushes_removed,
+            ),
+            ("pushes_folded", "Notifications that another one told as well", &self.pushes_folded),
+            ("pushes_expired", "Notifications that came too late", &self.pushes_expired),
+            ("pushes_put_off", "Notifications put off because too many wait", &self.pushes_put_off),
             ("writes_refused", "Writes that the store refused", &self.writes_refused),
             ("sign_ins", "Successful sign-ins", &self.sign_ins),
             ("sign_ins_by_token", "Successful sign-ins by a token", &self.sign_ins_by_token),

@@ -122,6 +122,52 @@ pub enum Flow {
     PresenceOut,
 }
 
+/// What is a user's attention drawn to, apart from messages, and when is it there by itself?
+pub trait Attend: Send + Sync + 'static {
+    /// Somebody looks again: a session was bound or resumed, or its client is active again.
+    fn attended(&self, cx: &AttendCx<'_>, state: &mut AccountState, stage: &mut Stage);
+
+    /// Somebody asked for a subscription and waits for an answer.
+    fn asked(
+        &self,
+        cx: &AttendCx<'_>,
+        contact: &BareJid,
+        state: &mut AccountState,
+        stage: &mut Stage,
+    );
+
+    /// The access of a client was taken back: nothing is for it any more. `client` is its key.
+    fn cut_off(&self, cx: &AttendCx<'_>, client: &str, state: &mut AccountState, stage: &mut Stage);
+}
+
+/// Whose attention it is.
+pub struct AttendCx<'a> {
+    /// Everything shared.
+    pub engine: &'a Arc<Engine>,
+    /// The account's domain.
+    pub host: &'a Arc<Host>,
+    /// The account. Its lock is held.
+    pub account: &'a Account,
+}
+
+/// How much of a chat does a user want to be told of while away (XEP-0492)?
+pub trait Heed: Send + Sync + 'static {
+    /// The user's wish; none if there is none. `chat` is a contact or a room.
+    fn wish(&self, chat: &BareJid, state: &AccountState) -> Option<Wish>;
+}
+
+/// How much of a chat a user wants to be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wish {
+    /// Every message.
+    Always,
+    /// Messages that speak of the user.
+    OnMention,
+    /// Nothing.
+    Never,
+}
+
 /// What must travel with a message, and what must not?
 pub trait Annotate: Send + Sync + 'static {
     /// Edits the message for everyone who sees it from here on.

@@ -10,7 +10,7 @@ use crate::chores::Chore;
 use crate::disco::DiscoNode;
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
-use crate::phase::{Admit, Annotate, Lookup, Mirror, Miss, Observe, Record, Screen};
+use crate::phase::{Admit, Annotate, Attend, Heed, Lookup, Mirror, Miss, Observe, Record, Screen};
 use crate::sign_in::{Inline, Rules};
 use crate::slots::Resident;
 
@@ -35,6 +35,8 @@ pub(crate) struct Phases {
     pub(crate) lookup: Vec<Arc<dyn Lookup>>,
     pub(crate) screen: Vec<Arc<dyn Screen>>,
     pub(crate) admit: Vec<Arc<dyn Admit>>,
+    pub(crate) attend: Vec<Arc<dyn Attend>>,
+    pub(crate) heed: Vec<Arc<dyn Heed>>,
     pub(crate) annotate: Vec<Arc<dyn Annotate>>,
     pub(crate) record: Vec<Arc<dyn Record>>,
     pub(crate) mirror: Vec<Arc<dyn Mirror>>,
@@ -140,6 +142,16 @@ impl Registrar {
     /// Takes part in deciding which sessions see what is for many.
     pub fn admit(&mut self, handler: Arc<dyn Admit>) {
         self.phases.admit.push(handler);
+    }
+
+    /// Knows how much of their chats users want to be told of. The first that knows decides.
+    pub fn heed(&mut self, handler: Arc<dyn Heed>) {
+        self.phases.heed.push(handler);
+    }
+
+    /// Is told when somebody looks again, and of what does not come as a message.
+    pub fn attend(&mut self, handler: Arc<dyn Attend>) {
+        self.phases.attend.push(handler);
     }
 
     /// Takes part in the phase `annotate`.

@@ -65,7 +65,10 @@ impl Engine {
             Some(Route::Account(..)) => {
                 send_to_resource(self, stanza);
             }
-            Some(Route::Host(_)) | None => {}
+            Some(Route::Host(_)) => {
+                self.take_answer(&stanza);
+            }
+            None => {}
         }
     }
 
@@ -282,6 +285,7 @@ impl Inbound {
             };
         }
         if !kind.is_request() {
+            self.engine.take_answer(&stanza);
             return Handling::Done;
         }
         let (inbound, from) = (self.clone(), from.clone());

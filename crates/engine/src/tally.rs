@@ -51,6 +51,12 @@ impl<K: Eq + Hash + Clone> Tally<K> {
         entry.count
     }
 
+    /// When the window of a key ends that has been counted at least this often.
+    pub fn full_until_ms(&self, key: &K, count: u32, now_ms: i64) -> Option<i64> {
+        let entry = self.0.get(key).filter(|c| c.until_ms > now_ms && c.count >= count)?;
+        Some(entry.until_ms)
+    }
+
     /// Forgets a key; false if it was not counted.
     pub fn forget(&mut self, key: &K) -> bool {
         self.0.remove(key).is_some()
@@ -90,6 +96,8 @@ mod tests {
         assert_eq!(tally.count(&"a", 3_600_000), 0);
         assert_eq!(tally.add("a", HOUR, 3, 2_000), 3);
         assert_eq!(tally.at_least(3, 3_601_999), [("a", 3_602_000)]);
+        assert_eq!(tally.full_until_ms(&"a", 3, 3_601_999), Some(3_602_000));
+        assert_eq!(tally.full_until_ms(&"a", 4, 3_601_999), None);
         assert_eq!(tally.add("a", HOUR, 3, 3_602_000), 1);
         assert!(tally.forget(&"a") && !tally.forget(&"a"));
     }

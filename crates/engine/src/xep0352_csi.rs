@@ -14,11 +14,17 @@ impl Session {
     pub fn indicate(&self, state: ClientState) {
         match state {
             ClientState::Inactive => self.resource.look_away(self.engine.clock.unix_ms()),
-            ClientState::Active => self.look(),
+            ClientState::Active => self.look_again(),
         }
     }
 
     /// Somebody looks at the client, as far as is known.
+    pub(crate) fn look_again(&self) {
+        self.look();
+        self.engine.attended(&self.account);
+    }
+
+    /// Nothing is held back any more.
     pub(crate) fn look(&self) {
         let saved = self.resource.look();
         self.engine.metrics.csi_stanzas_saved.inc_by(saved.stanzas);

@@ -24,6 +24,7 @@ mod xep0202_time;
 mod xep0280_carbons;
 mod xep0313_mam;
 mod xep0352_csi;
+mod xep0357_push;
 mod xep0359_sid;
 mod xep0377_reports;
 mod xep0386_bind2;

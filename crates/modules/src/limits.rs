@@ -28,3 +28,19 @@ pub const ARCHIVE_QUERY_ID_BYTES_MAX: usize = 1_024;
 
 /// Offline messages that one request may name (XEP-0013).
 pub const OFFLINE_ITEMS_MAX: usize = 100;
+
+/// Characters of a message's body that a push service is told (XEP-0357).
+pub const PUSH_BODY_CHARS_MAX: usize = 100;
+
+/// Seconds for which it is of use to tell a device that somebody calls.
+pub const PUSH_CALL_SECS: u64 = 30;
+
+/// Seconds for which it is of use to tell a device of anything else: four weeks.
+pub const PUSH_SECS: u64 = 28 * 24 * 3_600;
+
+/// Resources at push services that are told something at once; twice as many if that is urgent. Others
+/// wait in the store.
+pub const PUSH_LANES_MAX: usize = 16_384;
+
+/// Messages of one account that wait for somebody's acknowledgement; of more the last become one.
+pub const PUSH_WATCHED_MAX: usize = 256;

@@ -9,8 +9,8 @@ use crate::{
     rfc4505_anonymous, rfc6121_roster, strangers, xep0012_last, xep0016_privacy, xep0030_disco,
     xep0049_private, xep0054_vcard, xep0077_register, xep0092_version, xep0115_caps,
     xep0157_contact, xep0160_offline, xep0191_blocking, xep0199_ping, xep0202_time,
-    xep0280_carbons, xep0313_mam, xep0352_csi, xep0359_sid, xep0386_bind2, xep0388_sasl2,
-    xep0484_fast, xep0494_access,
+    xep0280_carbons, xep0313_mam, xep0352_csi, xep0357_push, xep0359_sid, xep0386_bind2,
+    xep0388_sasl2, xep0484_fast, xep0494_access,
 };
 
 /// Order matters inside a phase and nowhere else: who screens first, who keeps first.
@@ -21,6 +21,8 @@ pub const ALL: &[Factory] = &[
     strangers::MODULE,
     xep0359_sid::MODULE,
     xep0313_mam::MODULE,
+    // It takes messages that are for it, whatever else would become of them.
+    xep0357_push::MODULE,
     xep0160_offline::MODULE,
     xep0280_carbons::MODULE,
     // From here on order has no effect.

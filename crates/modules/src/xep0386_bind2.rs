@@ -8,50 +8,27 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use stentor_engine::{Factory, Module, OptionDoc, Registrar, Spec, Status, Xep};
+use stentor_engine::{Factory, Module, NoConfig, Registrar, Spec, Status, Xep};
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Bind2>();
 
-struct Bind2 {
-    config: Config,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    clear_offline: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { clear_offline: true }
-    }
-}
+struct Bind2;
 
 impl Module for Bind2 {
     const SPEC: &'static Spec = &Spec {
         name: "bind2",
         xeps: &[Xep { number: 386, version: "1.1.0", status: Status::Complete, note: "" }],
         requires: &["sasl2"],
-        options: &[OptionDoc {
-            key: "clear_offline",
-            default: "true",
-            help: "Whether stored messages that the archive has are left to it when a client binds \
-                   that way, as XEP-0386 demands; clients that do not read the archive, such as \
-                   those built on @xmpp/client, see them only with `false`.",
-        }],
+        options: &[],
     };
-    type Config = Config;
+    type Config = NoConfig;
 
-    fn build(config: Config) -> Result<Self, String> {
-        Ok(Self { config })
+    fn build(_: NoConfig) -> Result<Self, String> {
+        Ok(Self)
     }
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
-        let rules = r.sign_in();
-        rules.binds = true;
-        rules.clears_offline = self.config.clear_offline;
+        r.sign_in().binds = true;
     }
 }

@@ -16,7 +16,9 @@ pub mod xep0280_carbons;
 pub mod xep0297_forward;
 pub mod xep0334_hints;
 pub mod xep0352_csi;
+pub mod xep0357_push;
 pub mod xep0359_sid;
+pub mod xep0372_references;
 pub mod xep0377_reports;
 
 use stentor_stanza::StanzaError;

@@ -23,3 +23,9 @@ pub const REPORT_STANZAS_MAX: usize = 64;
 
 /// Bytes of the text of a report; beyond, `not-acceptable`.
 pub const REPORT_TEXT_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of the node of a push service; beyond, `bad-request`.
+pub const PUSH_NODE_BYTES_MAX: usize = 1_024;
+
+/// Bytes of an enabled push service with its options (XEP-0357); beyond, `not-acceptable`.
+pub const PUSH_ENABLE_BYTES_MAX: usize = 8 * 1024;

@@ -4,16 +4,15 @@
 //! Implements: §3.1 (the features), §3.2 (request and answer).
 //! Status: complete
 
-use stentor_xml::{ElementRef, Writer};
+use stentor_xml::{ElementRef, Frame, Writer};
 
 use crate::sign_in::BindRequest;
 use crate::xep0388_sasl2::own;
 
 /// Writes the inline feature with the features of sessions that it takes (§3.1).
-pub(crate) fn write_feature<'a>(w: &mut Writer, features: impl Iterator<Item = &'a str>) {
-    let mut features = features.peekable();
+pub(crate) fn write_feature(w: &mut Writer, features: &[Box<str>]) {
     w.open("bind", NS);
-    if features.peek().is_some() {
+    if !features.is_empty() {
         w.open("inline", NS);
         for feature in features {
             w.open("feature", NS).attr("var", feature).close();
@@ -43,10 +42,12 @@ pub(crate) fn write_request(w: &mut Writer, request: &BindRequest) {
     w.close();
 }
 
-/// Writes `<bound/>`; `inside` writes what came of the wishes.
-pub(crate) fn write_bound(w: &mut Writer, inside: impl FnOnce(&mut Writer)) {
+/// Writes `<bound/>` with what came of the wishes.
+pub(crate) fn write_bound(w: &mut Writer, inside: &[Frame]) {
     w.open("bound", NS);
-    inside(w);
+    for frame in inside {
+        w.element(frame.root());
+    }
     w.close();
 }
 

@@ -57,7 +57,7 @@ impl Engine {
     /// # Errors
     /// There is no such account, or the store refused.
     pub async fn revoke_client(
-        &self,
+        self: &Arc<Self>,
         jid: &BareJid,
         key: &str,
         last_words: impl FnOnce(Revoked) + Send,
@@ -77,6 +77,8 @@ impl Engine {
             {
                 clients.put(jid, &access.key).into_iter().for_each(|write| stage.push(write));
             }
+            let told = &mut state;
+            self.attend(&account, |module, cx| module.cut_off(cx, key, told, &mut stage));
             let ended: Vec<_> =
                 state.resources().iter().filter(|r| name(r) == key).cloned().collect();
             let ticket = (!stage.is_empty()).then(|| self.stores.writer.submit(stage));

@@ -31,9 +31,6 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
         }
         let next = Available { stanza: stanza.clone(), priority };
         let former = session.resource.set_presence(Some(next));
-        // Before any message that comes for it: what it is given outlives the process only as what
-        // is for somebody who is there.
-        session.write_handled();
         // §4.7.2.3 and XEP-0160 §2: what is stored waits for a priority that is not negative.
         let flush = (priority >= 0)
             .then(|| Flush::begin(&session.account, &mut state, &session.resource))
@@ -63,7 +60,7 @@ fn used_priority(session: &Session, stanza: &mut Stanza) -> i8 {
 }
 
 /// What a new presence session learns: its siblings, its contacts, requests that wait (§4.2.2).
-pub(crate) fn greet(session: &Session) {
+fn greet(session: &Session) {
     let (engine, account, me) = (&session.engine, &session.account, &session.resource);
     let (contacts, requests): (Vec<_>, Vec<_>) = {
         let state = account.lock();
@@ -145,9 +142,7 @@ fn probe_abroad(engine: &Arc<Engine>, session: &Resource, contact: &BareJid) {
 pub fn leave(session: &Session, said: Option<&Stanza>) {
     let left = {
         let _state = session.account.lock();
-        let left = Left::take(&session.resource);
-        session.write_handled();
-        left
+        Left::take(&session.resource)
     };
     announce_end(&session.engine, &session.account, &session.resource, left, said);
 }

@@ -382,6 +382,7 @@ fn receive(
             return (None, Change { before, after: before, is_routed: false, ticket: None });
         }
         keep_request(state, account, contact, stanza, &mut stage);
+        engine.attend(account, |module, cx| module.asked(cx, contact, state, &mut stage));
     }
     if step.pass {
         // §3.1.3 names the available resources, §3.1.6 and its kin the interested ones.

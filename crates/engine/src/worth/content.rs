@@ -139,7 +139,7 @@ const NS_ENCRYPTION: &str = "urn:xmpp:eme:0";
 /// What stands in for an unknown extension (XEP-0428).
 const NS_FALLBACK: &str = "urn:xmpp:fallback:0";
 /// Which message is answered (XEP-0461).
-const NS_REPLY: &str = "urn:xmpp:reply:0";
+pub const NS_REPLY: &str = "urn:xmpp:reply:0";
 /// A name for oneself (XEP-0172).
 const NS_NICK: &str = "http://jabber.org/protocol/nick";
 /// Who it is in a room (XEP-0421).

@@ -20,7 +20,9 @@ use stentor_stanza::{Kind, MessageType, PresenceType, Stanza};
 
 use crate::phase::Direction;
 
-pub use content::{Content, NS_CHAT_STATES, NS_MARKERS, NS_RECEIPTS, NS_RETRACTION, is_encryption};
+pub use content::{
+    Content, NS_CHAT_STATES, NS_MARKERS, NS_RECEIPTS, NS_REPLY, NS_RETRACTION, is_encryption,
+};
 
 /// What becomes of a message, as far as the message itself decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -172,9 +172,7 @@ impl Inline for Archive {
                 return None;
             }
             let told = async {
-                if cx.host.profile.sign_in.clears_offline {
-                    backlog::clear_archived(engine, account, &cx.session.resource).await?;
-                }
+                backlog::clear_archived(engine, account, &cx.session.resource).await?;
                 metadata(engine, &account.jid).await
             };
             match told.await {

@@ -317,11 +317,7 @@ impl C2s {
             Phase::Negotiating(negotiation) => {
                 let Negotiation { known, state } = &mut **negotiation;
                 // XEP-0198 §3: not before sign-in.
-                let is_early = match state {
-                    State::Header(_) | State::Bind(_) | State::Task(_) => false,
-                    State::Tls(_) => true,
-                    State::Auth(state) => !state.is_exchanging(),
-                };
+                let is_early = !matches!(state, State::Header(_) | State::Bind(_));
                 if is_early && xep0198_sm::Element::is(frame.root()) {
                     let condition = Condition::UnexpectedRequest;
                     self.wire.write(|w| xep0198_sm::write_failed(w, condition, None));

@@ -1,0 +1,153 @@
+//! Requests of our own: what a domain of ours asks others, and the answers (RFC 6120 §8.2.3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use smol_str::SmolStr;
+use stentor_jid::Jid;
+use stentor_stanza::{Condition, ErrorType, Head, IqType, Kind, Stanza, StanzaError};
+use stentor_xml::Writer;
+use tokio::sync::oneshot;
+
+use crate::ask::{self, Asker};
+use crate::bind::random_id;
+use crate::engine::{Engine, Route};
+use crate::host::Host;
+use crate::limits::{OWN_REQUEST_WAIT_SECS, OWN_REQUESTS_MAX};
+use crate::session::send_to_resource;
+
+/// What has been asked and not been answered.
+#[derive(Default)]
+pub(crate) struct Asked(Mutex<HashMap<SmolStr, Question>>);
+
+struct Question {
+    /// Who alone may answer.
+    whom: Jid,
+    /// Whom.
+    asker: Jid,
+    answer: oneshot::Sender<Stanza>,
+}
+
+/// Forgets the question whatever ends the wait.
+struct Forget<'a>(&'a Asked, SmolStr);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().remove(&self.1);
+    }
+}
+
+impl Engine {
+    /// Asks an entity something in a domain's name; `f` writes the payload. Waits for the answer,
+    /// for [`OWN_REQUEST_WAIT_SECS`] at most.
+    ///
+    /// # Errors
+    /// What the entity answers; `remote-server-timeout` (wait) if it does not; what the way to it
+    /// says; `resource-constraint` where too much has been asked already.
+    pub async fn request(
+        self: &Arc<Self>,
+        host: &Host,
+        to: &Jid,
+        kind: IqType,
+        f: impl FnOnce(&mut Writer) + Send,
+    ) -> Result<Stanza, StanzaError> {
+        let internal = || StanzaError::new(Condition::InternalServerError);
+        let id = random_id().map_err(|_| internal())?;
+        let from = Jid::new(&host.domain).map_err(|_| internal())?;
+        let head = Head::new(Kind::Iq(kind)).from(from.clone()).to(to.clone()).id(id.clone());
+        let stanza = Stanza::build(head, f);
+        let answer = self.asked.ask(&id, &from, to)?;
+        let _forget = Forget(&self.asked, id);
+        let said = match self.hand_out(&from, to, stanza).await? {
+            Some(said) => said,
+            None => tokio::time::timeout(Duration::from_secs(OWN_REQUEST_WAIT_SECS), answer)
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .ok_or(StanzaError::new(Condition::RemoteServerTimeout).of_type(ErrorType::Wait))?,
+        };
+        match said.error() {
+            Some(error) => Err(error),
+            None if said.iq_type() == Some(IqType::Error) => {
+                Err(StanzaError::new(Condition::UndefinedCondition))
+            }
+            None => Ok(said),
+        }
+    }
+
+    /// Sends the request on its way. `Some` answer where one of us gives it at once.
+    async fn hand_out(
+        self: &Arc<Self>,
+        from: &Jid,
+        to: &Jid,
+        stanza: Stanza,
+    ) -> Result<Option<Stanza>, StanzaError> {
+        match self.route(to) {
+            Route::Remote => self.send_remote(stanza).map(|_| None),
+            Route::Account(..) if to.is_full() => match send_to_resource(self, stanza) {
+                true => Ok(None),
+                false => Err(StanzaError::new(Condition::ServiceUnavailable)),
+            },
+            route => {
+                let asker = Asker { from, session: None };
+                let answer = ask::answer(self, asker, route, &stanza).await;
+                answer.map(Some).ok_or(StanzaError::new(Condition::ServiceUnavailable))
+            }
+        }
+    }
+
+    /// Takes an answer to a request of ours; false if nothing of the kind was asked.
+    pub(crate) fn take_answer(&self, stanza: &Stanza) -> bool {
+        let (Some(id), Some(from)) = (&stanza.head.id, &stanza.head.from) else { return false };
+        let mut asked = self.asked.0.lock();
+        let is_it = |q: &Question| q.whom == *from && Some(&q.asker) == stanza.head.to.as_ref();
+        if !asked.get(id.as_str()).is_some_and(is_it) {
+            return false;
+        }
+        let question = asked.remove(id.as_str());
+        question.is_some_and(|question| question.answer.send(stanza.clone()).is_ok())
+    }
+}
+
+/// A time about as long as this one: between half of it and half as much again, so that those who
+/// wait for the same do not all try again at once. The best known where there is no randomness.
+#[must_use]
+pub fn about(ms: u64) -> u64 {
+    let mut bytes = [0_u8; 2];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => ms / 2 + ms * u64::from(u16::from_be_bytes(bytes)) / u64::from(u16::MAX),
+        Err(_) => ms,
+    }
+}
+
+impl Asked {
+    fn ask(
+        &self,
+        id: &SmolStr,
+        asker: &Jid,
+        whom: &Jid,
+    ) -> Result<oneshot::Receiver<Stanza>, StanzaError> {
+        let mut asked = self.0.lock();
+        if asked.len() >= OWN_REQUESTS_MAX {
+            return Err(StanzaError::new(Condition::ResourceConstraint));
+        }
+        let (answer, receiver) = oneshot::channel();
+        asked.insert(id.clone(), Question { whom: whom.clone(), asker: asker.clone(), answer });
+        Ok(receiver)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_spread_round_what_they_are_about() {
+        for _ in 0..200 {
+            assert!((500..=1_500).contains(&about(1_000)));
+        }
+        assert_eq!(about(0), 0);
+    }
+}

@@ -1,0 +1,327 @@
+//! What devices are still to be told, and how much their user has not seen. It is written with the
+//! messages that it tells of: a server that is killed tells it when it starts again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stentor_engine::worth::is_encryption;
+use stentor_engine::{Resident, Slot};
+use stentor_jid::BareJid;
+use stentor_payload::xep0357_push::Summary;
+use stentor_stanza::Stanza;
+use stentor_store::{Stage, Write};
+use stentor_xml::ns;
+
+use super::Config;
+use crate::limits::{PUSH_BODY_CHARS_MAX, PUSH_CALL_SECS, PUSH_SECS, millis};
+
+/// What is due of one account, by the keys of its registrations.
+#[derive(Debug, Default)]
+pub(super) struct Dues {
+    by_key: BTreeMap<String, Due>,
+    /// How often somebody has looked.
+    looks: u64,
+}
+
+/// What is due to one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Due {
+    /// Messages that nobody has seen.
+    pub(super) unseen: u32,
+    /// What it has not been told.
+    pub(super) notice: Option<Notice>,
+}
+
+/// What a device is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Notice {
+    /// What for.
+    pub(super) kind: Kind,
+    /// When that happened, in milliseconds since 1970.
+    pub(super) at_ms: i64,
+    /// How many messages it stands for.
+    count: u32,
+    sender: Option<String>,
+    body: Option<String>,
+}
+
+/// What a device is told for. Of several the last one here counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    /// What was told already looks different now.
+    Quiet,
+    /// Somebody asks for a subscription.
+    Request,
+    /// A message came.
+    Message,
+    /// A message came that speaks of the user.
+    Mention,
+    /// Somebody calls.
+    Call,
+}
+
+impl Kind {
+    /// Whether it is sent however much has been sent.
+    pub(super) const fn is_urgent(self) -> bool {
+        matches!(self, Self::Mention | Self::Call)
+    }
+}
+
+impl Notice {
+    pub(super) fn of(message: &Stanza, kind: Kind, now_ms: i64, config: &Config) -> Self {
+        let sender = message.head.from.as_ref().map(ToString::to_string);
+        let is_hidden =
+            message.children().any(|c| is_encryption(c.ns()) || c.is(NS_SPOILER, "spoiler"));
+        let body = message.child(ns::CLIENT, "body").filter(|_| config.with_body && !is_hidden);
+        let body = body.map(|body| first_line(&body.text())).filter(|body| !body.is_empty());
+        Self {
+            sender: sender.filter(|_| config.with_sender && kind != Kind::Quiet),
+            body: body.or_else(|| stand_in(config)).filter(|_| kind != Kind::Quiet),
+            kind,
+            at_ms: now_ms,
+            count: u32::from(matches!(kind, Kind::Message | Kind::Mention)),
+        }
+    }
+
+    /// Somebody asks for a subscription.
+    pub(super) fn request(now_ms: i64, config: &Config) -> Self {
+        let (sender, body) = (None, stand_in(config));
+        Self { kind: Kind::Request, at_ms: now_ms, count: 0, sender, body }
+    }
+
+    /// Both in one: the newer one's words, unless it has none.
+    pub(super) fn and(self, newer: Self) -> Self {
+        let (kind, count) = (self.kind.max(newer.kind), self.count.saturating_add(newer.count));
+        match newer.kind {
+            Kind::Quiet => Self { at_ms: newer.at_ms, ..self },
+            _ => Self { kind, count, ..newer },
+        }
+    }
+
+    /// Whether it is of no use any more.
+    pub(super) fn is_late(&self, now_ms: i64) -> bool {
+        let secs = if self.kind == Kind::Call { PUSH_CALL_SECS } else { PUSH_SECS };
+        now_ms.saturating_sub(self.at_ms) > millis(secs)
+    }
+
+    /// What is told now. What the operator does not want told any more is left out.
+    pub(super) fn summary(&self, unseen: u32, requests: u32, config: &Config) -> Summary {
+        Summary {
+            count: unseen,
+            requests,
+            sender: self.sender.clone().filter(|_| config.with_sender),
+            body: if config.with_body {
+                self.body.clone()
+            } else {
+                self.body.as_ref().and_then(|_| stand_in(config))
+            },
+        }
+    }
+}
+
+fn stand_in(config: &Config) -> Option<String> {
+    Some(config.stand_in.clone()).filter(|text| !text.is_empty())
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    line.chars().take(PUSH_BODY_CHARS_MAX).collect()
+}
+
+impl Dues {
+    /// One more thing is due to a device. Whether it and something else are told as one.
+    pub(super) fn add(
+        &mut self,
+        owner: &BareJid,
+        key: &str,
+        notice: Notice,
+        stage: &mut Stage,
+    ) -> bool {
+        // What nobody was told of cannot look different.
+        if notice.kind == Kind::Quiet && self.by_key.get(key).is_none_or(|due| due.unseen == 0) {
+            return false;
+        }
+        let due = self.by_key.entry(key.to_owned()).or_default();
+        due.unseen = due.unseen.saturating_add(notice.count);
+        let earlier = due.notice.take();
+        let is_folded = earlier.is_some();
+        due.notice = Some(match earlier {
+            Some(earlier) => earlier.and(notice),
+            None => notice,
+        });
+        stage.push(due.put(owner, key));
+        is_folded
+    }
+
+    /// What is due to a device, and how much has not been seen; it is thought to be told from here on.
+    pub(super) fn take(&mut self, key: &str) -> Option<(u32, Notice)> {
+        let due = self.by_key.get_mut(key)?;
+        Some((due.unseen, due.notice.take()?))
+    }
+
+    /// What is due to a device.
+    pub(super) fn find(&self, key: &str) -> Option<&Notice> {
+        self.by_key.get(key)?.notice.as_ref()
+    }
+
+    /// It was told.
+    pub(super) fn told(&mut self, owner: &BareJid, key: &str, stage: &mut Stage) {
+        let Some(due) = self.by_key.get(key) else { return };
+        if due.unseen == 0 && due.notice.is_none() {
+            self.remove(owner, key, stage);
+        } else {
+            stage.push(due.put(owner, key));
+        }
+    }
+
+    /// It was not told after all. False if it need not be any more: somebody has looked since.
+    pub(super) fn give_back(&mut self, key: &str, notice: Notice, looks: u64) -> bool {
+        if self.looks != looks {
+            return false;
+        }
+        let due = self.by_key.entry(key.to_owned()).or_default();
+        due.notice = Some(match due.notice.take() {
+            Some(newer) => notice.and(newer),
+            None => notice,
+        });
+        true
+    }
+
+    /// Nothing is due to a device any more.
+    pub(super) fn remove(&mut self, owner: &BareJid, key: &str, stage: &mut Stage) {
+        if self.by_key.remove(key).is_some() {
+            let (owner, key) = (owner.clone(), key.to_owned());
+            stage.push(Write::RemoveData { owner, kind: KIND.into(), key });
+        }
+    }
+
+    /// Somebody looks.
+    pub(super) fn clear(&mut self, owner: &BareJid, stage: &mut Stage) {
+        self.looks += 1;
+        if !self.by_key.is_empty() {
+            self.by_key.clear();
+            stage.push(Write::ClearData { owner: owner.clone(), kind: KIND.into() });
+        }
+    }
+
+    /// How often somebody has looked.
+    pub(super) const fn looks(&self) -> u64 {
+        self.looks
+    }
+}
+
+impl Due {
+    fn put(&self, owner: &BareJid, key: &str) -> Write {
+        // Texts and numbers: nothing that JSON cannot say.
+        let value = serde_json::to_vec(self).unwrap_or_default();
+        let (owner, key) = (owner.clone(), key.to_owned());
+        Write::PutData { owner, kind: KIND.into(), key, value }
+    }
+}
+
+/// Keeps what is due in memory with the account.
+pub(super) struct DueRows;
+
+impl Resident for DueRows {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn build(&self, rows: Vec<(String, Vec<u8>)>) -> Slot {
+        let read = |(key, value): (String, Vec<u8>)| match serde_json::from_slice(&value) {
+            Ok(due) => Some((key, due)),
+            Err(error) => {
+                tracing::error!(%error, "What is due to a device cannot be read.");
+                None
+            }
+        };
+        Box::new(Dues { by_key: rows.into_iter().filter_map(read).collect(), looks: 0 })
+    }
+}
+
+/// Whether a row says that something has not been told.
+pub(super) fn is_untold(row: &[u8]) -> bool {
+    serde_json::from_slice::<Due>(row).is_ok_and(|due| due.notice.is_some())
+}
+
+/// The kind of the rows.
+pub(super) const KIND: &str = "push-due";
+/// Spoilers (XEP-0382).
+const NS_SPOILER: &str = "urn:xmpp:spoiler:0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(inside: &str, kind: Kind, config: &Config) -> Summary {
+        let xml = format!("<message from='romeo@montague.example/o'>{inside}</message>");
+        let stanza = Stanza::parse(xml.as_bytes()).unwrap();
+        Notice::of(&stanza, kind, 0, config).summary(1, 0, config)
+    }
+
+    #[test]
+    fn s9_what_is_told_is_what_the_operator_lets_be_told() {
+        let body = "<body>Soft!\nWhat light</body>";
+        let told = |with_sender, with_body, stand_in: &str, kind| {
+            let stand_in = stand_in.to_owned();
+            let config = Config { with_sender, with_body, stand_in, ..Config::default() };
+            let Summary { sender, body, .. } = notice(body, kind, &config);
+            (sender.is_some(), body)
+        };
+        assert_eq!(told(false, false, "", Kind::Message), (false, None));
+        assert_eq!(told(false, false, "New", Kind::Message), (false, Some("New".into())));
+        assert_eq!(told(true, true, "New", Kind::Message), (true, Some("Soft!".into())));
+        assert_eq!(told(true, true, "New", Kind::Quiet), (false, None));
+    }
+
+    #[test]
+    fn what_is_hidden_from_others_is_hidden_here_and_long_texts_are_cut() {
+        let config = Config { with_body: true, ..Config::default() };
+        let told = |inside: &str| notice(inside, Kind::Message, &config).body.unwrap();
+        let body = "<body>Soft!</body>";
+        for hides in [
+            "<spoiler xmlns='urn:xmpp:spoiler:0'/>",
+            "<encrypted xmlns='urn:xmpp:omemo:2'><payload>x</payload></encrypted>",
+            "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:example:x'/>",
+        ] {
+            assert_eq!(told(&format!("{body}{hides}")), "New message", "{hides}");
+        }
+        assert_eq!(told("<body> </body>"), "New message");
+        let long = "ü".repeat(PUSH_BODY_CHARS_MAX + 1);
+        assert_eq!(told(&format!("<body>{long}</body>")).chars().count(), PUSH_BODY_CHARS_MAX);
+    }
+
+    #[test]
+    fn what_the_operator_forbids_later_is_not_told_either() {
+        let config = Config { with_body: true, with_sender: true, ..Config::default() };
+        let stanza =
+            Stanza::parse(b"<message from='a.example'><body>Soft!</body></message>").unwrap();
+        let notice = Notice::of(&stanza, Kind::Message, 0, &config);
+        let summary = notice.summary(1, 0, &Config::default());
+        assert_eq!((summary.sender, summary.body.as_deref()), (None, Some("New message")));
+    }
+
+    #[test]
+    fn of_several_the_weightiest_kind_and_the_newest_words_count() {
+        let config = Config { with_body: true, ..Config::default() };
+        let of = |kind, text: &str| {
+            let xml = format!("<message from='a.example'><body>{text}</body></message>");
+            Notice::of(&Stanza::parse(xml.as_bytes()).unwrap(), kind, 0, &config)
+        };
+        let both = of(Kind::Mention, "a").and(of(Kind::Message, "b"));
+        assert_eq!((both.kind, both.count, both.body.as_deref()), (Kind::Mention, 2, Some("b")));
+        let both = of(Kind::Message, "a").and(of(Kind::Quiet, "b"));
+        assert_eq!((both.kind, both.count, both.body.as_deref()), (Kind::Message, 1, Some("a")));
+    }
+
+    #[test]
+    fn calls_are_soon_late_and_messages_are_not() {
+        let config = Config::default();
+        let stanza = Stanza::parse(b"<message from='a.example'/>").unwrap();
+        let is_late = |kind, secs: i64| Notice::of(&stanza, kind, 0, &config).is_late(secs * 1_000);
+        assert!(!is_late(Kind::Call, 30) && is_late(Kind::Call, 31));
+        assert!(!is_late(Kind::Message, 28 * 86_400) && is_late(Kind::Message, 29 * 86_400));
+    }
+}

@@ -1,0 +1,74 @@
+//! When others are told of a message: that depends on who has it, and on whether somebody looks.
+
+use std::sync::Arc;
+
+use stentor_engine::worth::{Wake, Worth};
+use stentor_engine::{Direction, Flag, Resource, Serials};
+
+use super::Config;
+use crate::limits::millis;
+
+/// When a message is told of.
+pub(super) enum When {
+    /// An active client has it.
+    Never,
+    /// At once; to all devices but those of these sessions.
+    Now(Vec<Arc<Resource>>),
+    /// After a time, unless one of these has acknowledged it: so many stanzas each.
+    Unless(Vec<(Arc<Resource>, u64)>),
+}
+
+impl std::fmt::Debug for When {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Never => "never",
+            Self::Now(_) => "now",
+            Self::Unless(_) => "unless acknowledged",
+        })
+    }
+}
+
+/// Judges a message that these sessions were given.
+pub(super) fn when(
+    config: &Config,
+    sessions: &[Arc<Resource>],
+    took: &Serials,
+    worth: Worth,
+    now_ms: i64,
+) -> When {
+    let has_copy = |r: &Resource| r.has(Flag::Carbons) && worth.carbon.is_for(Direction::Received);
+    let has_it = |r: &&Arc<Resource>| took.contains(&r.serial) || has_copy(r);
+    let mut looking = Vec::new();
+    let mut watch = Vec::new();
+    for session in sessions.iter().filter(has_it).filter(|r| !is_inactive(config, r, now_ms)) {
+        let is_detached = session.has(Flag::Detached);
+        match session.outbox.queued() {
+            // Nobody answers a call in the time that it takes to come back.
+            Some(_) if is_detached && worth.wake == Wake::Call => {}
+            Some(queued) => watch.push((session.clone(), queued)),
+            // Whoever does not acknowledge has what was sent.
+            None => looking.push(session.clone()),
+        }
+    }
+    if config.beside_active {
+        looking.extend(watch.into_iter().map(|(session, _)| session));
+        looking.retain(|session| !session.has(Flag::Detached));
+        When::Now(looking)
+    } else if !looking.is_empty() {
+        When::Never
+    } else if watch.is_empty() {
+        When::Now(Vec::new())
+    } else {
+        When::Unless(watch)
+    }
+}
+
+/// Whether somebody looks at a client now, as far as is known.
+pub(super) fn is_looking(config: &Config, session: &Resource, now_ms: i64) -> bool {
+    !session.has(Flag::Detached) && !is_inactive(config, session, now_ms)
+}
+
+fn is_inactive(config: &Config, session: &Resource, now_ms: i64) -> bool {
+    let since = session.inactive_ms();
+    since.is_some_and(|since| now_ms.saturating_sub(since) >= millis(config.inactive_secs))
+}

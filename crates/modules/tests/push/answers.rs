@@ -1,0 +1,273 @@
+//! §7.1: services that do not answer, that refuse, that talk nonsense, and too much to tell.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use stentor_engine::{Handling, Inbound, Links, Pressure};
+use stentor_stanza::StanzaError;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_tried_again_at_growing_times_and_then_left_alone() {
+    let mut street = Street::new("[push]\ntries_max = 4\npause_secs = 3600").await;
+    street.phone_away().await;
+    street.says("<body>x</body>").await;
+    assert!(street.told().await.is_some());
+    // Thirty seconds for the answer, and then 5, 10, 20 seconds, half as much more or less.
+    for usual in [5, 10, 20] {
+        let mut secs = 0;
+        while street.told().await.is_none() {
+            street.wait(1).await;
+            secs += 1;
+        }
+        assert!((30 + usual / 2..=31 + usual * 3 / 2).contains(&secs), "{secs} for {usual}");
+    }
+    street.wait(120).await;
+    assert_eq!(street.told().await, None);
+    assert_eq!(street.world.engine.metrics.pushes_paused.get(), 1);
+    street.says("<body>y</body>").await;
+    street.world.engine.do_chores().await;
+    assert_eq!(street.told().await, None, "it is left alone");
+    street.wait(3_600).await;
+    street.world.engine.do_chores().await;
+    assert_eq!(street.accepts().await.unwrap().count, "2");
+    assert_eq!(street.told().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_is_tried_again_until_it_is_taken() {
+    let mut street = Street::new("").await;
+    street.phone_away().await;
+    street.says("<body>x</body>").await;
+    for condition in ["internal-server-error", "resource-constraint", "remote-server-timeout"] {
+        let told = street.told().await.unwrap();
+        street.refuses(&told.id, "wait", condition).await;
+        assert_eq!(street.told().await, None, "not at once");
+        street.wait(40).await;
+    }
+    assert_eq!(street.accepts().await.unwrap().count, "1");
+    street.wait(600).await;
+    assert_eq!(street.told().await, None, "once");
+    assert_eq!(street.world.engine.metrics.pushes_retried.get(), 3);
+    assert_eq!(street.world.engine.metrics.pushes_sent.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_will_not_pass_removes_the_registration_and_no_other() {
+    for (kind, condition) in
+        [("cancel", "item-not-found"), ("auth", "forbidden"), ("auth", "not-authorized")]
+    {
+        let mut street = Street::new("").await;
+        let mut phone = street.phone().await;
+        enable(&mut phone, SERVICE, Some("good"), "").await;
+        phone.cut().await;
+        street.says("<body>x</body>").await;
+        let both = [street.told().await.unwrap(), street.told().await.unwrap()];
+        for told in both {
+            if told.node.as_deref() == Some("good") {
+                street.answers(&told.id, "type='result'", "").await;
+            } else {
+                street.refuses(&told.id, kind, condition).await;
+            }
+        }
+        street.says("<body>y</body>").await;
+        let told = street.accepts().await.unwrap();
+        assert_eq!((told.node.as_deref(), told.count.as_str()), (Some("good"), "2"));
+        assert_eq!(street.told().await, None, "{condition}");
+        assert_eq!(street.world.engine.metrics.pushes_removed.get(), 1);
+        // It stays so.
+        street.world.restart();
+        street.romeo = street.world.connect("romeo@montague.example/orchard").await;
+        street.service = street.world.connect(SERVICE).await;
+        street.says("<body>z</body>").await;
+        assert_eq!(street.accepts().await.unwrap().node.as_deref(), Some("good"));
+        assert_eq!(street.told().await, None, "{condition}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nonsense_is_no_answer() {
+    let mut street = Street::new("").await;
+    street.phone_away().await;
+    street.says("<body>x</body>").await;
+    let told = street.told().await.unwrap();
+    // An answer to nothing, one from somebody else, one to somebody else, a request of the same id.
+    street.answers("unknown", "type='result'", "").await;
+    let id = &told.id;
+    street.romeo.send(&format!("<iq type='error' id='{id}' to='capulet.example'/>")).await;
+    street.service.send(&format!("<iq type='error' id='{id}' to='montague.example'/>")).await;
+    street.service.send(&format!("<message id='{id}' to='capulet.example'/>")).await;
+    street
+        .service
+        .send(&format!("<iq type='get' id='{id}' to='capulet.example'><x xmlns='urn:x'/></iq>"))
+        .await;
+    settle().await;
+    street.service.receive_all();
+    assert_eq!(street.world.engine.metrics.pushes_sent.get(), 0);
+    street.wait(40).await;
+    let again = street.told().await.unwrap();
+    assert_ne!(again.id, told.id);
+    // An answer that is too late, and a result with something odd in it.
+    street.answers(&told.id, "type='result'", "").await;
+    assert_eq!(street.world.engine.metrics.pushes_sent.get(), 0);
+    street.answers(&again.id, "type='result'", "<odd xmlns='urn:example:odd'/>").await;
+    assert_eq!(street.world.engine.metrics.pushes_sent.get(), 1);
+    street.says("<body>y</body>").await;
+    // An error that says nothing is one that may pass.
+    let told = street.told().await.unwrap();
+    street.answers(&told.id, "type='error'", "").await;
+    street.wait(40).await;
+    assert!(street.accepts().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_device_does_not_delay_another() {
+    let mut street = Street::new("").await;
+    let mut phone = street.phone().await;
+    for node in ["slow", "other"] {
+        enable(&mut phone, SERVICE, Some(node), "").await;
+    }
+    phone.cut().await;
+    for count in 1..=3 {
+        street.says("<body>x</body>").await;
+        let mut counts = Vec::new();
+        while let Some(told) = street.told().await {
+            if told.node.as_deref() != Some("slow") {
+                street.answers(&told.id, "type='result'", "").await;
+                counts.push(told.count);
+            }
+        }
+        assert_eq!(counts, [count.to_string(), count.to_string()]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_slowly_is_told_as_one() {
+    let mut street = Street::new("").await;
+    street.phone_away().await;
+    street.says("<body>1</body>").await;
+    let first = street.told().await.unwrap();
+    for _ in 0..29 {
+        street.says("<body>x</body>").await;
+    }
+    assert_eq!(street.told().await, None);
+    street.answers(&first.id, "type='result'", "").await;
+    assert_eq!(street.accepts().await.unwrap().count, "30");
+    assert_eq!(street.told().await, None);
+    assert_eq!(street.world.engine.metrics.pushes_folded.get(), 28);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_becomes_one_notification_with_the_right_count() {
+    let mut street = Street::new("[push]\nper_minute = 20").await;
+    street.phone_away().await;
+    let mut told = 0;
+    for n in 0..500 {
+        street.says("<body>x</body>").await;
+        told += usize::from(street.accepts().await.is_some());
+        if n % 50 == 0 {
+            street.wait(1).await;
+        }
+    }
+    assert_eq!(told, 20);
+    // Another account is told meanwhile.
+    let nurse = "nurse@capulet.example";
+    street.world.add_account(nurse).await;
+    let mut phone = street.world.connect(&format!("{nurse}/phone")).await;
+    enable(&mut phone, SERVICE, Some("nurse"), "").await;
+    phone.cut().await;
+    street.romeo.send(&message("<body>x</body>").replace(JULIET, nurse)).await;
+    assert_eq!(street.accepts().await.unwrap().node.as_deref(), Some("nurse"));
+    // So is a call, and a mention where those are told apart.
+    street.says("<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>").await;
+    assert_eq!(street.accepts().await.unwrap().count, "500");
+    street.says("<body>x</body>").await;
+    assert_eq!(street.told().await, None);
+    street.wait(61).await;
+    assert_eq!(street.accepts().await.unwrap().count, "501");
+    street.says("<body>x</body>").await;
+    assert_eq!(street.accepts().await.unwrap().count, "502");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_meanwhile_is_told_nothing_more() {
+    let mut street = Street::new("").await;
+    street.phone_away().await;
+    street.says("<body>x</body>").await;
+    let told = street.told().await.unwrap();
+    let _phone = street.world.connect("juliet@capulet.example/phone").await;
+    street.refuses(&told.id, "wait", "internal-server-error").await;
+    street.wait(60).await;
+    assert_eq!(street.told().await, None);
+    assert_eq!(street.world.engine.metrics.pushes_waiting.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_server_had_not_told_is_told_once_when_it_starts() {
+    let mut street = Street::new("").await;
+    street.phone_away().await;
+    street.says("<body>x</body>").await;
+    // It is killed with the notification on its way.
+    assert!(street.told().await.is_some());
+    street.world.restart();
+    street.romeo = street.world.connect("romeo@montague.example/orchard").await;
+    street.service = street.world.connect(SERVICE).await;
+    street.world.engine.do_chores().await;
+    assert_eq!(street.accepts().await.unwrap().count, "1");
+    assert_eq!(street.told().await, None);
+    street.world.restart();
+    street.romeo = street.world.connect("romeo@montague.example/orchard").await;
+    street.service = street.world.connect(SERVICE).await;
+    street.world.engine.do_chores().await;
+    assert_eq!(street.told().await, None);
+    street.says("<body>y</body>").await;
+    assert_eq!(street.accepts().await.unwrap().count, "2", "and nothing is forgotten");
+    // Four weeks later nobody wants to hear of it.
+    street.says("<body>z</body>").await;
+    street.world.restart();
+    street.service = street.world.connect(SERVICE).await;
+    street.world.advance(29 * 86_400);
+    street.world.engine.do_chores().await;
+    assert_eq!(street.told().await, None);
+    assert_eq!(street.world.engine.metrics.pushes_expired.get(), 1);
+}
+
+#[derive(Default)]
+struct Wire(Mutex<Vec<Stanza>>);
+
+impl Links for Wire {
+    fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
+        self.0.lock().push(stanza);
+        Ok(Pressure::Low)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_another_domain_is_told_over_the_link_and_answers_over_its_own() {
+    let mut street = Street::new("").await;
+    let links = Arc::new(Wire::default());
+    street.world.engine.connect_links(links.clone());
+    let inbound = Arc::new(Inbound::new(street.world.engine.clone()));
+    let mut phone = street.world.connect("juliet@capulet.example/phone").await;
+    assert_eq!(enable(&mut phone, "push.far.example", Some("n"), "").await, "");
+    phone.cut().await;
+    for (count, answer) in [("1", "result"), ("2", "error")] {
+        street.says("<body>x</body>").await;
+        let publish = links.0.lock().pop().unwrap();
+        let told = told(&publish);
+        assert_eq!((told.count.as_str(), told.node.as_deref()), (count, Some("n")));
+        let inside = "<error type='cancel'>\
+                      <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+        let inside = if answer == "error" { inside } else { "" };
+        let xml = format!(
+            "<iq type='{answer}' id='{}' from='push.far.example' to='capulet.example'>{inside}</iq>",
+            told.id
+        );
+        assert!(matches!(inbound.handle(Stanza::parse(xml.as_bytes()).unwrap()), Handling::Done));
+        settle().await;
+    }
+    street.says("<body>x</body>").await;
+    assert_eq!(links.0.lock().len(), 0);
+    assert_eq!(street.world.engine.metrics.pushes_removed.get(), 1);
+}

@@ -1,0 +1,266 @@
+//! §7: what makes a device be told, and what it is told.
+
+use stentor_payload::xep0352_csi::ClientState;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_message_to_somebody_who_is_away_is_told_once() {
+    let mut street = Street::new("[push]\nwith_sender = true\nwith_body = true").await;
+    street.phone_away().await;
+    street.says("<body>Wherefore art thou?</body>").await;
+    let told = street.accepts().await.unwrap();
+    assert_eq!(
+        told,
+        Told {
+            id: told.id.clone(),
+            node: Some("n".into()),
+            count: "1".into(),
+            requests: None,
+            sender: Some("romeo@montague.example/orchard".into()),
+            body: Some("Wherefore art thou?".into()),
+            secret: None,
+        }
+    );
+    street.wait(3_600).await;
+    assert_eq!(street.told().await, None);
+    // The next one counts what nobody has seen; whoever looks ends that.
+    street.says("<body>x</body>").await;
+    assert_eq!(street.accepts().await.unwrap().count, "2");
+    street.world.connect("juliet@capulet.example/phone").await.cut().await;
+    street.says("<body>x</body>").await;
+    assert_eq!(street.accepts().await.unwrap().count, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_neither_sender_nor_text_is_told() {
+    let mut street = Street::new("").await;
+    street.phone_away().await;
+    street.says("<body>Wherefore art thou?</body>").await;
+    let told = street.accepts().await.unwrap();
+    assert_eq!((told.sender, told.body.as_deref()), (None, Some("New message")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_worth_it_is_not_told() {
+    let mut street = Street::new("").await;
+    street.phone_away().await;
+    for inside in [
+        "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+        "<received xmlns='urn:xmpp:receipts' id='1'/>",
+        "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>",
+        // Nobody was told of what it changes.
+        "<retract xmlns='urn:xmpp:message-retract:1' id='1'/>",
+    ] {
+        street.says(inside).await;
+        assert_eq!(street.told().await, None, "{inside}");
+    }
+    let mut laptop = street.world.connect("juliet@capulet.example/laptop").await;
+    laptop.send(&message("<body>a note to herself</body>")).await;
+    assert_eq!(street.told().await, None);
+    laptop.cut().await;
+    street.says("<body>x</body>").await;
+    assert_eq!(street.accepts().await.unwrap().count, "1");
+    street.says("<retract xmlns='urn:xmpp:message-retract:1' id='m'/>").await;
+    let told = street.accepts().await.unwrap();
+    assert_eq!((told.count.as_str(), told.body), ("1", None), "nobody is alerted");
+}
+
+/// What a session was when a message came, and whether it acknowledges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    /// Nobody is there.
+    None,
+    /// Active, without stream management.
+    Plain,
+    /// Active; it acknowledges.
+    Prompt,
+    /// It looks active, and nothing is heard of it.
+    Hanging,
+    /// Its stream broke.
+    Detached,
+    /// Its stream broke, and it comes back in time.
+    Resumed,
+    /// It is in the background.
+    Inactive,
+    /// It is in the background; it acknowledges.
+    InactivePrompt,
+}
+
+async fn begin(street: &mut Street, session: Session, name: &str) -> Option<Client> {
+    if session == Session::None {
+        return None;
+    }
+    let mut client = street.world.connect(&format!("juliet@capulet.example/{name}")).await;
+    if session != Session::Plain {
+        turn_sm_on(&client).await;
+    }
+    client.send("<presence/>").await;
+    client.receive_all();
+    if matches!(session, Session::Inactive | Session::InactivePrompt) {
+        client.indicate(ClientState::Inactive);
+    }
+    if matches!(session, Session::Detached | Session::Resumed) {
+        assert!(client.session().clone().break_off(Vec::new()).is_none());
+    }
+    Some(client)
+}
+
+async fn turn_sm_on(client: &Client) {
+    client.session().enable_sm(true, None).unwrap();
+}
+
+/// The client handles all that it was sent.
+fn acknowledge(client: &mut Client) {
+    client.receive_all();
+    let outbox = &client.session().resource.outbox;
+    let sent = u32::try_from(outbox.queued().unwrap()).unwrap();
+    outbox.acknowledge(sent).unwrap();
+}
+
+/// How many notifications two devices get at once, and after the time to acknowledge. No device gets
+/// two.
+async fn table(sessions: &[Session]) -> (usize, usize) {
+    let mut street = Street::new("").await;
+    let mut phone = street.phone().await;
+    enable(&mut phone, SERVICE, Some("tablet"), "").await;
+    phone.cut().await;
+    let mut clients = Vec::new();
+    for (n, session) in sessions.iter().enumerate() {
+        clients.push((*session, begin(&mut street, *session, &format!("s{n}")).await));
+    }
+    street.says("<body>x</body>").await;
+    let mut nodes = Vec::new();
+    while let Some(told) = street.accepts().await {
+        nodes.push(told.node);
+    }
+    let at_once = nodes.len();
+    street.wait(4).await;
+    for (session, client) in &mut clients {
+        if let (Session::Prompt | Session::InactivePrompt | Session::Resumed, Some(client)) =
+            (*session, client)
+        {
+            acknowledge(client);
+        }
+    }
+    assert_eq!(street.told().await, None, "{sessions:?} before the time is over");
+    street.wait(2).await;
+    while let Some(told) = street.accepts().await {
+        nodes.push(told.node);
+    }
+    let later = nodes.len() - at_once;
+    nodes.sort();
+    nodes.dedup();
+    assert_eq!(nodes.len(), at_once + later, "{sessions:?} {nodes:?}");
+    (at_once, later)
+}
+
+// covers: push-04
+#[tokio::test(start_paused = true)]
+async fn devices_are_told_when_no_active_client_has_the_message() {
+    use Session::*;
+    for (sessions, expected) in [
+        (&[None][..], (2, 0)),
+        (&[Plain], (0, 0)),
+        (&[Prompt], (0, 0)),
+        (&[Hanging], (0, 2)),
+        (&[Detached], (0, 2)),
+        (&[Resumed], (0, 0)),
+        (&[Inactive], (2, 0)),
+        (&[InactivePrompt], (2, 0)),
+        (&[Inactive, Inactive], (2, 0)),
+        (&[Inactive, Plain], (0, 0)),
+        (&[Inactive, Prompt], (0, 0)),
+        (&[Inactive, Hanging], (0, 2)),
+        (&[Inactive, Detached], (0, 2)),
+        (&[Detached, Hanging], (0, 2)),
+        (&[Detached, Prompt], (0, 0)),
+        (&[Hanging, Prompt], (0, 0)),
+        (&[Hanging, Hanging], (0, 2)),
+    ] {
+        assert_eq!(table(sessions).await, expected, "{sessions:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn devices_may_be_told_beside_an_active_one() {
+    let mut street = Street::new("[push]\nbeside_active = true").await;
+    let _phone = street.phone().await;
+    let mut tablet = street.world.connect("juliet@capulet.example/tablet").await;
+    enable(&mut tablet, SERVICE, Some("tablet"), "").await;
+    tablet.cut().await;
+    street.says("<body>x</body>").await;
+    assert_eq!(street.accepts().await.unwrap().node.as_deref(), Some("tablet"));
+    assert_eq!(street.told().await, None, "the phone has it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_be_inactive_for_a_time_before_it_counts() {
+    let mut street = Street::new("[push]\ninactive_secs = 60").await;
+    let phone = street.phone().await;
+    phone.indicate(ClientState::Inactive);
+    street.wait(59).await;
+    street.says("<body>x</body>").await;
+    assert_eq!(street.told().await, None);
+    street.wait(1).await;
+    street.says("<body>x</body>").await;
+    assert!(street.accepts().await.is_some());
+    phone.indicate(ClientState::Active);
+    street.says("<body>x</body>").await;
+    assert_eq!(street.told().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_told_at_once_and_not_when_it_is_too_late() {
+    let mut street = Street::new("").await;
+    let phone = street.phone().await;
+    turn_sm_on(&phone).await;
+    assert!(phone.session().clone().break_off(Vec::new()).is_none());
+    let propose = "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>";
+    street.says(propose).await;
+    let told = street.told().await.unwrap();
+    // The service says that it cannot now, and then for too long.
+    street.refuses(&told.id, "wait", "internal-server-error").await;
+    street.world.advance(31);
+    street.wait(30).await;
+    assert_eq!(street.told().await, None);
+    assert_eq!(street.world.engine.metrics.pushes_expired.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_for_subscriptions_are_told() {
+    let mut street = Street::new("").await;
+    let phone = street.phone().await;
+    let subscribe = format!("<presence type='subscribe' to='{JULIET}'/>");
+    street.service.send(&subscribe).await;
+    street.service.receive_all();
+    assert_eq!(street.told().await, None, "she is there");
+    phone.indicate(ClientState::Inactive);
+    street.romeo.send(&subscribe).await;
+    let told = street.accepts().await.unwrap();
+    assert_eq!((told.count.as_str(), told.requests.as_deref()), ("0", Some("2")));
+    street.romeo.send(&subscribe).await;
+    assert_eq!(street.told().await, None, "it is the same request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_rooms_only_mentions_are_told_unless_the_operator_says_otherwise() {
+    let said =
+        "<message type='groupchat' to='juliet@capulet.example/phone'><body>BODY</body></message>";
+    for (rooms, plain, mention) in
+        [("on-mention", false, true), ("always", true, true), ("never", false, false)]
+    {
+        let mut street = Street::new(&format!("[push]\nrooms = '{rooms}'")).await;
+        let mut phone = street.phone().await;
+        // Romeo's account plays the room: she is in it under the name Sun, and so is he.
+        phone.send("<presence to='romeo@montague.example/Sun'/>").await;
+        phone.indicate(ClientState::Inactive);
+        street.romeo.send(&said.replace("BODY", "It is the east")).await;
+        assert_eq!(street.accepts().await.is_some(), plain, "{rooms}");
+        street.romeo.send(&said.replace("BODY", "Arise, fair sun")).await;
+        assert_eq!(street.accepts().await.is_some(), mention, "{rooms}");
+        let mut herself = street.world.connect("romeo@montague.example/Sun").await;
+        herself.send(&said.replace("BODY", "I, the sun")).await;
+        assert_eq!(street.told().await, None, "{rooms}: her own words");
+    }
+}
