@@ -178,7 +178,7 @@ fn serve() -> ((SocketAddr, SocketAddr), std::thread::JoinHandle<()>) {
             let listen = |kind, acceptor| {
                 let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
                 let address = listener.addr();
-                let settings = Arc::new(Settings::default());
+                let settings = Arc::new(Settings::default()).into();
                 let shared = shared.clone();
                 let c2s = C2sListener { kind, settings, tls_required: false, acceptor, shared };
                 tokio::spawn(Arc::new(c2s).run(listener, stopped.clone()));

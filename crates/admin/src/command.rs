@@ -8,11 +8,11 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stentor_engine::BoxFuture;
 use stentor_engine::registration::AccountError;
+use stentor_engine::{BoxFuture, DomainError};
 use stentor_store::StoreError;
 
-use crate::{Cx, accounts, archive, devices, guard, import, reports, server};
+use crate::{Cx, accounts, archive, devices, domains, guard, import, reports, server};
 
 /// A command of administrators.
 pub trait Command: 'static {
@@ -62,6 +62,9 @@ pub enum AdminError {
     /// About an account.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// About a domain.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
     /// The store failed.
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
@@ -87,6 +90,9 @@ pub const ALL: &[Entry] = &[
     Entry::of::<accounts::Suspend>(),
     Entry::of::<accounts::Unsuspend>(),
     Entry::of::<accounts::Unlock>(),
+    Entry::of::<domains::AddDomain>(),
+    Entry::of::<domains::ListDomains>(),
+    Entry::of::<domains::RemoveDomain>(),
     Entry::of::<devices::ListDevices>(),
     Entry::of::<devices::RevokeDevice>(),
     Entry::of::<archive::Show>(),
@@ -136,6 +142,13 @@ impl AdminError {
             Self::Account(AccountError::Missing) => "no-account",
             Self::Account(AccountError::NotOurs) => "not-ours",
             Self::Account(AccountError::Password(_)) => "bad-password",
+            Self::Domain(DomainError::Served | DomainError::Component) => "domain-exists",
+            Self::Domain(DomainError::Missing) => "no-domain",
+            Self::Domain(DomainError::NoProfile(_)) => "no-profile",
+            Self::Domain(DomainError::Configured | DomainError::Last | DomainError::Full) => {
+                "refused"
+            }
+            Self::Domain(DomainError::Store(_)) => "store",
             Self::Account(AccountError::Store(_)) | Self::Store(_) => "store",
         }
     }

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod archive;
 pub mod command;
 pub mod devices;
+pub mod domains;
 pub mod facts;
 pub mod guard;
 pub mod import;
@@ -44,6 +45,8 @@ pub struct Cx {
 pub enum Wish {
     /// Read the configuration again; the answer goes back.
     Reload(oneshot::Sender<Result<Reloaded, String>>),
+    /// Look for certificates of new domains; what is worth saying goes back.
+    Certificates(oneshot::Sender<Result<Vec<String>, String>>),
     /// Stop in good order.
     Stop,
 }

@@ -30,6 +30,9 @@ pub const IMPORT_ROWS: usize = 500;
 /// Accounts of a batch that are being made at a time.
 pub const IMPORTS_IN_HAND: usize = 16;
 
+/// Domains in one page of a list, by rows; with the longest names it fits into a line.
+pub const DOMAIN_ROWS: usize = 500;
+
 /// Reports in one page of a list; with the longest addresses it fits into a line.
 pub const REPORT_ROWS: usize = 100;
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use stentor_engine::Engine;
 use stentor_stream::c2s::Settings;
 use stentor_transport::{Conn, Listener, TlsAcceptor};
@@ -41,8 +42,9 @@ pub struct Shared {
 pub struct C2sListener {
     /// How connections begin.
     pub kind: Kind,
-    /// Settings of its streams.
-    pub settings: Arc<Settings>,
+    /// Settings of its streams. The domain meant by a header that names none is found by
+    /// [`C2sListener::stream_settings`].
+    pub settings: ArcSwap<Settings>,
     /// Whether nothing but TLS is offered before TLS.
     pub tls_required: bool,
     /// Certificates; none on a port without TLS.
@@ -61,6 +63,21 @@ impl C2sListener {
             };
             self.clone().admit(tcp, peer);
         }
+    }
+
+    /// Settings for a new stream: a header without `to` means the only domain, while there is only
+    /// one. Domains come and go, so it is looked at each time, and made anew when that has changed.
+    pub(crate) fn stream_settings(&self) -> Arc<Settings> {
+        let settings = self.settings.load_full();
+        let hosts = self.shared.engine.hosts.load();
+        let only = hosts.only().map(|host| &*host.domain);
+        if settings.default_host.as_deref() == only {
+            return settings;
+        }
+        let default_host = only.map(str::to_owned);
+        let settings = Arc::new(Settings { default_host, ..Settings::clone(&settings) });
+        self.settings.store(settings.clone());
+        settings
     }
 
     fn admit(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) {

@@ -108,7 +108,7 @@ impl Driver {
         let tls = conn.facts().tls.as_ref().map(|facts| offers.tls_info(facts));
         let (tls, cert_addrs) = tls.unzip();
         let info = ConnInfo { tls, tokens: Box::new(token) };
-        let machine = C2s::new(link.listener.settings.clone(), info, monotonic::now());
+        let machine = C2s::new(link.listener.stream_settings(), info, monotonic::now());
         Self {
             link,
             conn: Some(conn),
@@ -551,6 +551,7 @@ fn fault_of(reason: Close) -> Fault {
         // RFC 6120 §4.9.3.16: what secured the stream has been revoked.
         Close::Revoked => Fault::Reset,
         Close::Overflow => Fault::Overloaded,
+        Close::HostGone => Fault::HostGone,
         Close::Shutdown => Fault::Shutdown,
     }
 }

@@ -63,7 +63,7 @@ impl Server {
             let addr = listener.addr();
             let c2s = Arc::new(C2sListener {
                 kind,
-                settings: Arc::new(Settings::default()),
+                settings: Arc::new(Settings::default()).into(),
                 tls_required,
                 acceptor,
                 shared: shared.clone(),

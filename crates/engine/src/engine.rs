@@ -94,10 +94,11 @@ impl Engine {
         })
     }
 
-    /// Replaces the domains. Accounts in memory are read again before they are next used: other
-    /// features may keep other data with them.
+    /// Replaces the domains; sessions of those that are not among them end. Accounts in memory are
+    /// read again before they are next used: other features may keep other data with them.
     pub fn replace_hosts(&self, hosts: Hosts) {
-        self.hosts.store(Arc::new(hosts));
+        let former = self.hosts.swap(Arc::new(hosts));
+        self.close_removed(&former);
         self.directory.for_each(|account| {
             // What is never stored cannot be read again.
             if !account.is_ephemeral {

@@ -1,9 +1,11 @@
 //! Domains of ours: rows that name a profile, and the profile's modules and settings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use stentor_jid::{BareJid, Jid};
+use stentor_store::HostRow;
 
 use crate::account::AccountState;
 use crate::chores::Chore;
@@ -150,31 +152,77 @@ pub enum ResourceConflict {
 }
 
 /// All domains of ours.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Hosts {
     served: HashMap<Box<str>, Arc<Host>>,
+    /// Those of `served` that the configuration names.
+    configured: HashSet<Box<str>>,
     /// Domains that were served once.
-    gone: Vec<Box<str>>,
+    gone: HashSet<Box<str>>,
+    /// The profiles that a domain may name.
+    profiles: Arc<BTreeMap<String, Arc<Profile>>>,
+    /// What the store says of domains, whether they are served or not.
+    rows: BTreeMap<Box<str>, Arc<HostRow>>,
 }
 
 impl Hosts {
     /// The table of these domains.
     pub fn new(hosts: impl IntoIterator<Item = Host>) -> Self {
-        let served = hosts.into_iter().map(|h| (h.domain.clone(), Arc::new(h))).collect();
-        Self { served, gone: Vec::new() }
+        let served: HashMap<_, _> =
+            hosts.into_iter().map(|h| (h.domain.clone(), Arc::new(h))).collect();
+        let configured = served.keys().cloned().collect();
+        Self { served, configured, ..Self::default() }
     }
 
     /// The same, with domains that were served once and are not any more.
     #[must_use]
     pub fn with_gone(mut self, gone: Vec<Box<str>>) -> Self {
-        self.gone = gone;
+        self.gone = gone.into_iter().collect();
+        self
+    }
+
+    /// The same, with the profiles that rows may name.
+    #[must_use]
+    pub fn with_profiles(mut self, profiles: BTreeMap<String, Arc<Profile>>) -> Self {
+        self.profiles = Arc::new(profiles);
+        self
+    }
+
+    /// The same, with what the store says of domains. What the configuration says of one counts
+    /// more, and one whose profile is not there is not served.
+    #[must_use]
+    pub fn with_rows(mut self, rows: impl IntoIterator<Item = HostRow>) -> Self {
+        for row in rows {
+            let domain: Box<str> = row.name.as_str().into();
+            if !self.configured.contains(&domain) {
+                self.served.remove(&domain);
+                self.gone.remove(&domain);
+                match self.profiles.get(&row.profile) {
+                    _ if !row.is_enabled => drop(self.gone.insert(domain.clone())),
+                    Some(profile) => {
+                        let host = Host { domain: domain.clone(), profile: profile.clone() };
+                        self.served.insert(domain.clone(), Arc::new(host));
+                    }
+                    None => {
+                        let (domain, profile) = (&row.name, &row.profile);
+                        tracing::error!(
+                            event = "no_profile",
+                            domain,
+                            profile,
+                            "A domain is not served: there is no such profile."
+                        );
+                    }
+                }
+            }
+            self.rows.insert(domain, Arc::new(row));
+        }
         self
     }
 
     /// Whether the domain was served once.
     #[must_use]
     pub fn is_gone(&self, domain: &str) -> bool {
-        self.gone.iter().any(|g| **g == *domain)
+        self.gone.contains(domain)
     }
 
     /// The domain, if it is ours.
@@ -186,5 +234,41 @@ impl Hosts {
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Host>> {
         self.served.values()
+    }
+
+    /// The domain, if there is only one.
+    #[must_use]
+    pub fn only(&self) -> Option<&Arc<Host>> {
+        self.iter().next().filter(|_| self.served.len() == 1)
+    }
+
+    /// Whether the configuration names the domain.
+    #[must_use]
+    pub fn is_configured(&self, domain: &str) -> bool {
+        self.configured.contains(domain)
+    }
+
+    /// Whether there is a profile of this name for domains to come.
+    #[must_use]
+    pub fn has_profile(&self, name: &str) -> bool {
+        self.profiles.contains_key(name)
+    }
+
+    /// The name of a profile.
+    #[must_use]
+    pub fn name_of(&self, profile: &Arc<Profile>) -> Option<&str> {
+        let mut all = self.profiles.iter();
+        all.find(|(_, known)| Arc::ptr_eq(known, profile)).map(|(name, _)| name.as_str())
+    }
+
+    /// What the store says of a domain.
+    #[must_use]
+    pub fn row(&self, domain: &str) -> Option<&HostRow> {
+        self.rows.get(domain).map(|row| &**row)
+    }
+
+    /// What the store says of all domains, by their names.
+    pub fn rows(&self) -> impl Iterator<Item = &HostRow> {
+        self.rows.values().map(|row| &**row)
     }
 }

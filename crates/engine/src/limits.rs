@@ -1,5 +1,8 @@
 //! The maxima of the engine. Those an operator may change are defaults of [`crate::Settings`].
 
+/// Domains of one server, by number of hosts.
+pub const DOMAINS_MAX: usize = 100_000;
+
 /// Bytes of stanzas waiting for one session before its senders are slowed.
 pub const OUTBOX_SOFT_BYTES: usize = 256 * 1024;
 

@@ -48,7 +48,7 @@ impl Reloader {
     pub(crate) fn look_at_certificates(&self) {
         let certificates = &self.trust.certificates;
         if self.trust.dev_authority.is_some()
-            && let Ok((files, _)) = wire::identities(&self.started)
+            && let Ok((files, _)) = wire::identities(&self.started, &self.core.engine.hosts.load())
             && let Err(error) = certificates.reload_from(files)
         {
             tracing::error!(event = "certificate", %error, "The development certificate could not be renewed.");
@@ -58,13 +58,26 @@ impl Reloader {
         }
     }
 
+    /// Looks again for the certificates of all domains: there may be a new one. Tells what is worth
+    /// saying.
+    pub(crate) fn reload_certificates(&self) -> Result<Vec<String>, String> {
+        let config = Config::load(&self.sources).map_err(|mistakes| mistakes.to_string())?;
+        let hosts = self.core.engine.hosts.load();
+        let (files, _) = wire::identities(&config, &hosts).map_err(|error| format!("{error:#}"))?;
+        let told = self.trust.certificates.reload_from(files).map_err(|error| error.to_string())?;
+        let mut warnings: Vec<String> = told.iter().map(ToString::to_string).collect();
+        warnings.sort_unstable();
+        Ok(warnings)
+    }
+
     fn replace(&self) -> Result<Reloaded, String> {
         let (config, mut warnings) =
             Config::load_checked(&self.sources).map_err(|mistakes| mistakes.to_string())?;
         // All that can fail, before anything is replaced.
-        let hosts = wire::hosts(&config).map_err(|error| format!("{error:#}"))?;
+        let rows: Vec<_> = self.core.engine.hosts.load().rows().cloned().collect();
+        let hosts = wire::hosts(&config, rows).map_err(|error| format!("{error:#}"))?;
         let components = wire::component_settings(&config).map_err(|error| format!("{error:#}"))?;
-        let (files, _) = wire::identities(&config).map_err(|error| format!("{error:#}"))?;
+        let (files, _) = wire::identities(&config, &hosts).map_err(|error| format!("{error:#}"))?;
         let told = self.trust.certificates.reload_from(files).map_err(|error| error.to_string())?;
         warnings.extend(told.iter().map(ToString::to_string));
         warnings.sort_unstable();

@@ -77,10 +77,10 @@ impl Server {
         // Before anybody can know that the server runs.
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let signals = Signals::new(wishes)?;
-        let core = wire::core(&config)?;
+        let core = wire::core(&config).await?;
         let stores = &core.engine.stores;
         core.engine.skip_ids(stores.archive.last_id().await.context("the archive cannot be read")?);
-        let trust = wire::trust(&config)?;
+        let trust = wire::trust(&config, &core.engine)?;
         let shared = wire::shared(&config, &core.engine)?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -140,6 +140,9 @@ impl Server {
             tokio::select! {
                 next = self.signals.next() => match next {
                     Next::Stop => return,
+                    Next::Certificates(answer) => {
+                        let _ = answer.send(self.reloader.reload_certificates());
+                    }
                     Next::Reload(answer) => {
                         notify_reloading();
                         let outcome = self.reloader.reload();

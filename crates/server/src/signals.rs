@@ -17,6 +17,8 @@ pub(crate) struct Signals {
 pub(crate) enum Next {
     /// Stop in good order.
     Stop,
+    /// Look for certificates of new domains, and tell who asked.
+    Certificates(oneshot::Sender<Result<Vec<String>, String>>),
     /// Read the configuration again, and tell who asked.
     Reload(Option<oneshot::Sender<Result<Reloaded, String>>>),
 }
@@ -43,6 +45,7 @@ impl Signals {
             _ = self.hangup.recv() => Next::Reload(None),
             wish = self.wishes.recv() => match wish {
                 Some(Wish::Reload(answer)) => Next::Reload(Some(answer)),
+                Some(Wish::Certificates(answer)) => Next::Certificates(answer),
                 Some(Wish::Stop) | None => Next::Stop,
             },
         }

@@ -18,7 +18,8 @@ use stentor_edge::{
 };
 use stentor_engine::credentials::Credentials;
 use stentor_engine::{Clock, Engine, Host, Hosts};
-use stentor_store::StoreError;
+use stentor_store::limits::PAGE_ROWS_MAX;
+use stentor_store::{HostRow, StoreError, Stores};
 use stentor_store_sqlite::{OpenError, Options, Sqlite};
 use stentor_transport::{
     Certificates, ClientCerts, IdentityFiles, Listener, TlsAcceptor, TlsSettings, dev_ca,
@@ -26,7 +27,7 @@ use stentor_transport::{
 use tokio::sync::mpsc;
 
 use crate::config::files::{client_roots, server_roots};
-use crate::config::{Asked, Config, HostEntry, Listen, PortKind, TlsUse};
+use crate::config::{Asked, Config, Listen, PortKind, TlsUse, ascii_name};
 
 /// The open data folder and the engine over it.
 pub(crate) struct Core {
@@ -57,7 +58,7 @@ impl Clock for SystemClock {
 ///
 /// # Errors
 /// In words for the operator.
-pub(crate) fn core(config: &Config) -> anyhow::Result<Core> {
+pub(crate) async fn core(config: &Config) -> anyhow::Result<Core> {
     let dir = &config.data_dir;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| {
         format!("the data folder `{}` cannot be made; name another by `--data`", dir.display())
@@ -65,16 +66,34 @@ pub(crate) fn core(config: &Config) -> anyhow::Result<Core> {
     let store = Arc::new(Sqlite::open(dir, &Options::default()).map_err(with_remedy)?);
     let secret = secret(&dir.join("secret"))?;
     let credentials = Credentials::new(&secret, config.iterations, config.guard.clone());
-    let hosts = hosts(config)?;
-    let engine = Engine::new(store.stores(), hosts, Arc::new(SystemClock), credentials);
+    let stores = store.stores();
+    let rows = rows(&stores).await.context("the domains in the store cannot be read")?;
+    let hosts = hosts(config, rows)?;
+    let engine = Engine::new(stores, hosts, Arc::new(SystemClock), credentials);
     Ok(Core { store, engine })
 }
 
-/// The domains with their profiles.
+/// What the store says of domains.
+async fn rows(stores: &Stores) -> Result<Vec<HostRow>, StoreError> {
+    let mut rows: Vec<HostRow> = Vec::new();
+    loop {
+        let after = rows.last().map(|row| row.name.clone());
+        let page = stores.hosts.list(after.as_deref(), PAGE_ROWS_MAX).await?;
+        if page.is_empty() {
+            return Ok(rows);
+        }
+        rows.extend(page);
+    }
+}
+
+/// The domains with their profiles, those of the store with those of the configuration.
 ///
 /// # Errors
 /// A module refuses its options; the configuration was checked, so this is a change under way.
-pub(crate) fn hosts(config: &Config) -> anyhow::Result<Hosts> {
+pub(crate) fn hosts(
+    config: &Config,
+    rows: impl IntoIterator<Item = HostRow>,
+) -> anyhow::Result<Hosts> {
     let mut profiles = BTreeMap::new();
     for (name, entry) in &config.profiles {
         let built =
@@ -87,15 +106,18 @@ pub(crate) fn hosts(config: &Config) -> anyhow::Result<Hosts> {
         let profile = profiles.get(&entry.profile)?.clone();
         Some(Host { domain: entry.name.as_str().into(), profile })
     });
-    Ok(Hosts::new(hosts).with_gone(gone))
+    let hosts = Hosts::new(hosts).with_gone(gone);
+    let components = known_components(config);
+    let rows = rows.into_iter().filter(|row| components.find(&row.name).is_none());
+    Ok(hosts.with_profiles(profiles).with_rows(rows))
 }
 
 /// Loads the configured certificates, or makes and loads those for development.
 ///
 /// # Errors
 /// A file is missing or wrong; the message names it with the remedy.
-pub(crate) fn trust(config: &Config) -> anyhow::Result<Trust> {
-    let (files, dev_authority) = identities(config)?;
+pub(crate) fn trust(config: &Config, engine: &Engine) -> anyhow::Result<Trust> {
+    let (files, dev_authority) = identities(config, &engine.hosts.load())?;
     let (certificates, warnings) = Certificates::load(files)?;
     for warning in warnings {
         tracing::warn!(event = "certificate", file = %warning.file.display(), "{}", warning.text);
@@ -103,17 +125,34 @@ pub(crate) fn trust(config: &Config) -> anyhow::Result<Trust> {
     Ok(Trust { certificates: Arc::new(certificates), dev_authority })
 }
 
-/// The certificate files in force.
+/// The certificate files in force for these domains.
 ///
 /// # Errors
 /// Those for development cannot be made.
-pub(crate) fn identities(config: &Config) -> anyhow::Result<(Vec<IdentityFiles>, Option<PathBuf>)> {
-    if !config.certificates.is_empty() {
-        return Ok((config.certificates.iter().map(|c| c.files.clone()).collect(), None));
+pub(crate) fn identities(
+    config: &Config,
+    hosts: &Hosts,
+) -> anyhow::Result<(Vec<IdentityFiles>, Option<PathBuf>)> {
+    let mut names: Vec<String> = hosts.iter().map(|h| ascii_name(&h.domain)).collect();
+    names.sort_unstable();
+    let named = config.certificates.iter().map(|c| c.files.clone());
+    let found = config.certificate_folder.iter().flat_map(|(_, dir)| found(dir, &names));
+    let files: Vec<IdentityFiles> = named.chain(found).collect();
+    if !files.is_empty() {
+        return Ok((files, None));
     }
-    let names: Vec<String> = config.hosts.iter().map(|h| h.ascii_name()).collect();
     let ca = dev_ca::open(&config.data_dir.join("tls"), &names)?;
     Ok((vec![ca.identity()], Some(ca.authority)))
+}
+
+/// Certificates of domains in a folder, where they are there.
+fn found(dir: &Path, names: &[String]) -> Vec<IdentityFiles> {
+    let of = |name: &String| IdentityFiles {
+        certificate: dir.join(name).join("fullchain.pem"),
+        key: dir.join(name).join("privkey.pem"),
+        names: vec![name.clone()],
+    };
+    names.iter().map(of).filter(|files| files.certificate.is_file()).collect()
 }
 
 /// What connections of all ports share.
@@ -184,13 +223,10 @@ pub(crate) fn c2s(
     let acceptor = (listen.tls != TlsUse::Off)
         .then(|| Arc::new(TlsAcceptor::new(trust.certificates.clone(), settings)));
     let mut stream = config.stream.clone();
-    if let [only] = &config.hosts[..] {
-        stream.default_host = Some(only.name.clone());
-    }
     stream.name = config.hosts.first().map(|h| h.name.clone()).unwrap_or_default();
     Ok(Arc::new(C2sListener {
         kind: listen.kind.beginning(),
-        settings: Arc::new(stream),
+        settings: Arc::new(stream).into(),
         tls_required: listen.tls == TlsUse::Required,
         acceptor,
         shared: shared.clone(),
@@ -206,10 +242,11 @@ pub(crate) fn federation(config: &Config, core: &Core) -> anyhow::Result<Option<
     if !wanted.is_enabled {
         return Ok(None);
     }
-    let (mut identities, _) = identities(config)?;
+    let hosts = core.engine.hosts.load();
+    let (mut identities, _) = identities(config, &hosts)?;
     for identity in &mut identities {
         let of_it = Certificates::load(vec![identity.clone()])?.0;
-        let names = config.hosts.iter().map(HostEntry::ascii_name);
+        let names = hosts.iter().map(|host| ascii_name(&host.domain));
         identity.names = names.filter(|name| of_it.has_name(name)).collect();
     }
     let parts = FederationParts {

@@ -231,7 +231,8 @@ fn engine(stores: &Stores, clock: &Arc<Stopped>, settings: Settings, modules: &s
     let hosts = ["capulet.example", "montague.example"]
         .map(|domain| Host { domain: domain.into(), profile: profile.clone() });
     let credentials = Credentials::new(b"secret", 4_096, GuardSettings::default());
-    let engine = Engine::new(stores.clone(), Hosts::new(hosts), clock.clone(), credentials);
+    let hosts = Hosts::new(hosts).with_profiles([("default".to_owned(), profile)].into());
+    let engine = Engine::new(stores.clone(), hosts, clock.clone(), credentials);
     // The clock stands still, so ids would be used again after a restart.
     engine.skip_ids(wait(stores.archive.last_id()).unwrap());
     engine

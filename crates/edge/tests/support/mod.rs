@@ -46,7 +46,7 @@ impl Server {
         let addr = listener.addr();
         let c2s = Arc::new(C2sListener {
             kind: Kind::StartTls,
-            settings: Arc::new(Settings::default()),
+            settings: Arc::new(Settings::default()).into(),
             tls_required: false,
             acceptor: None,
             shared,

@@ -92,6 +92,8 @@ pub enum Close {
     Revoked,
     /// The peer reads too slowly.
     Overflow,
+    /// The domain is served no longer (RFC 6120 §4.9.3.5).
+    HostGone,
     /// The server stops.
     Shutdown,
 }

@@ -32,6 +32,9 @@ pub(crate) enum Verb {
     /// Make, list, change and delete accounts.
     #[command(subcommand, after_help = ACCOUNT_EXAMPLES)]
     Account(Account),
+    /// Add, list and remove domains, while the server runs or not.
+    #[command(subcommand, after_help = DOMAIN_EXAMPLES)]
+    Domain(Domain),
     /// List the devices that have access to an account, or take it back.
     #[command(subcommand, after_help = DEVICE_EXAMPLES)]
     Device(Device),
@@ -102,6 +105,26 @@ pub(crate) enum Account {
     Unsuspend(Address),
     /// Forget the failed sign-ins that locked an account.
     Unlock(Address),
+}
+
+/// What to do about domains.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Domain {
+    /// Serve another domain, from now on and after every restart.
+    Add {
+        /// The domain.
+        name: String,
+        /// Its profile in the configuration.
+        #[arg(long, default_value = "default")]
+        profile: String,
+    },
+    /// List the domains, those of the configuration as well.
+    List,
+    /// Serve a domain no longer; its sessions end. Its accounts stay, and come back with it.
+    Remove {
+        /// The domain.
+        name: String,
+    },
 }
 
 /// What to do about devices.
@@ -249,6 +272,15 @@ Examples:
   stentor report list
   stentor report show juliet@capulet.example 1767323045000000
   stentor report drop juliet@capulet.example 1767323045000000";
+
+const DOMAIN_EXAMPLES: &str = "\
+Examples:
+  stentor domain add montague.example
+  stentor domain add guests.montague.example --profile visitors
+  stentor domain remove montague.example
+
+Domains of the configuration are removed there. A certificate for a new domain is found by its name
+in `certificate_folder`, or is one that names it already.";
 
 const DEVICE_EXAMPLES: &str = "\
 Examples:

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use stentor_admin::accounts::{List, Which};
 use stentor_admin::command::Refusal;
+use stentor_admin::domains::{self, ListDomains};
 use stentor_admin::import::{Batch, Import};
 use stentor_admin::limits::IMPORT_ROWS;
 use stentor_admin::reports::{After, ListReports};
@@ -117,6 +118,24 @@ impl Office {
         }
     }
 
+    /// Lists domains, page after page.
+    pub(super) fn list_domains(&self) -> anyhow::Result<ExitCode> {
+        let mut after = None;
+        loop {
+            let input = domains::After { after };
+            let page = match self.runtime.block_on(self.ask::<ListDomains>(input))?.0 {
+                Ok(page) => page,
+                refusal => return Ok(self.tell(&refusal, |_| String::new())),
+            };
+            match self.as_json {
+                true => page.domains.iter().for_each(|row| say(&format!("{}\n", json!(row)))),
+                false => page.domains.iter().for_each(|row| say(&words::domain_row(row))),
+            }
+            let Some(next) = page.next else { return Ok(ExitCode::SUCCESS) };
+            after = Some(next);
+        }
+    }
+
     fn remark_here(&self) {
         if !self.as_json {
             let dir = self.data_dir.display();
@@ -173,13 +192,13 @@ impl Office {
     async fn here<C: Command>(&self, input: C::Input) -> Answer<C> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
         let dir = &self.data_dir;
-        // Only a new account is a reason to make a folder.
+        // Only something new is a reason to make a folder.
         anyhow::ensure!(
-            matches!(C::NAME, "account-add" | "account-import") || dir.is_dir(),
+            matches!(C::NAME, "account-add" | "account-import" | "domain-add") || dir.is_dir(),
             "there is no data folder `{}`; name that of the server by `--data` or `--config`",
             dir.display()
         );
-        let core = wire::core(config).map_err(|error| self.explain(error))?;
+        let core = wire::core(config).await.map_err(|error| self.explain(error))?;
         let cx: Cx = wire::admin(&core, None);
         let outcome = C::run(cx, input).await;
         core.store.stop().await?;

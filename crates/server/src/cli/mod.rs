@@ -18,13 +18,14 @@ use stentor_admin::accounts::{
 };
 use stentor_admin::archive;
 use stentor_admin::devices::{ListDevices, RevokeDevice, Which};
+use stentor_admin::domains::{AddDomain, NamedDomain, NewDomain, RemoveDomain};
 use stentor_admin::guard::{Address, LiftBlock, ListBlocked};
 use stentor_admin::reports::{self, DropReport, ShowReport};
 use stentor_admin::server::{Backup, Destination, Reload, Status, Stop};
 
 use crate::config::{Config, Mistakes, Sources, Variable};
 use crate::run;
-use args::{Account, Archive, Blocked, Cli, Device, Report, Reported, Verb};
+use args::{Account, Archive, Blocked, Cli, Device, Domain, Report, Reported, Verb};
 use ask::Office;
 
 /// Reads the command line and does what it says.
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Version if as_json => words::version_json(),
         Verb::Version => words::version(),
         Verb::Account(account) => return self::account(&Office::open(&sources, as_json)?, account),
+        Verb::Domain(domain) => return self::domain(&Office::open(&sources, as_json)?, domain),
         Verb::Device(device) => return self::device(&Office::open(&sources, as_json)?, device),
         Verb::Report(report) => return self::report(&Office::open(&sources, as_json)?, report),
         verb => return administer(&Office::open(&sources, as_json)?, verb),
@@ -100,6 +102,18 @@ fn account(office: &Office, account: Account) -> anyhow::Result<ExitCode> {
             format!("{} may sign in again.\n", account.jid)
         }),
         Account::Unlock(address) => office.look::<Unlock>(named(address), words::unlocked),
+    }
+}
+
+fn domain(office: &Office, domain: Domain) -> anyhow::Result<ExitCode> {
+    match domain {
+        Domain::Add { name, profile } => {
+            office.change::<AddDomain>(NewDomain { name, profile }, words::domain_added)
+        }
+        Domain::List => office.list_domains(),
+        Domain::Remove { name } => {
+            office.change::<RemoveDomain>(NamedDomain { name }, words::domain_removed)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stentor_admin::accounts::{Account, Row, Shown, Unlocked};
 use stentor_admin::archive::Held;
 use stentor_admin::devices::{Devices, Revoked};
+use stentor_admin::domains::{Added, Origin, Removed, Row as DomainRow};
 use stentor_admin::guard::{Blocked, Lifted};
 use stentor_admin::reports::{Report, Row as ReportRow};
 use stentor_admin::server::{Reloaded, State};
@@ -85,6 +86,34 @@ pub(super) fn shown(shown: &Shown) -> String {
     let _ = writeln!(text, "made: {}", xep0082_time::write(row.created_ms));
     let _ = writeln!(text, "waiting messages: {waiting_messages}, {waiting_bytes} bytes");
     text
+}
+
+/// A domain is served.
+pub(super) fn domain_added(added: &Added) -> String {
+    let name = &added.name;
+    let mut text =
+        format!("Serving {name}. Make an account by `stentor account add NAME@{name}`.\n");
+    for warning in &added.warnings {
+        let _ = writeln!(text, "Warning: {warning}.");
+    }
+    text
+}
+
+/// A domain is served no longer.
+pub(super) fn domain_removed(removed: &Removed) -> String {
+    let Removed { name, sessions, accounts } = removed;
+    format!("Not serving {name} any more; sessions ended: {sessions}, accounts kept: {accounts}.\n")
+}
+
+/// One domain of a list.
+pub(super) fn domain_row(row: &DomainRow) -> String {
+    let DomainRow { name, profile, is_served, origin, accounts } = row;
+    let origin = match origin {
+        Origin::Configuration => "configuration",
+        Origin::Command => "command",
+    };
+    let state = if *is_served { "served" } else { "removed" };
+    format!("{name}  profile: {profile}  {state}  from: {origin}  accounts: {accounts}\n")
 }
 
 /// Devices of an account.

@@ -29,6 +29,11 @@ pub(crate) fn check(config: &Config) -> (Vec<Mistake>, Vec<String>) {
             }
         }
     }
+    if let Some((place, dir)) = config.certificate_folder.as_ref().filter(|(_, dir)| !dir.is_dir())
+    {
+        let text = format!("{}: is no folder; make it, or name another", dir.display());
+        mistakes.push(Mistake { place: place.clone(), text });
+    }
     if let Err(mistake) = client_roots(config) {
         mistakes.push(mistake);
     }
@@ -37,8 +42,10 @@ pub(crate) fn check(config: &Config) -> (Vec<Mistake>, Vec<String>) {
     }
     mistakes.extend(config.components.iter().filter_map(|c| c.settings().err()));
     for host in config.hosts.iter().filter(|h| !h.is_gone) {
-        let name = host.ascii_name();
-        if loaded.iter().any(|c| c.has_name(&name)) || !mistakes.is_empty() {
+        let name = super::ascii_name(&host.name);
+        let in_folder = config.certificate_folder.as_ref();
+        let in_folder = in_folder.is_some_and(|(_, dir)| dir.join(&name).is_dir());
+        if in_folder || loaded.iter().any(|c| c.has_name(&name)) || !mistakes.is_empty() {
             continue;
         }
         if !config.certificates.is_empty() {

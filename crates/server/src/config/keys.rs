@@ -63,7 +63,13 @@ pub(crate) const ALL: &[SectionDoc] = &[
     SectionDoc {
         heading: "[tls]",
         about: "TLS on all ports.",
-        keys: &[&CLIENT_CERTIFICATES, &CLIENT_AUTHORITY, &VERSION_MIN, &UNKNOWN_NAME],
+        keys: &[
+            &CERTIFICATE_FOLDER,
+            &CLIENT_CERTIFICATES,
+            &CLIENT_AUTHORITY,
+            &VERSION_MIN,
+            &UNKNOWN_NAME,
+        ],
     },
     SectionDoc {
         heading: "[federation]",
@@ -201,6 +207,8 @@ keys! {
     NAMES = "names", Texts, "[]", Reload,
         "Further server names for which this certificate is shown.";
 
+    CERTIFICATE_FOLDER = "certificate_folder", Path, "none", Reload,
+        "A folder in which a domain may have a folder of its name (as in DNS) with `fullchain.pem` and `privkey.pem`, as certbot's `live` is: for domains that come by `stentor domain add`.";
     CLIENT_CERTIFICATES = "client_certificates", Word(words::<Asked>), "\"off\"", Restart,
         "Whether clients are asked for a certificate.";
     CLIENT_AUTHORITY = "client_authority", Path, "none", Restart,

@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub profiles: BTreeMap<String, ProfileEntry>,
     /// Certificates; none means that the server makes its own.
     pub certificates: Vec<CertificateEntry>,
+    /// A folder with a certificate for each domain.
+    pub certificate_folder: Option<(Place, PathBuf)>,
     /// Other servers.
     pub federation: Federation,
     /// The components that may attach themselves.
@@ -258,11 +260,9 @@ pub(crate) struct ProfileEntry {
     pub modules: BTreeMap<String, toml::Value>,
 }
 
-impl HostEntry {
-    /// The domain as in certificates and DNS.
-    pub(crate) fn ascii_name(&self) -> String {
-        idna::domain_to_ascii(&self.name).unwrap_or_else(|_| self.name.clone())
-    }
+/// A domain as in certificates and DNS.
+pub(crate) fn ascii_name(domain: &str) -> String {
+    idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_owned())
 }
 
 impl std::error::Error for Mistakes {}

@@ -31,6 +31,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'_>, root: &'t DeTable<'t>) -> Config
         hosts,
         profiles,
         certificates,
+        certificate_folder: None,
         federation,
         components,
         client_certificates: Asked::Off,
@@ -96,6 +97,10 @@ fn tls<'t>(reader: &mut Reader<'_>, value: Option<&'t Value<'t>>, config: &mut C
     let mut s = reader.section("tls", value);
     config.client_certificates = s.word::<Asked>(&keys::CLIENT_CERTIFICATES);
     config.client_authority = s.path(&keys::CLIENT_AUTHORITY).map(|(span, path)| {
+        let place = s.place(&span);
+        (place, path)
+    });
+    config.certificate_folder = s.path(&keys::CERTIFICATE_FOLDER).map(|(span, path)| {
         let place = s.place(&span);
         (place, path)
     });

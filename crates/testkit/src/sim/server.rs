@@ -70,7 +70,7 @@ impl Server {
         });
         let listener = Arc::new(C2sListener {
             kind: Kind::StartTls,
-            settings: Arc::new(c2s::Settings::default()),
+            settings: Arc::new(c2s::Settings::default()).into(),
             tls_required: false,
             acceptor: None,
             shared,
