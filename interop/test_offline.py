@@ -2,6 +2,7 @@
 
 import random
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -554,6 +555,42 @@ def test_off_36_deleted_account(server_with, enter, prosody_differs):
         assert again.roster() == {} and bodies(collect(again)) == []
         answer = again.request("<vCard xmlns='vcard-temp'/>")
         assert b"marker" not in bytes(again.received), answer
+
+
+@pytest.mark.prosody_differs("keeps its data in other ways")
+def test_msg_29_delay_inside_the_server(server_with, enter):
+    server, delay_secs = server_with(), 3
+    alice, bob, dora = (enter(name, at=server) for name in ("alice", "bob", "dora"))
+    carol = server.account("carol")
+    texts = [str(n) for n in range(20)]
+    waits = []
+    # Whoever is not in memory is read from the store first, behind what is being written.
+    chat(alice, bob.jid, "before")
+    chat(alice, carol.jid, "before")
+    alice.ping(), bob.wait(is_chat("before"))
+    with server.slow_store(delay_secs):
+        begun, times = time.monotonic(), []
+        for text in texts:
+            times.append(datetime.now(UTC))
+            chat(alice, bob.jid, text)
+            chat(alice, carol.jid, text)
+            waits.append(ping_secs(dora))
+        seen = bob.until(is_chat(texts[-1]), delay_secs + 1)
+        assert bodies(seen) == texts
+        assert not [e for e in seen if child(e, DELAY, "delay") is not None], "it was not stored"
+        # What was sent is answered for when it is on disk.
+        alice.write("<iq type='get' id='written'><ping xmlns='urn:xmpp:ping'/></iq>")
+        while not any(has_id("written")(e) for e in alice.elements):
+            waits.append(ping_secs(dora))
+            alice.peek()
+            assert time.monotonic() - begun < 10 * delay_secs
+        assert time.monotonic() - begun > delay_secs / 2, "nothing was delayed"
+    assert max(waits) < 0.5, "others wait"
+    got = offline_of(server, carol, len(texts) + 1)
+    assert [body(e) for e in got] == ["before", *texts]
+    for message, time_sent in zip(got[1:], times):
+        late = datetime.fromisoformat(stamp(message)) - time_sent
+        assert abs(late.total_seconds()) < 1, "the time of sending"
 
 
 def test_msg_05_messages_keep_their_order(server, enter):

@@ -45,7 +45,16 @@ class TestCa:
         names = [f"otherName:{XMPP_ADDR};UTF8:{address}" for address in addresses]
         return self._issue(name, kind, ",".join(names), "clientAuth")
 
-    def _issue(self, name: str, kind: str, alt_names: str, usage: str) -> tuple[Path, Path]:
+    def weak(self, domain: str, weakness: str) -> tuple[Path, Path]:
+        """A certificate nobody should take: "rsa1024", or "sha1" for how it is signed."""
+        kind, digest = ("rsa1024", "sha256") if weakness == "rsa1024" else ("rsa", "sha1")
+        usage = "serverAuth,clientAuth"
+        names = f"DNS:{domain},otherName:{XMPP_ADDR};UTF8:{domain}"
+        return self._issue(f"{domain}-{weakness}", kind, names, usage, digest)
+
+    def _issue(
+        self, name: str, kind: str, alt_names: str, usage: str, digest: str = "sha256"
+    ) -> tuple[Path, Path]:
         chain, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         if chain.exists():
             return chain, key
@@ -66,6 +75,7 @@ class TestCa:
             "-CAkey",
             self.key,
             "-CAcreateserial",
+            f"-{digest}",
             "-days",
             "20",
             "-extfile",
@@ -80,6 +90,7 @@ def _new_key(path: Path, kind: str) -> None:
     options = {
         "ecdsa": ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
         "rsa": ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+        "rsa1024": ["RSA", "-pkeyopt", "rsa_keygen_bits:1024"],
     }[kind]
     _openssl("genpkey", "-algorithm", *options, "-out", path)
 

@@ -22,12 +22,14 @@ class Prosody(Server):
             "offline_messages_max",
             "delivery",
             "disk_mib",
+            "has_own_clock",
             "resource_conflict",
             "sessions_per_account_max",
             "address_failures_max",
             "account_failures_max",
             "login_delay_after",
             "client_certificates",
+            "mechanisms",
         ):
             if getattr(settings, name):
                 raise Unsupported(f"prosody has no {name}")
@@ -81,6 +83,9 @@ class Prosody(Server):
 
     def _ports_needed(self) -> list[int]:
         return [self.port, self.tls_port, self.web_port]
+
+    def certificate_of(self, host: str) -> tuple[Path, Path]:
+        return self._ca.server(host, self.settings.certificate or "ecdsa")
 
     def create_account(self, account: Account) -> None:
         self._control("register", account.local, account.domain, account.password)

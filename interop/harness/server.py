@@ -95,6 +95,10 @@ class Server(ABC):
         """How many damaged records the store keeps apart."""
         raise Unsupported(f"{self.name} puts no records aside")
 
+    def slow_store(self, secs: float):
+        """Within it every commit of the store takes so long."""
+        raise Unsupported(f"{self.name} has no store that can be slowed down")
+
     def downgrade(self, version: int) -> list[str]:
         """Makes the store what an older release left; the stamps of its stored messages."""
         raise Unsupported(f"{self.name} knows no older versions of ours")
@@ -171,7 +175,7 @@ class Server(ABC):
     def _is_listening(self) -> bool:
         code = self.process.poll()
         assert code is None, f"{self.name} ended with {code}:\n{self.log_text()[-2000:]}"
-        return all(_accepts(self.address, port) for port in self._ports_needed())
+        return all(accepts(self.address, port) for port in self._ports_needed())
 
     def _ports_needed(self) -> list[int]:
         return [self.port, self.tls_port]
@@ -212,6 +216,7 @@ def _memory_kib(process: Path, name: str) -> int:
     return int((process / "status").read_text().split(f"{name}:")[1].split()[0])
 
 
-def _accepts(address: str, port: int) -> bool:
+def accepts(address: str, port: int) -> bool:
+    """Whether somebody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex((address, port)) == 0

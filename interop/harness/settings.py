@@ -25,6 +25,8 @@ class Settings:
     resource_conflict: str | None = None
     offline_messages_max: int | None = None
     sessions_per_account_max: int | None = None
+    # Whether the server's clock can be put forward.
+    has_own_clock: bool = False
     # The size of a disk of its own for the data, if it has one.
     disk_mib: int | None = None
     negotiation_secs: int | None = None
@@ -39,5 +41,8 @@ class Settings:
     # Key type of the certificates from the test CA, one for each host: "ecdsa" or "rsa". With
     # None the server makes its own CA, where it can.
     certificate: str | None = None
-    # Whether certificates from the test CA of clients sign in by SASL EXTERNAL.
-    client_certificates: bool = False
+    # Whether clients are asked for certificates from the test CA, which sign in by SASL EXTERNAL:
+    # "optional" or "required".
+    client_certificates: str | None = None
+    # The SASL mechanisms offered.
+    mechanisms: list[str] | None = None

@@ -4,12 +4,17 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from . import certs
+from .clock import Clock
 from .disk import Disk
-from .server import Account, Server, run_tool
+from .server import Account, Server, free_ports, run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +27,7 @@ class Stentor(Server):
 
     name = "stentor"
     disk: Disk | None = None
+    clock: Clock | None = None
 
     def prepare(self) -> None:
         self.binary = os.environ.get("STENTOR_BIN") or str(ROOT / "target/debug/stentor")
@@ -33,6 +39,8 @@ class Stentor(Server):
         self.config = self.folder / "stentor.toml"
         self.config.write_text(self._config())
         self.data = self.folder / "data"
+        if self.settings.has_own_clock:
+            self.clock = Clock(self.folder / "clock")
         if self.settings.disk_mib:
             self.disk = Disk(self.data, self.settings.disk_mib)
             self.data = self.disk.seen_from_here
@@ -40,7 +48,13 @@ class Stentor(Server):
     def _config(self) -> str:
         settings = self.settings
         lines = [f'data_dir = "{self.folder}/data"']
-        for kind, port in (("c2s", self.port), ("c2s-tls", self.tls_port)):
+        self.s2s_port, self.s2s_tls_port = free_ports(2)
+        for kind, port in (
+            ("c2s", self.port),
+            ("c2s-tls", self.tls_port),
+            ("s2s", self.s2s_port),
+            ("s2s-tls", self.s2s_tls_port),
+        ):
             lines += ["[[listen]]", f'kind = "{kind}"', f'address = "{self.address}:{port}"']
         for host in settings.hosts:
             lines += ["[[host]]", f'name = "{host}"']
@@ -72,7 +86,7 @@ class Stentor(Server):
                 chain, key = self.test_ca.server(host, settings.certificate)
                 lines += ["[[certificate]]", f'chain = "{chain}"', f'key = "{key}"']
         if settings.client_certificates:
-            lines += ["[tls]", 'client_certificates = "optional"']
+            lines += ["[tls]", f'client_certificates = "{settings.client_certificates}"']
             lines.append(f'client_authority = "{self.test_ca.pem}"')
         return lines
 
@@ -92,8 +106,11 @@ class Stentor(Server):
         def or_far(value: int | None) -> int:
             return FAR if value is None else value
 
+        mechanisms = self.settings.mechanisms
+        offered = [f"mechanisms = {json.dumps(mechanisms)}"] if mechanisms else []
         return [
             "[sign_in]",
+            *offered,
             "iterations = 4096",
             f"source_failures_max = {or_far(settings.address_failures_max)}",
             f"source_block_secs = {settings.address_block_secs or 600}",
@@ -106,7 +123,8 @@ class Stentor(Server):
         return [*self._prefix(), self.binary, "--config", str(self.config)]
 
     def _prefix(self) -> list[str]:
-        return self.disk.prefix if self.disk else []
+        parts = (self.disk, self.clock)
+        return [word for part in parts if part for word in part.prefix]
 
     def dispose(self) -> None:
         super().dispose()
@@ -118,6 +136,10 @@ class Stentor(Server):
         if self.settings.certificate:
             return Path(self.test_ca.pem)
         return self.data / "tls/ca.pem"
+
+    def certificate_of(self, host: str) -> tuple[Path, Path]:
+        """The chain and the key that it shows for a host, where the test CA made them."""
+        return self.test_ca.server(host, self.settings.certificate)
 
     def create_account(self, account: Account) -> None:
         self._account("add", account, "--password", account.password)
@@ -136,6 +158,15 @@ class Stentor(Server):
 
     def unlock(self, account: Account) -> None:
         self._account("unlock", account)
+
+    def check_with(self, more: str = "", in_tls: str = "") -> tuple[int, str]:
+        """Checks the configuration with more at its end or in `[tls]`: exit code, and what it said."""
+        text = self.config.read_text().replace("[tls]\n", f"[tls]\n{in_tls}\n")
+        other = self.folder / "checked.toml"
+        other.write_text(f"{text}\n{more}\n")
+        command = [self.binary, "--config", str(other), "check"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stdout + done.stderr
 
     def waiting_messages(self, account: Account) -> int:
         return json.loads(self._tool("--json", "account", "show", account.jid))["waiting_messages"]
@@ -163,6 +194,31 @@ class Stentor(Server):
             count = [database.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables]
         database.close()
         return sum(count)
+
+    @contextmanager
+    def slow_store(self, secs: float) -> Iterator[None]:
+        """Every commit takes so long, as on a slow disk: the database is locked in between."""
+        is_over = threading.Event()
+
+        def hold():
+            database = sqlite3.connect(self.data / "stentor.db", timeout=60, isolation_level=None)
+            while not is_over.is_set():
+                database.execute("BEGIN IMMEDIATE")
+                locked.set()
+                is_over.wait(secs)
+                database.execute("ROLLBACK")
+                # A moment in which what waits is written.
+                is_over.wait(0.2)
+            database.close()
+
+        locked, thread = threading.Event(), threading.Thread(target=hold)
+        thread.start()
+        locked.wait()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def downgrade(self, version: int) -> list[str]:
         """Makes the database what an older release left: accounts and stored messages.

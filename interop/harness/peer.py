@@ -1,0 +1,77 @@
+"""Another server written by hand: what ours writes to it is read tag by tag."""
+
+import socket
+import ssl
+import threading
+from collections import deque
+from pathlib import Path
+from xml.etree.ElementTree import Element, XMLPullParser
+
+from .names import SASL, STREAM, q
+from .waiting import until
+
+SERVER = "jabber:server"
+PROVEN = f"<mechanisms xmlns='{SASL}'><mechanism>EXTERNAL</mechanism></mechanisms>"
+
+
+class Peer:
+    """Takes one stream, over TLS from the first byte, from a server that has a certificate."""
+
+    def __init__(self, domain: str, certificate: tuple[Path, Path], authority: Path):
+        self.domain = domain
+        self.stanzas: deque[Element] = deque()
+        # The default namespace of the stream.
+        self.content: str | None = None
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*certificate)
+        self.context.load_verify_locations(authority)
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def next(self) -> Element:
+        until(lambda: self.stanzas, f"a stanza comes to {self.domain}")
+        return self.stanzas.popleft()
+
+    def close(self) -> None:
+        self.listener.close()
+
+    def _serve(self) -> None:
+        try:
+            raw, _ = self.listener.accept()
+            with self.context.wrap_socket(raw, server_side=True) as self.sock:
+                auth = self._stream(PROVEN)
+                assert next(auth).tag == q(SASL, "auth")
+                self.sock.sendall(f"<success xmlns='{SASL}'/>".encode())
+                for stanza in self._stream(""):
+                    self.stanzas.append(stanza)
+        except OSError:
+            # It was closed by either end: who waits for a stanza is told by waiting in vain.
+            return
+
+    def _stream(self, features: str):
+        """The elements of one stream, which is opened in answer to a header."""
+        parser, depth, names, root = XMLPullParser(["start-ns", "start", "end"]), 0, {}, None
+        while data := self.sock.recv(65536):
+            parser.feed(data)
+            for event, what in parser.read_events():
+                if event == "start-ns" and depth == 0:
+                    names[what[0]] = what[1]
+                elif event == "start":
+                    depth += 1
+                    if depth == 1:
+                        root, self.content = what, names.get("")
+                        self._open(what, features)
+                elif event == "end":
+                    depth -= 1
+                    if depth == 1:
+                        root.remove(what)
+                        yield what
+
+    def _open(self, root: Element, features: str) -> None:
+        to = root.get("from")
+        head = f"from='{self.domain}' to='{to}' id='1' version='1.0'"
+        names = f"xmlns='{SERVER}' xmlns:stream='{STREAM}'"
+        text = f"<stream:stream {names} {head}><stream:features>{features}</stream:features>"
+        self.sock.sendall(text.encode())
