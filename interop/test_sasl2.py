@@ -13,13 +13,19 @@ from harness.names import (
     IAP,
     SASL,
     SASL2,
+    SM,
+    STANZAS,
     STREAM,
+    bodies,
+    body,
     child,
     condition,
+    is_presence,
     q,
     stanza_error,
 )
 from harness.raw import RawStream, header, login, show
+from harness.scenes import subscribe
 
 # What a client shows of its token, and what the server must show.
 INITIATOR, RESPONDER = b"Initiator", b"Responder"
@@ -36,9 +42,9 @@ class Device:
         self.token = None
         self.count = itertools.count(1)
 
-    def flight(self, mechanism, data, *inner, to=None):
+    def flight(self, mechanism, data, *inner, to=None, wishes=""):
         """A header and the request behind it, in one write."""
-        bind = f"<bind xmlns='urn:xmpp:bind:0'><tag>{self.tag}</tag></bind>"
+        bind = f"<bind xmlns='urn:xmpp:bind:0'><tag>{self.tag}</tag>{wishes}</bind>"
         agent = f"<user-agent id='{self.id}'><software>Tests</software></user-agent>"
         request = (
             f"<authenticate xmlns='{SASL2}' mechanism='{mechanism}'>"
@@ -47,17 +53,17 @@ class Device:
         )
         return header(to or self.account.domain) + request
 
-    def sign_in(self, password=None):
+    def sign_in(self, password=None, wishes=""):
         """Signs in with the password and asks for a token; the stream."""
         data = sasl.plain(self.account.local, password or self.account.password)
         wish = f"<request-token xmlns='{FAST}' mechanism='HT-SHA-256-NONE'/>"
         stream = RawStream(self.server, "tls")
         stream._reset()
-        stream.write(self.flight("PLAIN", data, wish))
-        self.succeed(stream)
+        stream.write(self.flight("PLAIN", data, wish, wishes=wishes))
+        self.success = self.succeed(stream)
         return stream
 
-    def come_back(self, token=None, *, count=None, fast=""):
+    def come_back(self, token=None, *, count=None, fast="", inner=""):
         """Shows the token; the stream and the server's answer."""
         token = token or self.token
         count = next(self.count) if count is None else count
@@ -65,7 +71,7 @@ class Device:
         stream = RawStream(self.server, "tls")
         stream._reset()
         fast = f"<fast xmlns='{FAST}' count='{count}' {fast}/>"
-        stream.write(self.flight("HT-SHA-256-NONE", data, fast))
+        stream.write(self.flight("HT-SHA-256-NONE", data, fast, inner))
         stream.wait_header()
         stream.features()
         return stream, stream.next()
@@ -196,6 +202,49 @@ def test_a_client_that_comes_again_ends_its_earlier_session_only(server):
             assert success.findtext(q(SASL2, "authorization-identifier")) == first.jid
             first.expect_stream_error("conflict")
             assert third.ping() == []
+
+
+def test_a_session_goes_on_in_one_flight(server, enter):
+    friend = enter("friend")
+    device = Device(server, server.account("commuter"))
+    stream = device.sign_in(wishes=f"<enable xmlns='{SM}' resume='true'/>")
+    bound = child(device.success, "urn:xmpp:bind:0", "bound")
+    enabled = child(bound, SM, "enabled")
+    assert enabled.get("resume") == "true"
+    stream.available()
+    subscribe(friend, stream)
+    stream.write(f"<r xmlns='{SM}'/>")
+    handled = stream.until(lambda e: e.tag == q(SM, "a"))[-1].get("h")
+    stream.write(f"<a xmlns='{SM}' h='0'/>")
+    stream.cut()
+    for number in range(3):
+        friend.write(f"<message to='{stream.jid}'><body>{number}</body></message>")
+    friend.ping()
+
+    # A count that was never reached: everything comes again, in order.
+    resume = f"<resume xmlns='{SM}' previd='{enabled.get('id')}' h='0'/>"
+    again, success = device.come_back(inner=resume)
+    with again:
+        assert child(success, "urn:xmpp:bind:0", "bound") is None
+        resumed = child(success, SM, "resumed")
+        assert resumed.get("h") == handled and resumed.get("previd") == enabled.get("id")
+        assert success.findtext(q(SASL2, "authorization-identifier")) == stream.jid
+        came = again.until(lambda e: body(e) == "2")
+        assert not [e for e in came if e.tag == q(STREAM, "features")]
+        assert bodies(came) == ["0", "1", "2"]
+        again.jid = stream.jid
+        assert not [e for e in friend.ping() if is_presence(e, stream.jid, "unavailable")]
+
+    # What is gone is told, and a new session comes in the same answer.
+    gone = resume.replace(enabled.get("id"), "unknown")
+    other, success = device.come_back(inner=gone)
+    with other:
+        failed = child(success, SM, "failed")
+        assert condition(failed, STANZAS) == "item-not-found"
+        assert child(success, "urn:xmpp:bind:0", "bound") is not None
+        other.features()
+        # What the session had not acknowledged comes to the same client's new one.
+        assert bodies(other.ping()) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ async fn prepare(stores: &Stores, owners: &[BareJid]) {
             session,
             owner: owner.clone(),
             resource: "phone".into(),
+            client: None,
             token: vec![7; 32],
             max_secs: 600,
             flags: 0,

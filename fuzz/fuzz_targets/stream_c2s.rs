@@ -16,7 +16,7 @@ use stentor_stream::c2s::{C2s, ConnInfo, HostOffer, Idle, Settings, TlsInfo};
 use stentor_stream::event::{Answer, Ask, Event};
 use stentor_stream::fault::Fault;
 use stentor_stream::limits::OUTPUT_BYTES_MAX;
-use stentor_stream::sign_in::{ExtendedOffer, IssuedToken, SignIn, SignedIn};
+use stentor_stream::sign_in::{Enabled, ExtendedOffer, IssuedToken, Resumption, SignIn, SignedIn};
 use stentor_xml::{Item, Limits, Scanner};
 
 stentor_fuzz::target!(check);
@@ -262,10 +262,17 @@ impl Shell {
 /// What a client gets with success.
 fn signed_in(wish: &SignIn, how: usize) -> SignedIn {
     let token = || IssuedToken { token: "token".into(), expiry: "2026-01-01T00:00:00Z".into() };
-    let has_resource = wish.bind.is_some() && how != 0;
+    let is_resumed = wish.resume.is_some() && how == 2;
+    let has_resource = wish.bind.is_some() && how != 0 || is_resumed;
+    let failed = Resumption::Failed { condition: StanzaCondition::ItemNotFound, h: None };
+    let resumed = Resumption::Resumed { received: 7 };
     SignedIn {
         jid: has_resource.then(|| wish.account.with_resource("made").expect("a resource")),
+        resumption: wish.resume.as_ref().map(|_| if is_resumed { resumed } else { failed }),
         bound: wish.bind.iter().flat_map(|bind| bind.wishes.clone()).collect(),
+        enabled: wish
+            .enable
+            .map(|enable| Enabled { id: enable.resume.then(|| "id".to_owned()), max_secs: 60 }),
         token: wish.wants_token.map(|_| token()),
     }
 }
@@ -275,7 +282,6 @@ fn offer(domain: String, how: usize) -> Arc<HostOffer> {
         bind: Some(vec!["urn:example:wish".into()]),
         tokens: Mechanism::TOKENS.to_vec(),
         upgrades: Hash::ALL.to_vec(),
-        inline: Vec::new(),
     };
     Arc::new(HostOffer {
         domain,

@@ -41,6 +41,14 @@ session.on("online", async (address) => {
 session.streamManagement.on("resumed", () => say("resumed"));
 session.on("disconnect", () => say("cut"));
 session.on("stanza", (stanza) => {
+  // A result of a query to the archive (XEP-0313): the message is inside.
+  const forwarded = stanza.getChild("result", "urn:xmpp:mam:2")?.getChild("forwarded");
+  if (forwarded) {
+    const { attrs } = forwarded.getChild("message");
+    const body = forwarded.getChild("message").getChildText("body");
+    const delay = forwarded.getChild("delay").attrs.stamp;
+    return say("message", { from: attrs.from, body, type: attrs.type, delay });
+  }
   const { from, type } = stanza.attrs;
   if (stanza.is("message") && stanza.getChild("body")) {
     const delay = stanza.getChild("delay", "urn:xmpp:delay")?.attrs.stamp ?? null;
@@ -63,6 +71,9 @@ const orders = {
   // Its socket for TLS is an envelope around the one of Node.
   cut: () => (session.socket.socket ?? session.socket).destroy(),
   mend: () => session.reconnect.reconnect(),
+  archive: async () => {
+    await session.iqCaller.set(xml("query", "urn:xmpp:mam:2"));
+  },
   again: async () => {
     await session.stop();
     await session.start();

@@ -16,7 +16,7 @@ use stentor_stream::sign_in::SignedIn;
 use stentor_transport::{CertNames, Roots, TlsFacts};
 use zeroize::Zeroizing;
 
-use crate::sign_in;
+use crate::sign_in::{self, Begun};
 
 /// What domains offer to clients who have not signed in.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(crate) struct Caller {
 pub(crate) enum Answered {
     Machine(Answer),
     Bound(Arc<Session>),
-    SignedIn(Option<Arc<Session>>, Box<SignedIn>),
+    SignedIn(Begun, Box<SignedIn>),
     Resumed(Resumed),
     /// The registration IQ needs no answer.
     Nothing,

@@ -32,6 +32,7 @@ use crate::c2s::C2sListener;
 use crate::limits::{ACKS_DUE_MAX, HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
 use crate::monotonic;
 use crate::out::{Out, write_all};
+use crate::sign_in::Begun;
 use crate::stored::Confirmations;
 
 /// Where a connection comes from. It counts as open until this is dropped.
@@ -75,6 +76,8 @@ pub struct Driver {
     /// Acknowledgements that the client asked for, in order: once so many commits are decided, so
     /// many stanzas are handled.
     acks_due: VecDeque<(u64, u64)>,
+    /// Stream management is being turned on: what is sent now would not be counted.
+    is_enabling: bool,
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     cert_addrs: Option<Arc<[String]>>,
@@ -95,6 +98,8 @@ enum Phase {
 enum Done {
     Answered(Answered),
     Handled,
+    /// The id of the session and the seconds for which it may be resumed, if it may be.
+    Enabled(Option<(String, u32)>),
     Secured(Box<(Conn, Result<(), HandshakeError>)>),
     Waited,
     Ended,
@@ -119,6 +124,7 @@ impl Driver {
             out: Out::default(),
             stored: Confirmations::default(),
             acks_due: VecDeque::new(),
+            is_enabling: false,
             timer: None,
             phase: Phase::Open,
             cert_addrs,
@@ -154,13 +160,25 @@ impl Driver {
                 self.bound(session);
                 self.machine.handle_answer(Answer::Bound(jid), now);
             }
-            Done::Answered(Answered::SignedIn(session, signed_in)) => {
-                if let Some(session) = session {
-                    self.bound(session);
+            Done::Answered(Answered::SignedIn(begun, signed_in)) => {
+                match begun {
+                    Begun::New(session) => self.bound(session),
+                    Begun::Resumed(resumed) => self.attach(resumed),
+                    Begun::Nothing => {}
                 }
                 self.machine.handle_answer(Answer::SignedIn(signed_in), now);
             }
-            Done::Answered(Answered::Resumed(resumed)) => self.resumed(resumed),
+            Done::Answered(Answered::Resumed(resumed)) => {
+                let jid = resumed.session.resource.jid.clone();
+                let received = resumed.received;
+                self.attach(resumed);
+                self.machine.handle_answer(Answer::Resumed { jid, received }, now);
+            }
+            Done::Enabled(allowed) => {
+                self.is_enabling = false;
+                let (id, secs) = allowed.unzip();
+                self.machine.enable_sm(id.as_deref(), secs.unwrap_or(0));
+            }
             Done::Secured(secured) => self.secured(*secured),
         }
         true
@@ -170,7 +188,11 @@ impl Driver {
         let jid = &session.resource.jid;
         tracing::info!(event = "bound", %jid, peer = %self.link.peer, "A session was bound.");
         self.session = Some(session);
-        // Sign-in is over: what it needed is not kept.
+        self.forget_sign_in();
+    }
+
+    /// Sign-in is over: what it needed is not kept.
+    fn forget_sign_in(&mut self) {
         self.cert_addrs = None;
         if let Some(conn) = &mut self.conn {
             conn.forget_bindings();
@@ -243,15 +265,11 @@ impl Driver {
                     session.reply(stanza);
                 }
             }
-            Event::Enable { resume, max_secs } => {
-                let Some(session) = &self.session else { return };
-                let allowed = session.enable_sm(resume, max_secs);
-                let (id, secs) = allowed.unzip();
-                self.machine.enable_sm(id.as_deref(), secs.unwrap_or(0));
-            }
+            Event::Enable { resume, max_secs } => self.enable(resume, max_secs),
             Event::AckRequested => {
                 let Some(session) = &self.session else { return };
                 session.note_received(self.machine.received());
+                session.note_handled();
                 self.acks_due.push_back((session.awaited(), self.machine.received()));
             }
             Event::Acked(h) => self.acked(h),
@@ -370,7 +388,8 @@ impl Driver {
             self.machine.take_output(&mut self.out.bytes);
             return self.out.bytes.len() != before;
         };
-        let has_room = self.out.waiting() < OUT_BYTES_MAX && self.machine.is_established();
+        let may_send = self.machine.is_established() && !self.is_enabling;
+        let has_room = self.out.waiting() < OUT_BYTES_MAX && may_send;
         if !has_room {
             // Another stream may want the session meanwhile.
             session.resource.outbox.watch(cx);

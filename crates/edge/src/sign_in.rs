@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use stentor_engine::clients::tokens::Usage;
 use stentor_engine::sign_in::{BindWish, ShownToken, SignIn};
-use stentor_engine::{Engine, Host, Session};
+use stentor_engine::{Engine, Host, NotResumed, Resumed, Session, TooHigh};
 use stentor_jid::BareJid;
 use stentor_payload::xep0082_time;
 use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys, TokenProof};
 use stentor_stream::c2s::HostOffer;
 use stentor_stream::event::Answer;
 use stentor_stream::fault::Fault;
-use stentor_stream::sign_in::{self, ExtendedOffer, IssuedToken, SignedIn};
+use stentor_stream::sign_in::{self, Enabled, ExtendedOffer, IssuedToken, Resumption, SignedIn};
 
 use crate::asks::{Answered, Caller, account_of, is_hasty};
 
@@ -31,7 +31,6 @@ pub(crate) fn offer(host: &Host, mechanisms: &[Mechanism]) -> Option<ExtendedOff
         bind: rules.binds.then(|| rules.inline_features().map(Box::from).collect()),
         tokens: if has_tokens { Mechanism::TOKENS.to_vec() } else { Vec::new() },
         upgrades: Hash::ALL.into_iter().filter(is_upgrade).collect(),
-        inline: Vec::new(),
     })
 }
 
@@ -117,6 +116,7 @@ pub(crate) async fn finish(
     wish: sign_in::SignIn,
 ) -> Answered {
     let is_token = wish.mechanism.is_token();
+    let claimed = wish.resume.as_ref().map_or(0, |resume| resume.h);
     let wish = SignIn {
         account: wish.account,
         mechanism: wish.mechanism,
@@ -124,7 +124,9 @@ pub(crate) async fn finish(
         client: wish.user_agent.id,
         software: wish.user_agent.software,
         device: wish.user_agent.device,
+        resume: wish.resume.map(|resume| (resume.previd, resume.h)),
         bind: wish.bind.map(|bind| BindWish { tag: bind.tag, wishes: bind.wishes }),
+        enable: wish.enable.map(|enable| (enable.resume, enable.max_secs)),
         wants_token: wish.wants_token,
         has_invalidated: wish.has_invalidated,
     };
@@ -135,15 +137,53 @@ pub(crate) async fn finish(
     if is_token {
         engine.metrics.sign_ins_by_token.inc();
     }
-    let session: Option<Arc<Session>> = signed_in.session;
     let issued = |(token, expires_ms)| {
         let expiry = xep0082_time::write(expires_ms);
         IssuedToken { token, expiry }
     };
-    let answer = SignedIn {
-        jid: session.as_ref().map(|session| session.resource.jid.clone()),
+    let mut answer = SignedIn {
         bound: signed_in.bound,
         token: signed_in.token.map(issued),
+        enabled: signed_in.enabled.map(|resumable| {
+            let (id, max_secs) = resumable.unzip();
+            Enabled { id, max_secs: max_secs.unwrap_or(0) }
+        }),
+        ..SignedIn::default()
     };
-    Answered::SignedIn(session, Box::new(answer))
+    let begun = match (signed_in.session, signed_in.resumption) {
+        (_, Some(Ok(resumed))) => {
+            answer.jid = Some(resumed.session.resource.jid.clone());
+            answer.resumption = Some(Resumption::Resumed { received: resumed.received });
+            Begun::Resumed(resumed)
+        }
+        (_, Some(Err(NotResumed::TooHigh(TooHigh { sent })))) => {
+            return Answered::Machine(Answer::ResumeTooHigh { h: claimed, sent });
+        }
+        (session, resumption) => {
+            answer.resumption = resumption.and_then(Result::err).map(failed);
+            answer.jid = session.as_ref().map(|session| session.resource.jid.clone());
+            session.map_or(Begun::Nothing, Begun::New)
+        }
+    };
+    Answered::SignedIn(begun, Box::new(answer))
+}
+
+fn failed(why: NotResumed) -> Resumption {
+    use stentor_stanza::Condition::{FeatureNotImplemented, ItemNotFound};
+    let (condition, handled) = match why {
+        NotResumed::NotOffered => (FeatureNotImplemented, None),
+        NotResumed::Unknown(handled) => (ItemNotFound, handled),
+        NotResumed::TooHigh(_) => (ItemNotFound, None),
+    };
+    Resumption::Failed { condition, h: handled.map(|handled| (handled & 0xFFFF_FFFF) as u32) }
+}
+
+/// The session that a client gets with success.
+pub(crate) enum Begun {
+    /// A new one.
+    New(Arc<Session>),
+    /// An earlier one.
+    Resumed(Resumed),
+    /// None.
+    Nothing,
 }

@@ -127,7 +127,9 @@ async fn a_request_is_answered_though_the_commit_before_it_fails() {
     let writer = Writer::stepped(Failing, WriterLimits::default());
     let stores = Stores { writer: writer.clone(), ..world.stores().clone() };
     let server = Server::over(World::over(stores, ProfileSettings::default(), ""));
-    let (mut juliet, _) = server.juliet().await;
+    let mut juliet = server.bind("juliet@capulet.example/balcony").await;
+    juliet.say("<enable xmlns='urn:xmpp:sm:3'/>").await;
+    juliet.hear("/>").await;
     juliet
         .say("<presence to='romeo@montague.example' type='subscribe'/><r xmlns='urn:xmpp:sm:3'/>")
         .await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use stentor_jid::BareJid;
 use stentor_payload::{xep0203_delay, xep0359_sid};
 use stentor_stanza::{DamagedStanza, Stanza};
-use stentor_store::{OfflinePage, OfflineRow, StoreError, Ticket, Write};
+use stentor_store::{OfflinePage, OfflineRow, PendingHow, Stage, StoreError, Ticket, Write};
 
 use crate::account::{Account, AccountState};
 use crate::engine::Engine;
@@ -20,6 +20,7 @@ use crate::limits::{
     PARKED_PAUSE_MS, SLOW_SENDER_PAUSE_MS,
 };
 use crate::outbox::{Close, Fate, Outbox, Pressure, Stored};
+use crate::pending::{Keep, Pending};
 use crate::phase::Flow;
 use crate::resource::{Flag, Resource};
 use crate::worth::NS_RETRACTION;
@@ -98,7 +99,7 @@ impl Flush {
             let page = engine.stores.offline.page(&self.account.jid, after, OFFLINE_PAGE).await?;
             {
                 let mut state = self.account.lock();
-                let Some(up_to) = self.hand_page(engine, &state, &page) else { return Ok(()) };
+                let Some(up_to) = self.hand_page(engine, &mut state, &page) else { return Ok(()) };
                 state.offline.handed_id = page.next.unwrap_or(up_to).max(after);
                 forget(&mut state, page.damaged.len() as u64, 0);
                 // Under the lock: from here on messages go to the resource, behind these.
@@ -143,9 +144,15 @@ impl Flush {
 
     /// Queues the messages of a page and the mark behind them, and returns the last id. None if
     /// the session is ending.
-    fn hand_page(&self, engine: &Engine, state: &AccountState, page: &OfflinePage) -> Option<u64> {
+    fn hand_page(
+        &self,
+        engine: &Engine,
+        state: &mut AccountState,
+        page: &OfflinePage,
+    ) -> Option<u64> {
         let outbox = &self.resource.outbox;
         let host = engine.host(self.account.jid.domain());
+        let (mut pending, is_durable) = (Pending::default(), outbox.is_durable());
         let mut mark = Stored { ids: Vec::with_capacity(page.messages.len()), bytes: 0 };
         for message in &page.messages {
             mark.ids.push(message.id);
@@ -156,8 +163,19 @@ impl Flush {
                 // What its sender took back meanwhile is not delivered; that he did is.
                 Ok(stanza) if message.archived.is_some() && is_tombstone(&stanza) => {}
                 Ok(stanza) => {
-                    if outbox.push(stanza, Fate::Forget) == Pressure::Gone {
-                        return None;
+                    let keep = match message.archived {
+                        Some(id) => Keep::Archived(id, PendingHow::Plain),
+                        None => Keep::Bytes,
+                    };
+                    let pressure = if is_durable {
+                        pending.push(&self.resource, stanza, Fate::Reroute, 1, keep)
+                    } else {
+                        outbox.push(stanza, Fate::Forget)
+                    };
+                    if pressure == Pressure::Gone {
+                        mark.ids.pop();
+                        mark.bytes -= message.stanza.len() as u64;
+                        break;
                     }
                     engine.metrics.offline_delivered.inc();
                 }
@@ -169,7 +187,31 @@ impl Flush {
             }
         }
         let Some(last) = mark.ids.last().copied() else { return Some(0) };
+        if is_durable {
+            return self.hand_for_good(engine, state, mark, pending).then_some(last);
+        }
         (outbox.push_mark(mark) != Pressure::Gone).then_some(last)
+    }
+}
+
+impl Flush {
+    /// A session that outlives the process has these messages for good: they leave the store as
+    /// they get their places. False if the session is ending.
+    fn hand_for_good(
+        &self,
+        engine: &Engine,
+        state: &mut AccountState,
+        mark: Stored,
+        mut pending: Pending,
+    ) -> bool {
+        let mut stage = Stage::new();
+        pending.write(&mut stage);
+        forget(state, mark.ids.len() as u64, mark.bytes);
+        stage.push(Write::DropOfflineIds { owner: self.account.jid.clone(), ids: mark.ids });
+        // If it fails they are delivered once more: repeated, not lost.
+        drop(engine.submit(stage));
+        pending.release();
+        self.resource.outbox.closing().is_none()
     }
 }
 

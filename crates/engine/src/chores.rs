@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use stentor_store::Write;
+
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::iq::BoxFuture;
@@ -15,6 +17,8 @@ pub trait Chore: Send + Sync + 'static {
 impl Engine {
     /// Does what is due for all domains, one after the other. The server calls it once an hour.
     pub async fn do_chores(self: &Arc<Self>) {
+        let now_ms = self.clock.unix_ms();
+        drop(self.stores.writer.submit(Write::ExpireSessions { now_ms }));
         let hosts: Vec<_> = self.hosts.load().iter().cloned().collect();
         for host in &hosts {
             for chore in &host.profile.chores {

@@ -7,6 +7,7 @@ use stentor_stanza::{MessageType, Stanza};
 use crate::account::AccountState;
 use crate::host::{Delivery, Settings};
 use crate::outbox::{Copies, Fate, Pressure};
+use crate::pending::{Keep, Pending};
 use crate::phase::Serials;
 use crate::resource::{Flag, Resource};
 
@@ -32,16 +33,23 @@ pub(crate) fn message(
     stanza: &Stanza,
     rule: Delivery,
     admits: Admits<'_>,
+    to: &mut To<'_>,
 ) -> Delivered {
     if is_behind_backlog(state, stanza) {
         Delivered::Queued
     } else {
-        at_once(state, stanza, rule, admits)
+        at_once(state, stanza, rule, admits, to)
     }
 }
 
 /// Which sessions may get the message, apart from its rules: those that do not, are not there.
 pub(crate) type Admits<'a> = &'a dyn Fn(&Resource) -> bool;
+
+/// How messages get to sessions.
+pub(crate) struct To<'a> {
+    pub(crate) pending: &'a mut Pending,
+    pub(crate) keep: Keep,
+}
 
 /// Delivers a message whatever is stored.
 ///
@@ -52,17 +60,19 @@ pub(crate) fn at_once(
     stanza: &Stanza,
     rule: Delivery,
     admits: Admits<'_>,
+    to: &mut To<'_>,
 ) -> Delivered {
     let kind = stanza.message_type().unwrap_or(MessageType::Normal);
-    let to_bare = |kind| to_bare(state, stanza, kind, rule, admits);
-    let Some(name) = resource_of(stanza) else { return to_bare(kind) };
+    let Some(name) = resource_of(stanza) else {
+        return to_bare(state, stanza, kind, rule, admits, to);
+    };
     if let Some(resource) = state.resource(name).filter(|r| admits(r))
-        && let taken @ Delivered::Yes(..) = push(std::iter::once(resource), stanza)
+        && let taken @ Delivered::Yes(..) = push(std::iter::once(resource), stanza, to)
     {
         return taken;
     }
     match kind {
-        MessageType::Chat => to_bare(kind),
+        MessageType::Chat => to_bare(state, stanza, kind, rule, admits, to),
         MessageType::Error => Delivered::Ignored,
         MessageType::Normal | MessageType::Groupchat | MessageType::Headline => Delivered::Bounced,
     }
@@ -72,7 +82,8 @@ pub(crate) fn at_once(
 /// comes back; what it would keep comes back, or vanishes where the operator says so: then nobody
 /// can tell the two apart.
 pub(crate) fn returns_unknown(settings: &Settings, stanza: &Stanza) -> bool {
-    match at_once(&AccountState::default(), stanza, settings.delivery, &|_| true) {
+    let mut to = To { pending: &mut Pending::default(), keep: Keep::No };
+    match at_once(&AccountState::default(), stanza, settings.delivery, &|_| true, &mut to) {
         Delivered::Bounced => true,
         Delivered::Missed => !settings.unknown_account_silent,
         Delivered::Ignored | Delivered::Queued | Delivered::Yes(..) => false,
@@ -119,28 +130,34 @@ fn to_bare(
     kind: MessageType,
     rule: Delivery,
     admits: Admits<'_>,
+    to: &mut To<'_>,
 ) -> Delivered {
     match kind {
         MessageType::Error => Delivered::Ignored,
         MessageType::Groupchat => Delivered::Bounced,
-        MessageType::Headline => match push(between(state, 0, i8::MAX, admits), stanza) {
+        MessageType::Headline => match push(between(state, 0, i8::MAX, admits), stanza, to) {
             Delivered::Missed => Delivered::Ignored,
             delivered => delivered,
         },
         MessageType::Chat | MessageType::Normal if rule == Delivery::All => {
-            push(between(state, 0, i8::MAX, admits), stanza)
+            push(between(state, 0, i8::MAX, admits), stanza, to)
         }
-        MessageType::Chat | MessageType::Normal => to_best(state, stanza, admits),
+        MessageType::Chat | MessageType::Normal => to_best(state, stanza, admits, to),
     }
 }
 
 /// To those of the highest priority. One that is ending takes nothing: then the next best get it.
-fn to_best(state: &AccountState, stanza: &Stanza, admits: Admits<'_>) -> Delivered {
+fn to_best(
+    state: &AccountState,
+    stanza: &Stanza,
+    admits: Admits<'_>,
+    to: &mut To<'_>,
+) -> Delivered {
     let mut most = i8::MAX;
     loop {
         let best = between(state, 0, most, admits).filter_map(|r| r.priority()).max();
         let Some(best) = best else { return Delivered::Missed };
-        let delivered = push(between(state, best, best, admits), stanza);
+        let delivered = push(between(state, best, best, admits), stanza, to);
         if delivered != Delivered::Missed || best == 0 {
             return delivered;
         }
@@ -162,12 +179,14 @@ fn between<'a>(
 fn push<'a>(
     resources: impl Iterator<Item = &'a Arc<Resource>> + Clone,
     stanza: &Stanza,
+    to: &mut To<'_>,
 ) -> Delivered {
     let count = resources.clone().count();
+    let copies = u32::try_from(count).unwrap_or(u32::MAX);
     let fate = if count > 1 { Fate::Shared(Copies::of(count)) } else { Fate::Reroute };
     let (mut took, mut most) = (Serials::new(), Pressure::Low);
     for resource in resources {
-        match resource.outbox.push(stanza.clone(), fate.clone()) {
+        match to.pending.push(resource, stanza.clone(), fate.clone(), copies, to.keep) {
             Pressure::Gone => {
                 fate.is_lost();
                 continue;

@@ -31,6 +31,7 @@ mod lookup;
 pub mod metrics;
 pub mod module;
 pub mod outbox;
+mod pending;
 pub mod phase;
 mod pipeline;
 pub mod presence;

@@ -36,8 +36,13 @@ pub const REQUESTS_MAX: usize = 1_000;
 /// Bytes of one stored subscription request; a longer one is stored without its extensions.
 pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
-/// Sessions given up of which is remembered how many stanzas they had handled (XEP-0198 §5).
-pub const EXPIRED_SESSIONS_MAX: usize = 4_096;
+/// Milliseconds for which is remembered how many stanzas a session had handled when it ended
+/// (XEP-0198 §5): a day.
+pub const ENDED_SESSIONS_MS: i64 = 86_400_000;
+
+/// Requests of one session that are answered by an error if their answer is lost in a restart; of
+/// more the oldest are forgotten.
+pub const OPEN_IQS_MAX: usize = 64;
 
 /// Sessions without a stream that wait to be resumed; for one more the oldest is given up.
 pub const DETACHED_SESSIONS_MAX: usize = 65_536;

@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 use stentor_payload::xep0359_sid;
 use stentor_stanza::{Condition, Stanza, StanzaError};
-use stentor_store::{Stage, Ticket};
+use stentor_store::{PendingHow, Stage, Ticket};
 
 use crate::account::{Account, AccountState};
-use crate::deliver::{self, Delivered};
+use crate::deliver::{self, Delivered, To};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::locks::Locks;
 use crate::lookup::Found;
 use crate::outbox::{Fate, Pressure};
+use crate::pending::{Keep, Pending};
 use crate::phase::{
     Cx, Direction, Flow, Observed, Recorded, Serials, SharedBytes, SharedWorth, Taken, Verdict,
 };
@@ -63,6 +64,7 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
     let mut locks =
         Locks::take(passage.sender.map(|p| &**p.account), passage.recipient.map(|p| &**p.account));
     let mut stage = Stage::default();
+    let mut pending = Pending::default();
 
     if let Err(outcome) = screen_both(sent.as_ref(), received.as_ref(), &mut locks, stanza) {
         return outcome;
@@ -86,56 +88,62 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
     let mut pressure = Pressure::Low;
     if let (Some(cx), Some(state)) = (&received, locks.recipient()) {
         let view = view_of(cx, stanza, ids.1);
-        let Placed { took, is_waiting, .. } = match place(cx, state, &view, ids.1, &mut stage) {
+        let placed = place(cx, state, &view, ids.1, &mut stage, &mut pending);
+        let Placed { took, is_waiting, .. } = match placed {
             Ok(placed) => {
                 pressure = placed.pressure;
                 placed
             }
             Err(error) => return Outcome::Refused(error),
         };
-        mirror(cx, state, &view, &took);
+        mirror(cx, state, &view, &took, ids.1, &mut pending);
         let seen = Observed { took: &took, kept: ids.1, is_waiting };
         observe(cx, state, &view, &seen, &mut stage);
     }
     if let (Some(cx), Some(state)) = (&sent, locks.sender()) {
         let view = view_of(cx, stanza, ids.0);
         let took = Serials::new();
-        mirror(cx, state, &view, &took);
+        mirror(cx, state, &view, &took, ids.0, &mut pending);
         let seen = Observed { took: &took, kept: ids.0, is_waiting: false };
         observe(cx, state, &view, &seen, &mut stage);
     }
+    pending.write(&mut stage);
+    if let Some(session) = passage.session.filter(|_| !stage.is_empty()) {
+        // What the message came to and that it has been dealt with are known together or not at all.
+        session.stage_handled(&mut stage);
+    }
     // Under the locks: the order of the stages is the order of the decisions.
-    Outcome::Done { ticket: passage.engine.submit(stage), pressure }
+    let ticket = passage.engine.submit(stage);
+    pending.release();
+    Outcome::Done { ticket, pressure }
 }
 
 /// A message that a session of the account was given and did not take finds another place. It was
 /// screened and recorded when it came. The caller holds the account's lock, so that nothing
-/// overtakes it. `since_ms` is when it came, if that is known.
+/// overtakes it, and submits the stage. `since_ms` is when it came, if that is known.
+///
+/// # Errors
+/// For its sender.
 pub(crate) fn again(
     engine: &Arc<Engine>,
-    host: &Arc<Host>,
-    account: &Arc<Account>,
+    party: Party<'_>,
     state: &mut AccountState,
     stanza: &Stanza,
     since_ms: Option<i64>,
-) -> Outcome {
+    stage: &mut Stage,
+    pending: &mut Pending,
+) -> Result<(), StanzaError> {
     let shared = Shared::default();
-    let recipient = Some(Party { host, account });
     let found = Found::default();
-    let passage = Passage { engine, sender: None, recipient, session: None, found: &found };
-    let Some(mut cx) = passage.cx(Direction::Received, &shared) else {
-        return Outcome::Done { ticket: None, pressure: Pressure::Low };
-    };
+    let passage =
+        Passage { engine, sender: None, recipient: Some(party), session: None, found: &found };
+    let Some(mut cx) = passage.cx(Direction::Received, &shared) else { return Ok(()) };
     cx.now_ms = since_ms.unwrap_or(cx.now_ms);
-    let mut stage = Stage::default();
     // What is recorded carries its id; without a module that records nobody takes forged ids out.
-    let records = !host.profile.phases.record.is_empty();
-    let kept = records.then(|| xep0359_sid::stanza_id(stanza, &account.jid)).flatten();
+    let records = !party.host.profile.phases.record.is_empty();
+    let kept = records.then(|| xep0359_sid::stanza_id(stanza, &party.account.jid)).flatten();
     let kept = kept.and_then(|id| engine.read_id(&id));
-    match place(&cx, state, stanza, kept, &mut stage) {
-        Ok(Placed { pressure, .. }) => Outcome::Done { ticket: engine.submit(stage), pressure },
-        Err(error) => Outcome::Refused(error),
-    }
+    place(&cx, state, stanza, kept, stage, pending).map(drop)
 }
 
 /// Whether a presence or an IQ may leave or reach an account. The caller holds its lock.
@@ -308,12 +316,14 @@ fn place(
     stanza: &Stanza,
     kept: Option<u64>,
     stage: &mut Stage,
+    pending: &mut Pending,
 ) -> Result<Placed, StanzaError> {
     if state.is_suspended {
         return Err(StanzaError::new(Condition::ServiceUnavailable));
     }
     let rule = cx.host.profile.settings.delivery;
-    match deliver::message(state, stanza, rule, &|r| admits(cx, r, stanza, state)) {
+    let mut to = To { pending, keep: Keep::of(stanza, kept, PendingHow::Plain) };
+    match deliver::message(state, stanza, rule, &|r| admits(cx, r, stanza, state), &mut to) {
         Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
         Delivered::Ignored => Ok(Placed::nowhere()),
         Delivered::Bounced => Err(StanzaError::new(Condition::ServiceUnavailable)),
@@ -324,7 +334,8 @@ fn place(
                 return outcome;
             }
             // What cannot be kept has nothing to wait for: somebody is there.
-            match deliver::at_once(state, stanza, rule, &|r| admits(cx, r, stanza, state)) {
+            let admits = |r: &Resource| admits(cx, r, stanza, state);
+            match deliver::at_once(state, stanza, rule, &admits, &mut to) {
                 Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
                 _ => outcome,
             }
@@ -355,7 +366,14 @@ fn keep(
     Err(StanzaError::new(Condition::ServiceUnavailable))
 }
 
-fn mirror(cx: &Cx<'_>, state: &AccountState, view: &Stanza, took: &Serials) {
+fn mirror(
+    cx: &Cx<'_>,
+    state: &AccountState,
+    view: &Stanza,
+    took: &Serials,
+    kept: Option<u64>,
+    pending: &mut Pending,
+) {
     let modules = &cx.host.profile.phases.mirror;
     if modules.is_empty() {
         return;
@@ -368,8 +386,13 @@ fn mirror(cx: &Cx<'_>, state: &AccountState, view: &Stanza, took: &Serials) {
     if cx.direction == Direction::Received {
         copies.retain(|copy| admits(cx, &copy.resource, view, state));
     }
+    let how = match cx.direction {
+        Direction::Sent => PendingHow::CarbonSent,
+        Direction::Received => PendingHow::CarbonReceived,
+    };
+    let keep = Keep::of(view, kept, how);
     for copy in copies {
-        copy.resource.outbox.push(copy.stanza, Fate::Forget);
+        pending.push(&copy.resource, copy.stanza, Fate::Forget, 0, keep);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One bound client, as everyone else sees it.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashSet;
 use parking_lot::Mutex;
@@ -26,8 +26,8 @@ pub struct Resource {
     pub client: Option<SmolStr>,
     /// Bits of [`Flag`]; written by the session's own stanzas.
     flags: AtomicU32,
-    /// Since when nobody looks at the client, in milliseconds since 1970; 0 while somebody does.
-    inactive_ms: AtomicI64,
+    /// Grows with every change of what outlives the process: flags and presence.
+    version: AtomicU32,
     presence: Mutex<Presence>,
     notes: Mutex<Slots>,
 }
@@ -76,7 +76,7 @@ impl Resource {
             bound_ms,
             client,
             flags: AtomicU32::new(0),
-            inactive_ms: AtomicI64::new(0),
+            version: AtomicU32::new(0),
             presence: Mutex::default(),
             notes: Mutex::default(),
         }
@@ -101,27 +101,50 @@ impl Resource {
     /// Notes that the session asked for this.
     pub fn set(&self, flag: Flag) {
         self.flags.fetch_or(flag as u32, Ordering::AcqRel);
+        self.touch();
     }
 
     /// Takes a note back.
     pub fn clear(&self, flag: Flag) {
         self.flags.fetch_and(!(flag as u32), Ordering::AcqRel);
+        self.touch();
+    }
+
+    /// What it asked for, as bits; without those that say how it is connected.
+    pub(crate) fn lasting_flags(&self) -> u32 {
+        self.flags.load(Ordering::Acquire) & !(Flag::Detached as u32 | Flag::Resumable as u32)
+    }
+
+    /// Takes in what an earlier process knew.
+    pub(crate) fn restore(&self, flags: u32, available: Option<Available>, directed: Vec<Jid>) {
+        self.flags.store(flags, Ordering::Release);
+        let mut presence = self.presence.lock();
+        presence.available = available.map(Box::new);
+        presence.directed =
+            (!directed.is_empty()).then(|| Box::new(directed.into_iter().collect()));
+    }
+
+    /// Grows with every change of flags and presence.
+    pub(crate) fn version(&self) -> u32 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn touch(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Since when nobody looks at the client, as it says (XEP-0352), in milliseconds since 1970.
     pub fn inactive_ms(&self) -> Option<i64> {
-        Some(self.inactive_ms.load(Ordering::Acquire)).filter(|ms| *ms != 0)
+        self.outbox.held_since_ms()
     }
 
     /// Nobody looks at the client from here on: what may wait does.
     pub fn look_away(&self, now_ms: i64) {
-        let _ = self.inactive_ms.compare_exchange(0, now_ms, Ordering::AcqRel, Ordering::Acquire);
-        self.outbox.hold();
+        self.outbox.hold(now_ms);
     }
 
     /// Somebody looks at the client again; returns what it was not sent for good.
     pub(crate) fn look(&self) -> Saved {
-        self.inactive_ms.store(0, Ordering::Release);
         self.outbox.unhold()
     }
 
@@ -142,6 +165,7 @@ impl Resource {
 
     /// Replaces the presence and returns the former one.
     pub(crate) fn set_presence(&self, available: Option<Available>) -> Option<Available> {
+        self.touch();
         let next = available.map(Box::new);
         std::mem::replace(&mut self.presence.lock().available, next).map(|b| *b)
     }
@@ -153,14 +177,18 @@ impl Resource {
         if directed.len() >= DIRECTED_MAX && !directed.contains(to) {
             return false;
         }
-        directed.insert(to.clone());
+        if directed.insert(to.clone()) {
+            self.touch();
+        }
         true
     }
 
     pub(crate) fn remove_directed(&self, to: &Jid) {
         let mut presence = self.presence.lock();
         if let Some(directed) = &mut presence.directed {
-            directed.remove(to);
+            if directed.remove(to) {
+                self.touch();
+            }
             if directed.is_empty() {
                 presence.directed = None;
             }

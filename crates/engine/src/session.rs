@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use stentor_jid::{BareJid, Jid};
 use stentor_payload::xep0203_delay;
 use stentor_stanza::{Condition, ErrorType, Head, Kind, PresenceType, Stanza, StanzaError};
-use stentor_store::Ticket;
+use stentor_store::{Stage, Ticket};
 
 use crate::account::{Account, AccountState};
 use crate::ask::{self, Asker};
@@ -22,6 +22,7 @@ use crate::iq::BoxFuture;
 use crate::limits::{SLOW_SENDER_PAUSE_MS, SLOW_SENDER_PAUSES, UNSETTLED_MAX};
 use crate::lookup::{self, Found};
 use crate::outbox::{Fate, Item, Pressure};
+use crate::pending::Pending;
 use crate::phase::Direction;
 use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::presence;
@@ -264,6 +265,11 @@ impl Session {
         let Some(kind) = stanza.iq_type() else { return Handling::Done };
         let to = stanza.head.to.clone().unwrap_or_else(|| self.account.jid.clone().into());
         let route = self.engine.route(&to);
+        if kind.is_request()
+            && let Some(id) = stanza.head.id.as_deref()
+        {
+            self.resource.outbox.note_request(id, stanza.head.to.as_ref());
+        }
         if matches!(route, Route::Remote) {
             return self.leave(&stanza);
         }
@@ -329,6 +335,7 @@ impl Session {
         // An acknowledgement may wait for it: whoever polls has no ticket to be woken by any more.
         self.resource.outbox.wake();
         let Err(error) = outcome else { return };
+        self.forget_written();
         // The stage may have held writes of the sender's own as well.
         if !self.account.is_ephemeral {
             self.account.mark_stale();
@@ -380,7 +387,7 @@ impl Session {
         self.forget_resumption();
         self.look();
         let host = self.host();
-        let (left, flush, placed, is_last) = {
+        let (left, flush, placed, ticket, is_last) = {
             // One lock for all of it: no message slips in between and overtakes those here.
             let mut state = self.account.lock();
             let left = presence::Left::take(&self.resource);
@@ -393,13 +400,19 @@ impl Session {
                 }
             }
             let flush = Flush::begin_for_best(&self.account, &mut state);
-            let placed = self.place_again(host.ok().as_ref(), &mut state, items);
-            (left, flush, placed, state.resources().is_empty())
+            let (mut stage, mut pending) = (Stage::new(), Pending::default());
+            let host = host.ok();
+            let host = host.as_ref();
+            let placed = self.place_again(host, &mut state, items, &mut stage, &mut pending);
+            pending.write(&mut stage);
+            // In one stage: nothing has two places, and nothing none.
+            self.stage_end(&mut stage);
+            let ticket = self.engine.submit(stage);
+            pending.release();
+            (left, flush, placed, ticket, state.resources().is_empty())
         };
         presence::announce_end(&self.engine, &self.account, &self.resource, left, None);
-        for (stanza, outcome) in placed {
-            self.report(&stanza, outcome).await;
-        }
+        self.report(placed, ticket).await;
         self.settle_all().await;
         if is_last && self.account.is_ephemeral {
             self.engine.directory.remove(self.account.jid.as_str());
@@ -416,7 +429,9 @@ impl Session {
         host: Option<&Arc<Host>>,
         state: &mut AccountState,
         items: Vec<Item>,
-    ) -> Vec<(Stanza, Outcome)> {
+        stage: &mut Stage,
+        pending: &mut Pending,
+    ) -> Vec<(Stanza, Result<(), StanzaError>)> {
         let mut placed = Vec::new();
         for item in items {
             let Item::Stanza(mut stanza, fate, since) = item else { continue };
@@ -425,10 +440,12 @@ impl Session {
             }
             let since_ms = self.broken_ms().map(|broken_ms| since.unwrap_or(broken_ms));
             self.stamp(&mut stanza, since_ms);
-            let gone = || Outcome::Refused(StanzaError::new(Condition::ServiceUnavailable));
+            let gone = || Err(StanzaError::new(Condition::ServiceUnavailable));
             let outcome = match (stanza.head.kind, host) {
                 (Kind::Message(_), Some(host)) => {
-                    pipeline::again(&self.engine, host, &self.account, state, &stanza, since_ms)
+                    let party = Party { host, account: &self.account };
+                    let engine = &self.engine;
+                    pipeline::again(engine, party, state, &stanza, since_ms, stage, pending)
                 }
                 _ => gone(),
             };
@@ -446,20 +463,18 @@ impl Session {
         }
     }
 
-    /// Tells the sender of a message that found no other place.
-    async fn report(&self, stanza: &Stanza, outcome: Outcome) {
-        let error = match outcome {
-            Outcome::Done { ticket: None, .. } => return,
-            Outcome::Done { ticket: Some(ticket), .. } => {
-                match self.engine.settle(&self.account, ticket).await {
-                    Ok(()) => return,
-                    Err(error) => store_error(&error),
-                }
-            }
-            Outcome::Refused(error) => error,
+    /// Tells the senders of messages that found no other place.
+    async fn report(&self, placed: Vec<(Stanza, Result<(), StanzaError>)>, ticket: Option<Ticket>) {
+        let written = match ticket {
+            Some(ticket) => self.engine.settle(&self.account, ticket).await,
+            None => Ok(()),
         };
-        if let Some(reply) = stanza.reply_error(&error) {
-            self.engine.send_answer(reply);
+        let failed = written.err().map(|error| store_error(&error));
+        for (stanza, outcome) in placed {
+            let Some(error) = outcome.err().or(failed.clone()) else { continue };
+            if let Some(reply) = stanza.reply_error(&error) {
+                self.engine.send_answer(reply);
+            }
         }
     }
 }

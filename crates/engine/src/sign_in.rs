@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::iq::BoxFuture;
 use crate::resource::Resource;
+use crate::resume::{NotResumed, Resumed};
 use crate::session::Session;
 
 /// What clients may do while they sign in, by profile. Modules write it.
@@ -26,6 +27,8 @@ pub struct Rules {
     pub clients: Option<ClientRules>,
     /// Whether a resource may come with success (XEP-0386).
     pub binds: bool,
+    /// Whether stored messages that the archive has are left to it then.
+    pub clears_offline: bool,
     /// How tokens are given out (XEP-0484); none where they are not.
     pub tokens: Option<TokenRules>,
     pub(crate) inline: Vec<Arc<dyn Inline>>,
@@ -116,8 +119,14 @@ pub struct SignIn {
     pub software: Option<String>,
     /// Its device, as it says.
     pub device: Option<String>,
-    /// The resource that it wants.
+    /// The session that it wants to go on with, before anything else, and how many of our stanzas
+    /// it has had (XEP-0198 §9.2).
+    pub resume: Option<(String, u32)>,
+    /// The resource that it wants, if none goes on.
     pub bind: Option<BindWish>,
+    /// Whether the stanzas of the new session shall be counted: whether it wants to resume it, and
+    /// for how many seconds (XEP-0198 §9.1).
+    pub enable: Option<(bool, Option<u32>)>,
     /// The mechanism that it wants a token for.
     pub wants_token: Option<Mechanism>,
     /// Whether it gave up the token that it used: no other follows unasked.
@@ -136,8 +145,13 @@ pub struct BindWish {
 /// What it gets.
 #[derive(Default)]
 pub struct SignedIn {
-    /// The session, if it wanted one and could have it.
+    /// The new session, if it wanted one and could have it.
     pub session: Option<Arc<Session>>,
+    /// What came of its wish for an earlier one.
+    pub resumption: Option<Result<Resumed, NotResumed>>,
+    /// The id by which the new session may be resumed, and for how many seconds; the inner one is
+    /// none where it may not. None where stanzas are not counted.
+    pub enabled: Option<Option<(String, u32)>>,
     /// What it is told with its resource.
     pub bound: Vec<Frame>,
     /// A new token and its end, in milliseconds since 1970 UTC.
@@ -199,34 +213,50 @@ impl Engine {
         if let Some(key) = key.as_ref().filter(|_| !host.profile.settings.is_anonymous) {
             signed_in.token = self.remember(&host, &wish, key).await?;
         }
-        if let Some(bind) = &wish.bind {
-            let resource = self.resource_for(&wish, bind.tag.as_deref());
-            let wishes = Wishes(&bind.wishes);
-            let features = &host.profile.sign_in.inline;
-            let prepare = |resource: &Resource| {
-                features.iter().for_each(|inline| inline.set(resource, &wishes));
-            };
-            let resource = Wish {
-                resource: Some(&resource),
-                client: key,
-                proven: wish.proven,
-                prepare: &prepare,
-            };
-            match self.bind_as(&wish.account, resource).await {
-                Ok(session) => {
-                    let cx = Binding { host: &host, session: &session, wishes };
-                    for inline in features {
-                        signed_in.bound.extend(inline.answer(&cx).await);
-                    }
-                    signed_in.session = Some(session);
-                }
-                Err(error) => {
-                    let condition = error.condition.name();
-                    tracing::info!(account = %wish.account, condition, "No resource could be bound.");
-                }
+        if let Some((id, h)) = &wish.resume {
+            let outcome = self.resume(&wish.account, id, *h).await;
+            let is_over = matches!(outcome, Ok(_) | Err(NotResumed::TooHigh(_)));
+            signed_in.resumption = Some(outcome);
+            if is_over {
+                return Ok(signed_in);
             }
         }
+        self.bind_inline(&host, &wish, key, &mut signed_in).await;
         Ok(signed_in)
+    }
+
+    async fn bind_inline(
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        wish: &SignIn,
+        key: Option<SmolStr>,
+        signed_in: &mut SignedIn,
+    ) {
+        let Some(bind) = &wish.bind else { return };
+        let resource = self.resource_for(wish, bind.tag.as_deref());
+        let wishes = Wishes(&bind.wishes);
+        let features = &host.profile.sign_in.inline;
+        let prepare = |resource: &Resource| {
+            features.iter().for_each(|inline| inline.set(resource, &wishes));
+        };
+        let resource =
+            Wish { resource: Some(&resource), client: key, proven: wish.proven, prepare: &prepare };
+        let session = match self.bind_as(&wish.account, resource).await {
+            Ok(session) => session,
+            Err(error) => {
+                let condition = error.condition.name();
+                tracing::info!(account = %wish.account, condition, "No resource could be bound.");
+                return;
+            }
+        };
+        if let Some((resume, max_secs)) = wish.enable {
+            signed_in.enabled = Some(session.enable_sm(resume, max_secs).await);
+        }
+        let cx = Binding { host, session: &session, wishes };
+        for inline in features {
+            signed_in.bound.extend(inline.answer(&cx).await);
+        }
+        signed_in.session = Some(session);
     }
 
     /// Notes that a client signed in, and gives it a token if one is due.

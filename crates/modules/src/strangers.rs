@@ -113,11 +113,11 @@ impl Screen for Strangers {
             Direction::Received => &stanza.head.from,
         };
         let Some(full) = peer else { return Verdict::Pass };
-        let peer = full.to_bare();
-        let is_ours = cx.engine.host(peer.domain()).is_some();
-        if peer == *own || (is_ours && !self.config.local) {
+        let is_ours = cx.engine.host(full.domain()).is_some();
+        if full.bare_str() == own.as_str() || (is_ours && !self.config.local) {
             return Verdict::Pass;
         }
+        let peer = full.to_bare();
         // Before the roster is asked: this may be what makes them known to each other.
         if cx.direction == Direction::Sent {
             if stanza.message_type().is_some() && state.roster.item(&peer).is_none() {

@@ -8,27 +8,50 @@
 
 use std::sync::Arc;
 
-use stentor_engine::{Factory, Module, NoConfig, Registrar, Spec, Status, Xep};
+use serde::Deserialize;
+use stentor_engine::{Factory, Module, OptionDoc, Registrar, Spec, Status, Xep};
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Bind2>();
 
-struct Bind2;
+struct Bind2 {
+    config: Config,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    clear_offline: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { clear_offline: true }
+    }
+}
 
 impl Module for Bind2 {
     const SPEC: &'static Spec = &Spec {
         name: "bind2",
         xeps: &[Xep { number: 386, version: "1.1.0", status: Status::Complete, note: "" }],
         requires: &["sasl2"],
-        options: &[],
+        options: &[OptionDoc {
+            key: "clear_offline",
+            default: "true",
+            help: "Whether stored messages that the archive has are left to it when a client binds \
+                   that way, as XEP-0386 demands; clients that do not read the archive, such as \
+                   those built on @xmpp/client, see them only with `false`.",
+        }],
     };
-    type Config = NoConfig;
+    type Config = Config;
 
-    fn build(_: NoConfig) -> Result<Self, String> {
-        Ok(Self)
+    fn build(config: Config) -> Result<Self, String> {
+        Ok(Self { config })
     }
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
-        r.sign_in().binds = true;
+        let rules = r.sign_in();
+        rules.binds = true;
+        rules.clears_offline = self.config.clear_offline;
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use offline::{Switch, switched};
-use stentor_engine::{Close, Handling, Item, Settings, backlog};
+use stentor_engine::{Close, Handling, Item, Settings};
 use stentor_jid::BareJid;
 use stentor_stanza::{MessageType, Stanza};
 use stentor_store::Write;
@@ -202,7 +202,7 @@ async fn a_session_whose_stream_broke_gets_the_rest_in_order_once_it_is_resumed(
     }
     let juliet = world.connect("juliet@capulet.example/r").await;
     let session = juliet.session().clone();
-    let (id, _) = session.enable_sm(true, None).unwrap();
+    let (id, _) = session.enable_sm(true, None).await.unwrap();
     let flush = tokio::spawn(begin(&juliet));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(session.break_off(Vec::new()).is_none());
@@ -221,9 +221,7 @@ async fn a_session_whose_stream_broke_gets_the_rest_in_order_once_it_is_resumed(
             handled += 1;
             got.extend(ids(&[stanza]));
         }
-        for stored in session.resource.outbox.acknowledge(handled).unwrap() {
-            backlog::written(&world.engine, &session.account, stored);
-        }
+        session.acknowledge(handled).unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(got, (0..202).collect::<Vec<_>>());
@@ -239,7 +237,7 @@ async fn another_session_gets_the_rest_when_the_stream_of_the_first_breaks() {
         write(&mut romeo, n, JULIET, &long).await;
     }
     let mut first = world.connect("juliet@capulet.example/a").await;
-    first.session().enable_sm(true, None).unwrap();
+    first.session().enable_sm(true, None).await.unwrap();
     let flush = tokio::spawn(begin(&first));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut second = log_in(&world, "b").await;

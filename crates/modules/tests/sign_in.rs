@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stentor_engine::clients::tokens::Usage;
 use stentor_engine::sign_in::{BindWish, ShownToken, SignIn};
-use stentor_engine::{Close, Flag, Session, Settings};
+use stentor_engine::{Close, Flag, NotResumed, Session, Settings};
 use stentor_jid::BareJid;
 use stentor_payload::xep0352_csi::ClientState;
 use stentor_sasl::client::Exchange as ClientExchange;
@@ -224,7 +224,11 @@ async fn a_client_may_begin_as_inactive() {
 /// XEP-0386 §3.2: what the archive has is not delivered as well, and what it does not have is.
 #[tokio::test]
 async fn offline_messages_are_left_to_the_archive_where_it_has_them() {
-    for (options, is_archived) in [("", true), ("[archive]\ndefault = 'never'", false)] {
+    for (options, is_archived, is_cleared) in [
+        ("", true, true),
+        ("[archive]\ndefault = 'never'", false, false),
+        ("[bind2]\nclear_offline = false", true, false),
+    ] {
         let world = World::with(Settings::default(), options);
         for jid in [JULIET, "romeo@montague.example"] {
             world.add_account(jid).await;
@@ -248,7 +252,7 @@ async fn offline_messages_are_left_to_the_archive_where_it_has_them() {
         juliet.send("<presence/>").await;
         let came = juliet.receive_all();
         let messages = came.iter().filter(|stanza| stanza.message_type().is_some()).count();
-        assert_eq!(messages, if is_archived { 0 } else { 2 }, "{options}");
+        assert_eq!(messages, if is_cleared { 0 } else { 2 }, "{options}");
     }
 }
 
@@ -269,6 +273,63 @@ async fn messages_that_arrive_after_binding_are_delivered() {
         .filter_map(|stanza| Some(stanza.child("jabber:client", "body")?.text().into_owned()))
         .collect();
     assert_eq!(bodies, ["between", "after"]);
+}
+
+/// XEP-0198 §9.
+#[tokio::test]
+async fn a_session_goes_on_or_makes_room_for_a_new_one() {
+    let world = juliets_world().await;
+    let wish = |resume, enable| SignIn {
+        bind: Some(BindWish::default()),
+        resume,
+        enable,
+        ..by_password(&world, PHONE)
+    };
+    let first = world.engine.sign_in(wish(None, Some((true, Some(60))))).await.unwrap();
+    let (id, secs) = first.enabled.flatten().unwrap();
+    assert_eq!(secs, 60);
+    let session = first.session.unwrap();
+    assert!(session.break_off(Vec::new()).is_none(), "it waits");
+
+    let back = world.engine.sign_in(wish(Some((id.clone(), 0)), None)).await.unwrap();
+    assert!(back.session.is_none() && back.bound.is_empty(), "the wish to bind is ignored");
+    let resumed = back.resumption.unwrap().unwrap();
+    assert_eq!(resumed.session.resource.serial, session.resource.serial);
+    assert!(session.break_off(Vec::new()).is_none());
+
+    let too_high = world.engine.sign_in(wish(Some((id, 9)), None)).await.unwrap();
+    assert!(matches!(too_high.resumption, Some(Err(NotResumed::TooHigh(_)))));
+    assert!(too_high.session.is_none(), "that stream is to end");
+
+    let unknown = Some(("unknown".to_owned(), 0));
+    let new = world.engine.sign_in(wish(unknown, Some((false, None)))).await.unwrap();
+    assert!(matches!(new.resumption, Some(Err(NotResumed::Unknown(None)))));
+    assert_eq!(new.enabled, Some(None), "counted, and not to be resumed");
+    let newer = new.session.unwrap();
+    assert_eq!(newer.resource.jid, session.resource.jid);
+    assert_eq!(session.resource.outbox.closing(), Some(Close::Conflict));
+}
+
+/// A session that outlives the process is still that of its client.
+#[tokio::test]
+async fn a_restored_session_ends_with_the_access_of_its_client() {
+    let mut world = juliets_world().await;
+    let juliet = BareJid::new(JULIET).unwrap();
+    let mut wish = by_password(&world, PHONE);
+    (wish.bind, wish.enable) = (Some(BindWish::default()), Some((true, None)));
+    let signed_in = world.engine.sign_in(wish).await.unwrap();
+    assert!(signed_in.enabled.flatten().is_some());
+    drop(signed_in.session);
+    world.restart();
+    world.engine.restore_sessions().await.unwrap();
+    let listed = world.engine.clients(&juliet).await.unwrap();
+    let [phone] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((phone.client.device.as_deref(), phone.sessions.len()), (Some(PHONE), 1));
+    let revoked = world.engine.revoke_client(&juliet, &phone.key, |_| ()).await.unwrap();
+    assert_eq!(revoked.unwrap().sessions, 1);
+    let account = world.engine.account(&juliet).await.unwrap().unwrap();
+    let left: Vec<_> = account.resources();
+    assert!(left.iter().all(|resource| resource.outbox.closing().is_some()));
 }
 
 /// XEP-0494 §6: the operator says what is kept.
@@ -346,6 +407,8 @@ fn by_password(world: &World, client: &str) -> SignIn {
         device: Some(client.to_owned()),
         bind: None,
         wants_token: None,
+        resume: None,
+        enable: None,
         has_invalidated: false,
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use stentor_admin::{facts, metrics, socket};
 use stentor_edge::{Components, Shared, accept};
-use stentor_engine::{Close, Engine};
+use stentor_engine::Engine;
 use stentor_stream::fault::Fault;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -80,6 +80,11 @@ impl Server {
         let core = wire::core(&config).await?;
         let stores = &core.engine.stores;
         core.engine.skip_ids(stores.archive.last_id().await.context("the archive cannot be read")?);
+        let restored = core.engine.restore_sessions().await;
+        let sessions = restored.context("the sessions of the last run cannot be read")?;
+        if sessions > 0 {
+            tracing::info!(event = "restored", sessions, "Sessions wait to be resumed.");
+        }
         let trust = wire::trust(&config, &core.engine)?;
         let shared = wire::shared(&config, &core.engine)?;
         let (stop, stopped) = watch::channel(false);
@@ -194,8 +199,10 @@ impl Server {
 async fn drain(core: &Core, components: &Components, shared: &Shared) {
     let mut looks_left = LINGER_LOOKS;
     while shared.admission.open() > 0 && looks_left > 0 {
-        core.engine.close_all(Close::Shutdown);
-        if core.engine.metrics.sessions.get() == 0 {
+        core.engine.leave_all();
+        let metrics = &core.engine.metrics;
+        // Those that wait to be resumed wait for the next process.
+        if metrics.sessions.get() == metrics.sessions_detached.get() {
             looks_left -= 1;
             // They have heard that every session is gone.
             components.close_all(&Fault::Shutdown);

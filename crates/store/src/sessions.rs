@@ -40,6 +40,8 @@ pub struct SessionRow {
     pub owner: BareJid,
     /// Its resource.
     pub resource: String,
+    /// The key of the client that it is a session of, if that told its id.
+    pub client: Option<String>,
     /// What proves the right to resume it, hashed by the engine.
     pub token: Vec<u8>,
     /// Seconds for which it stays without a connection.
@@ -176,9 +178,9 @@ pub enum SessionChange {
         epoch: u32,
         /// The last place to drop.
         acked: u64,
-        /// The places that the rest gets, growing, and above every place there;
-        /// [`StoreError::Conflict`](crate::StoreError::Conflict) if they are not as many.
-        places: Vec<u64>,
+        /// Old and new places, both growing, the new ones above every old one. What is not there
+        /// is passed over.
+        moves: Vec<(u64, u64)>,
     },
     /// Changes where it stands. If it has ended, all but its number and `h` goes.
     State(SessionState),
@@ -201,7 +203,7 @@ impl SessionChange {
             Self::In { open_iqs, .. } => open_iqs_bytes(open_iqs),
             Self::Presence(presence) => presence.as_ref().map_or(0, Vec::len),
             Self::Push(PendingRow { body: PendingBody::Bytes(bytes), .. }) => bytes.len(),
-            Self::Renumber { places, .. } => places.len() * 8,
+            Self::Renumber { moves, .. } => moves.len() * 16,
             Self::Directed { .. }
             | Self::Flags(_)
             | Self::Push(_)

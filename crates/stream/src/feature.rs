@@ -142,14 +142,16 @@ fn write_authentication(w: &mut Writer, offering: &Offering<'_>) {
         w.text_element("mechanism", xep0388_sasl2::NS, mechanism.name());
     }
     w.open("inline", xep0388_sasl2::NS);
+    let has_management = offering.bits.has(Bits::MANAGEMENT);
     if let Some(features) = &extended.bind {
-        xep0386_bind2::write_feature(w, features);
+        let managed = has_management.then_some(ns::SM);
+        xep0386_bind2::write_feature(w, features.iter().map(AsRef::as_ref).chain(managed));
+    }
+    if has_management {
+        xep0198_sm::write_feature(w);
     }
     if !offering.tokens.is_empty() {
         xep0484_fast::write_feature(w, offering.tokens);
-    }
-    for inline in &extended.inline {
-        w.raw(inline.as_bytes());
     }
     w.close();
     xep0480_upgrade::write_feature(w, &extended.upgrades);

@@ -3,6 +3,7 @@
 
 use stentor_jid::{BareJid, FullJid};
 use stentor_sasl::Mechanism;
+use stentor_stanza::Condition;
 use stentor_xml::Frame;
 
 /// A client whose credentials are right, and what it wants with success.
@@ -14,10 +15,12 @@ pub struct SignIn {
     pub mechanism: Mechanism,
     /// What it says about itself.
     pub user_agent: UserAgent,
-    /// The session that it wants to go on with (XEP-0198), before anything else.
-    pub resume: Option<Frame>,
+    /// The session that it wants to go on with (XEP-0198 §9.2), before anything else.
+    pub resume: Option<ResumeRequest>,
     /// The resource that it wants, if it does not resume (XEP-0386).
     pub bind: Option<BindRequest>,
+    /// Whether stanzas of the new session shall be counted (XEP-0198 §9.1).
+    pub enable: Option<EnableRequest>,
     /// The mechanism that it wants a token for (XEP-0484); one that is offered here.
     pub wants_token: Option<Mechanism>,
     /// Whether the token that it used is not good any more, so that none follows it unasked
@@ -46,14 +49,62 @@ pub struct BindRequest {
     pub wishes: Vec<Frame>,
 }
 
+/// A wish to go on with an earlier session (XEP-0198 §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeRequest {
+    /// The id of the session.
+    pub previd: String,
+    /// How many of our stanzas the client has had, modulo 2³².
+    pub h: u32,
+}
+
+/// A wish for stream management (XEP-0198 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnableRequest {
+    /// Whether the client wants to resume the session later.
+    pub resume: bool,
+    /// How many seconds it wants to have for that.
+    pub max_secs: Option<u32>,
+}
+
+/// What came of a wish to go on with an earlier session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumption {
+    /// It goes on.
+    Resumed {
+        /// Stanzas that came on its streams, all of them handled.
+        received: u64,
+    },
+    /// It does not.
+    Failed {
+        /// Why; as a rule `item-not-found`.
+        condition: Condition,
+        /// What was handled, modulo 2³², if that is still known.
+        h: Option<u32>,
+    },
+}
+
+/// Stream management is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enabled {
+    /// The id by which the session may be resumed, if it may.
+    pub id: Option<String>,
+    /// For how many seconds after a stream of it broke.
+    pub max_secs: u32,
+}
+
 /// What a client gets with success.
 #[derive(Clone, Debug, Default)]
 pub struct SignedIn {
     /// Its resource; none if it did not ask for any, or cannot have one now: it may ask by
     /// RFC 6120 §7.
     pub jid: Option<FullJid>,
+    /// What came of its wish to go on with an earlier session; if it does, `jid` is that session's.
+    pub resumption: Option<Resumption>,
     /// What came of its wishes, to be put into `<bound/>`.
     pub bound: Vec<Frame>,
+    /// Stream management, if it wished for that.
+    pub enabled: Option<Enabled>,
     /// A new token.
     pub token: Option<IssuedToken>,
 }
@@ -83,6 +134,4 @@ pub struct ExtendedOffer {
     pub tokens: Vec<Mechanism>,
     /// The hashes that accounts may be given keys for (XEP-0480).
     pub upgrades: Vec<stentor_sasl::Hash>,
-    /// Further inline features, whole elements with their namespaces.
-    pub inline: Vec<Box<str>>,
 }

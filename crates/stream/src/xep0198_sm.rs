@@ -1,9 +1,10 @@
 //! XEP-0198: Stream Management, version 1.6.3.
 //!
 //! The elements of stream management, and what one stream counts.
-//! Implements: §2 (the feature), §3 (enabling), §4 (acknowledgements), §5 (resumption), §6 (errors).
+//! Implements: §2 (the feature), §3 (enabling), §4 (acknowledgements), §5 (resumption), §6 (errors),
+//! §9 (within XEP-0388 and XEP-0386).
 //! Left out: `location` (§3), which is for clusters. What is kept for a resumption, and for how
-//! long, is the engine's (`session/resume.rs`).
+//! long, is the engine's (`resume/mod.rs`).
 
 use stentor_stanza::{Condition, NS_STANZAS};
 use stentor_xml::{ElementRef, Writer};

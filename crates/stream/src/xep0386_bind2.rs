@@ -4,15 +4,16 @@
 //! Implements: §3.1 (the features), §3.2 (request and answer).
 //! Status: complete
 
-use stentor_xml::{ElementRef, Frame, Writer};
+use stentor_xml::{ElementRef, Writer};
 
 use crate::sign_in::BindRequest;
 use crate::xep0388_sasl2::own;
 
 /// Writes the inline feature with the features of sessions that it takes (§3.1).
-pub(crate) fn write_feature(w: &mut Writer, features: &[Box<str>]) {
+pub(crate) fn write_feature<'a>(w: &mut Writer, features: impl Iterator<Item = &'a str>) {
+    let mut features = features.peekable();
     w.open("bind", NS);
-    if !features.is_empty() {
+    if features.peek().is_some() {
         w.open("inline", NS);
         for feature in features {
             w.open("feature", NS).attr("var", feature).close();
@@ -42,12 +43,10 @@ pub(crate) fn write_request(w: &mut Writer, request: &BindRequest) {
     w.close();
 }
 
-/// Writes `<bound/>` with what came of the wishes.
-pub(crate) fn write_bound(w: &mut Writer, inside: &[Frame]) {
+/// Writes `<bound/>`; `inside` writes what came of the wishes.
+pub(crate) fn write_bound(w: &mut Writer, inside: impl FnOnce(&mut Writer)) {
     w.open("bound", NS);
-    for frame in inside {
-        w.element(frame.root());
-    }
+    inside(w);
     w.close();
 }
 

@@ -12,7 +12,7 @@ use stentor_sasl::{Condition, Hash, Mechanism};
 use stentor_xml::{ElementRef, Frame, Writer};
 
 use crate::limits::{CLIENT_ID_BYTES_MAX, CLIENT_TEXT_BYTES_MAX};
-use crate::sign_in::{BindRequest, SignedIn, UserAgent};
+use crate::sign_in::{BindRequest, UserAgent};
 use crate::xep0484_fast::Fast;
 use crate::{ns, xep0386_bind2, xep0480_upgrade, xep0484_fast, xep0509_pipelining};
 
@@ -90,24 +90,19 @@ pub(crate) fn write_failure(w: &mut Writer, condition: Condition, more: impl FnO
     w.close();
 }
 
-/// Writes `<success/>` (§2.6.1). `identity` is the full address if there is one.
+/// Writes `<success/>` (§2.6.1); `inline` writes what came of the wishes in it.
 pub(crate) fn write_success(
     w: &mut Writer,
     data: Option<&[u8]>,
     identity: &str,
-    signed_in: &SignedIn,
+    inline: impl FnOnce(&mut Writer),
 ) {
     w.open("success", NS);
     if let Some(data) = data {
         write_data(w, "additional-data", data);
     }
     w.text_element("authorization-identifier", NS, identity);
-    if signed_in.jid.is_some() {
-        xep0386_bind2::write_bound(w, &signed_in.bound);
-    }
-    if let Some(token) = &signed_in.token {
-        xep0484_fast::write_token(w, token);
-    }
+    inline(w);
     w.close();
 }
 

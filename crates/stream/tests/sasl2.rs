@@ -1,4 +1,4 @@
-//! XEP-0388 and what goes with it, on the wire and with exact bytes.
+//! XEP-0388 on the wire, with exact bytes: offers, exchanges, failures, tasks.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,11 +6,11 @@ mod support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use stentor_sasl::{Bindings, Condition, Hash, Mechanism, client};
-use stentor_stanza::StanzaError;
+use stentor_sasl::{Bindings, Condition, Hash, Mechanism};
 use stentor_stream::c2s::TlsInfo;
 use stentor_stream::event::Event;
-use stentor_stream::pair::{Accounts, HeldToken, Served, both_bindings};
+use stentor_stream::pair::{Accounts, Served};
+use support::sasl2::*;
 use support::{At, HEADER, auth, served_by, stream_error};
 
 #[test]
@@ -32,7 +32,8 @@ fn offers_itself_over_tls_beside_the_old_profile() {
     let offer = format!(
         "<authentication xmlns='urn:xmpp:sasl:2'>{mechanisms}<inline>\
          <bind xmlns='urn:xmpp:bind:0'><inline><feature var='urn:example:copies'/>\
-         <feature var='urn:example:quiet'/></inline></bind>\
+         <feature var='urn:example:quiet'/>\
+         <feature var='urn:xmpp:sm:3'/></inline></bind><sm xmlns='urn:xmpp:sm:3'/>\
          <fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-EXPR</mechanism>\
          <mechanism>HT-SHA-256-ENDP</mechanism><mechanism>HT-SHA-256-NONE</mechanism></fast>\
          </inline><upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade>\
@@ -90,46 +91,6 @@ fn signs_in_without_a_restart_and_binds_by_the_old_way() {
     let bound = served.say(support::BIND);
     assert!(bound.contains("<jid>juliet@capulet.example/balcony</jid>"), "{bound}");
     assert!(matches!(&served.events[..], [Event::AuthOk { mechanism: Mechanism::Plain, .. }]));
-}
-
-#[test]
-fn binds_with_success() {
-    let mut served = authenticating();
-    let said = served.say(&plain(
-        "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'><software>AwesomeXMPP</software>\
-         <device>Kiva&apos;s Phone</device></user-agent>\
-         <bind xmlns='urn:xmpp:bind:0'><tag>AwesomeXMPP</tag>\
-         <enable xmlns='urn:xmpp:carbons:2'/><inactive xmlns='urn:xmpp:csi:0'/></bind>",
-    ));
-    let success = "<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>\
-                   juliet@capulet.example/AwesomeXMPP/1</authorization-identifier>\
-                   <bound xmlns='urn:xmpp:bind:0'/></success>";
-    let features = said.strip_prefix(success).unwrap_or_else(|| panic!("{said}"));
-    assert!(!features.contains("xmpp-bind") && !features.contains("xmpp-session"), "{features}");
-    assert!(served.machine.is_established());
-    assert_eq!(served.machine.jid().unwrap().as_str(), "juliet@capulet.example/AwesomeXMPP/1");
-    let asked = served.accounts.signed_in.take().unwrap();
-    assert_eq!(asked.user_agent.device.as_deref(), Some("Kiva's Phone"));
-    let wishes = asked.bind.unwrap().wishes;
-    let wishes: Vec<_> = wishes.iter().map(|w| w.root().ns().to_owned()).collect();
-    assert_eq!(wishes, ["urn:xmpp:carbons:2", "urn:xmpp:csi:0"]);
-    // The stream goes on: stanzas may follow at once, large ones too.
-    let body = "x".repeat(100_000);
-    served.say(&format!("<message to='romeo@montague.example'><body>{body}</body></message>"));
-    assert_eq!(stentor_stream::pair::stanzas(&served.events).len(), 1);
-}
-
-#[test]
-fn a_resource_that_cannot_be_had_leaves_the_old_way() {
-    let mut accounts = Accounts::extended();
-    accounts.bind_error = Some(StanzaError::new(stentor_stanza::Condition::ResourceConstraint));
-    let mut served = served_by(accounts, At::Auth);
-    let said = served.say(&plain("<bind xmlns='urn:xmpp:bind:0'/>"));
-    assert!(said.contains(
-        "<authorization-identifier>juliet@capulet.example</authorization-identifier></success>"
-    ));
-    assert!(said.contains("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"), "{said}");
-    assert!(served.say(support::BIND).contains("resource-constraint"));
 }
 
 #[test]
@@ -253,6 +214,7 @@ fn nothing_else_may_come_during_an_exchange() {
         ),
         ("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", "unsupported-stanza-type"),
         ("<task-data xmlns='urn:xmpp:sasl:2'/>", "unsupported-stanza-type"),
+        ("<enable xmlns='urn:xmpp:sm:3'/>", "unsupported-stanza-type"),
     ] {
         let mut served = authenticating();
         served.say("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>");
@@ -282,103 +244,6 @@ fn who_the_header_names_must_be_who_signs_in() {
     let mut served = over_tls(Accounts::extended());
     let said = served.say(&header("juliet@montague.example"));
     assert_eq!(stream_error(&said).as_deref(), Some("invalid-from"));
-}
-
-#[test]
-fn gives_a_token_and_takes_it_in_one_round_trip() {
-    for mechanism in Mechanism::TOKENS {
-        let mut served = authenticating();
-        let wish =
-            format!("{AGENT}<request-token xmlns='urn:xmpp:fast:0' mechanism='{mechanism}'/>");
-        let said = served.say(&plain(&wish));
-        assert!(
-            said.contains("<token xmlns='urn:xmpp:fast:0' expiry='2026-12-24T00:00:00Z' token='secret-token:1'/>"),
-            "{said}"
-        );
-        let mut back = over_tls(served.accounts.clone());
-        let bind = "<bind xmlns='urn:xmpp:bind:0'/>";
-        let request = token_request(mechanism, "secret-token:1", bind);
-        let said = back.say(&format!("{HEADER}{request}"));
-        let (_, success) = said.split_once("</stream:features>").unwrap();
-        let mut exchange = token_exchange(mechanism, "secret-token:1");
-        exchange.finish(Some(&element_data(success, "additional-data"))).unwrap();
-        assert!(success.contains("<bound xmlns='urn:xmpp:bind:0'/>"), "{said}");
-        assert!(!success.contains("<token"), "none was asked for: {said}");
-    }
-}
-
-#[test]
-fn a_token_is_good_for_its_mechanism_client_and_user_only() {
-    let held = |mechanism| HeldToken { token: "secret".into(), mechanism, count: 0 };
-    let with = |mechanism| {
-        let mut accounts = Accounts::extended();
-        accounts.tokens.insert(("juliet".into(), CLIENT.into()), held(mechanism));
-        accounts
-    };
-    let (none, bound) = (Mechanism::HtSha256None, Mechanism::HtSha256Expr);
-    for (accounts, request, condition) in [
-        (with(bound), token_request(none, "secret", ""), "not-authorized"),
-        (with(none), token_request(bound, "secret", ""), "not-authorized"),
-        (with(none), token_request(none, "other", ""), "not-authorized"),
-        (
-            with(none),
-            token_request(none, "secret", "").replace(CLIENT, "another"),
-            "not-authorized",
-        ),
-        (with(none), token_request(none, "secret", "").replace(AGENT, ""), "malformed-request"),
-        (with(none), token_request(none, "secret", "").replace(FAST, ""), "invalid-mechanism"),
-        (
-            with(none),
-            token_request(none, "secret", "").replace(none.name(), "HT-SHA-256-UNIQ"),
-            "invalid-mechanism",
-        ),
-        (
-            with(none),
-            token_request(none, "secret", "")
-                .replace(FAST, "<fast xmlns='urn:xmpp:fast:0' count='x'/>"),
-            "malformed-request",
-        ),
-    ] {
-        assert_eq!(served_by(accounts, At::Auth).say(&request), failure(condition), "{request}");
-    }
-    let right = token_request(none, "secret", "");
-    assert!(served_by(with(none), At::Auth).say(&right).starts_with("<success"));
-}
-
-#[test]
-fn a_count_that_was_seen_is_a_replay_and_an_invalidated_token_is_gone() {
-    let mut accounts = Accounts::extended();
-    let mechanism = Mechanism::HtSha256None;
-    let held = HeldToken { token: "secret".into(), mechanism, count: 4 };
-    accounts.tokens.insert(("juliet".into(), CLIENT.into()), held);
-    let say = |accounts: &mut Accounts, fast: &str| {
-        let request = token_request(mechanism, "secret", "")
-            .replace(FAST, &format!("<fast xmlns='urn:xmpp:fast:0' {fast}/>"));
-        let mut served = served_by(accounts.clone(), At::Auth);
-        let said = served.say(&request);
-        *accounts = served.accounts;
-        said
-    };
-    assert_eq!(say(&mut accounts, "count='4'"), failure("not-authorized"));
-    assert!(say(&mut accounts, "count='5'").starts_with("<success"));
-    assert_eq!(say(&mut accounts, "count='5'"), failure("not-authorized"));
-    assert!(say(&mut accounts, "count='6' invalidate='true'").starts_with("<success"));
-    assert!(accounts.signed_in.as_ref().is_some_and(|sign_in| sign_in.has_invalidated));
-    assert_eq!(say(&mut accounts, "count='7'"), failure("not-authorized"));
-}
-
-#[test]
-fn a_token_is_not_used_up_by_who_names_somebody_else_in_the_header() {
-    let mut accounts = Accounts::extended();
-    let mechanism = Mechanism::HtSha256None;
-    let held = HeldToken { token: "secret".into(), mechanism, count: 0 };
-    accounts.tokens.insert(("juliet".into(), CLIENT.into()), held.clone());
-    let mut served = over_tls(accounts);
-    served.say(&HEADER.replacen(" to=", " from='romeo@capulet.example' to=", 1));
-    let request = token_request(mechanism, "secret", "")
-        .replace(FAST, "<fast xmlns='urn:xmpp:fast:0' count='9' invalidate='1'/>");
-    assert_eq!(served.say(&request), failure("invalid-authzid"));
-    assert_eq!(served.accounts.tokens.values().collect::<Vec<_>>(), [&held]);
 }
 
 /// XEP-0480 §3.
@@ -488,87 +353,3 @@ fn tells_a_version_of_the_features_and_refuses_another_without_prejudice() {
     other.offer.mechanisms.pop();
     assert!(!over_tls(other).say(HEADER).contains(version));
 }
-
-fn over_tls(accounts: Accounts) -> Served {
-    let tls = TlsInfo { bindings: both_bindings(), ..TlsInfo::default() };
-    Served::direct_tls(accounts, tls)
-}
-
-/// A machine whose features are out.
-fn authenticating() -> Served {
-    served_by(Accounts::extended(), At::Auth)
-}
-
-fn request(mechanism: &str, inner: &str) -> String {
-    format!("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='{mechanism}'>{inner}</authenticate>")
-}
-
-/// Juliet's password, and what else she asks for.
-fn plain(inner: &str) -> String {
-    let data = STANDARD.encode("\0juliet\0r0m30myr0m30");
-    request("PLAIN", &format!("<initial-response>{data}</initial-response>{inner}"))
-}
-
-fn token_exchange(mechanism: Mechanism, token: &str) -> client::Exchange {
-    client::Exchange::with_token(mechanism, "juliet", token, &both_bindings()).unwrap()
-}
-
-/// Juliet's token, and what else she asks for.
-fn token_request(mechanism: Mechanism, token: &str, inner: &str) -> String {
-    let data = STANDARD.encode(token_exchange(mechanism, token).first().unwrap());
-    let initial = format!("<initial-response>{data}</initial-response>");
-    request(mechanism.name(), &format!("{initial}{AGENT}{FAST}{inner}"))
-}
-
-/// Begins SCRAM; returns the response that ends it.
-fn scram(served: &mut Served, mechanism: Mechanism, inner: &str) -> (client::Exchange, String) {
-    let bindings = if mechanism.is_plus() { both_bindings() } else { Bindings::default() };
-    let nonce = "nonce-of-the-client-of-tests";
-    let mut exchange =
-        client::Exchange::new(mechanism, "juliet", "r0m30myr0m30", None, &bindings, nonce).unwrap();
-    // XEP-0474: the server tells what it listed, and the client believes nothing else.
-    exchange.expect(&stentor_sasl::Offered {
-        mechanisms: &[
-            "PLAIN",
-            "SCRAM-SHA-1",
-            "SCRAM-SHA-1-PLUS",
-            "SCRAM-SHA-256",
-            "SCRAM-SHA-256-PLUS",
-            "SCRAM-SHA-512",
-            "SCRAM-SHA-512-PLUS",
-        ],
-        bindings: &["tls-exporter", "tls-server-end-point"],
-    });
-    let data = STANDARD.encode(exchange.first().unwrap());
-    let initial = format!("<initial-response>{data}</initial-response>");
-    let said = served.say(&request(mechanism.name(), &format!("{initial}{inner}")));
-    let challenge = element_data(&said, "challenge xmlns='urn:xmpp:sasl:2'");
-    assert!(String::from_utf8(challenge.clone()).unwrap().contains(",h="));
-    let response = STANDARD.encode(exchange.step(&challenge).unwrap());
-    (exchange, format!("<response xmlns='urn:xmpp:sasl:2'>{response}</response>"))
-}
-
-fn hash(salted: &[u8]) -> String {
-    let data = STANDARD.encode(salted);
-    format!(
-        "<task-data xmlns='urn:xmpp:sasl:2'><hash xmlns='urn:xmpp:scram-upgrade:0'>{data}</hash>\
-         </task-data>"
-    )
-}
-
-/// What the first element of this name holds.
-fn element_data(said: &str, name: &str) -> Vec<u8> {
-    let (_, rest) = said.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{said}"));
-    STANDARD.decode(rest.split_once('<').unwrap().0).unwrap()
-}
-
-fn failure(condition: &str) -> String {
-    format!(
-        "<failure xmlns='urn:xmpp:sasl:2'>\
-         <{condition} xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/></failure>"
-    )
-}
-
-const CLIENT: &str = "d4565fa7-4d72-4749-b3d3-740edbf87770";
-const AGENT: &str = "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>";
-const FAST: &str = "<fast xmlns='urn:xmpp:fast:0'/>";

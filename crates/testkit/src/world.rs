@@ -105,6 +105,8 @@ impl World {
             device: Some(client.to_owned()),
             bind: Some(BindWish { tag: Some("Tests".into()), wishes }),
             wants_token: None,
+            resume: None,
+            enable: None,
             has_invalidated: false,
         };
         let session = self.engine.sign_in(wish).await.unwrap().session.unwrap();

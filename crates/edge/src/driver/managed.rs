@@ -5,24 +5,26 @@ use std::task::Context;
 
 use stentor_engine::{Close, Flag, Item, Resumed, TooHigh};
 use stentor_payload::xep0352_csi::ClientState;
-use stentor_stream::event::Answer;
 use stentor_stream::fault::Fault;
 
-use super::{Driver, confirm};
+use super::{Done, Driver, confirm};
 use crate::monotonic;
 
 impl Driver {
-    /// An earlier session goes on over this stream.
-    pub(super) fn resumed(&mut self, Resumed { session, received, confirmed }: Resumed) {
-        let jid = session.resource.jid.clone();
+    /// An earlier session goes on over this stream, as the machine is told next.
+    pub(super) fn attach(&mut self, Resumed { session, confirmed, .. }: Resumed) {
+        let jid = &session.resource.jid;
         tracing::info!(event = "resumed", %jid, peer = %self.link.peer, "A session was resumed.");
         confirm(&session, confirmed);
         self.session = Some(session);
-        self.machine.handle_answer(Answer::Resumed { jid, received }, monotonic::now());
-        self.cert_addrs = None;
-        if let Some(conn) = &mut self.conn {
-            conn.forget_bindings();
-        }
+        self.forget_sign_in();
+    }
+
+    pub(super) fn enable(&mut self, resume: bool, max_secs: Option<u32>) {
+        let Some(session) = &self.session else { return };
+        let enabling = session.enable_sm(resume, max_secs);
+        self.is_enabling = true;
+        self.work = Some(Box::pin(async move { Done::Enabled(enabling.await) }));
     }
 
     /// What was taken from the outbox and is kept nowhere else.
@@ -38,13 +40,15 @@ impl Driver {
             return false;
         }
         let unwritten = self.unwritten();
+        let is_leaving = self.session.as_ref().is_some_and(|s| s.is_leaving());
         if let Some(session) = self.session.take()
             && let Some(end) = session.break_off(unwritten)
         {
             tokio::spawn(end);
         }
         self.acks_due.clear();
-        self.machine.close(Some(Fault::Replaced), monotonic::now());
+        let fault = if is_leaving { Fault::Shutdown } else { Fault::Replaced };
+        self.machine.close(Some(fault), monotonic::now());
         true
     }
 
@@ -85,11 +89,8 @@ impl Driver {
 
     pub(super) fn acked(&mut self, h: u32) {
         let Some(session) = &self.session else { return };
-        match session.resource.outbox.acknowledge(h) {
-            Ok(confirmed) => confirm(session, confirmed),
-            Err(TooHigh { sent }) => {
-                self.machine.close(Some(Fault::AckTooHigh { h, sent }), monotonic::now());
-            }
+        if let Err(TooHigh { sent }) = session.acknowledge(h) {
+            self.machine.close(Some(Fault::AckTooHigh { h, sent }), monotonic::now());
         }
     }
 }

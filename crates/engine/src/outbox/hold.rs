@@ -24,6 +24,7 @@ pub(super) struct Hold {
     next: u64,
     bytes: usize,
     saved: Saved,
+    since_ms: i64,
 }
 
 /// What was never sent, because something later said the same anew.
@@ -43,6 +44,15 @@ enum News {
 }
 
 impl Hold {
+    /// An empty one, of a client that nobody looks at since this time, in milliseconds since 1970.
+    pub(super) fn since(now_ms: i64) -> Self {
+        Self { since_ms: now_ms, ..Self::default() }
+    }
+
+    pub(super) const fn since_ms(&self) -> i64 {
+        self.since_ms
+    }
+
     /// Whether a stanza may wait here.
     pub(super) fn takes(item: &Item) -> bool {
         match item {

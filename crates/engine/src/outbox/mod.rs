@@ -1,6 +1,8 @@
 //! The byte-counted queue in front of one session: the only way in.
 
+mod durable;
 mod hold;
+mod managed;
 mod unacked;
 
 use std::collections::VecDeque;
@@ -11,12 +13,13 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 use stentor_stanza::Stanza;
+use stentor_store::Write;
 
+pub(crate) use self::durable::{Former, Place};
 use self::hold::Hold;
 pub use self::hold::Saved;
+use self::managed::Managed;
 pub use self::unacked::TooHigh;
-use self::unacked::Unacked;
-use crate::clock::Clock;
 use crate::limits::{OUTBOX_HARD_BYTES, OUTBOX_HARD_ITEMS, OUTBOX_SOFT_BYTES};
 
 /// What waits for a session, in order, bounded by bytes and by count.
@@ -33,10 +36,16 @@ struct Inner {
     is_woken: bool,
     /// Whether nobody takes anything for now.
     is_parked: bool,
-    /// What was taken and not acknowledged, once stream management is on.
-    unacked: Option<Box<Unacked>>,
-    /// What waits, while nobody looks at the client.
-    hold: Option<Box<Hold>>,
+    /// What only some clients ask for.
+    asked: Option<Box<Asked>>,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// Once stream management is on (XEP-0198).
+    managed: Option<Managed>,
+    /// What waits, while nobody looks at the client (XEP-0352).
+    hold: Option<Hold>,
 }
 
 /// One entry of an outbox.
@@ -77,6 +86,15 @@ pub enum Fate {
 /// count ends at nothing only if nobody got it.
 #[derive(Clone, Debug)]
 pub struct Copies(Arc<AtomicUsize>);
+
+/// What an acknowledgement brings.
+#[derive(Debug, Default)]
+pub(crate) struct Acknowledged {
+    /// Marks of stored messages that the client has.
+    pub(crate) marks: Vec<Stored>,
+    /// What is to be written.
+    pub(crate) write: Option<Write>,
+}
 
 /// Why the engine asks a session to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,38 +154,63 @@ impl Outbox {
     /// again then, so nothing is lost.
     pub fn push(&self, stanza: Stanza, fate: Fate) -> Pressure {
         let bytes = stanza.bytes_len();
-        let inner = self.0.lock();
-        let since = inner.unacked.as_ref().map(|unacked| unacked.now_ms());
-        Self::put(inner, Item::Stanza(stanza, fate, since), bytes)
+        Self::put_stanza(self.0.lock(), stanza, fate, bytes, false).0
+    }
+
+    /// Queues a stanza that is to outlive the process if the session does: then it has a place in
+    /// the store, which the caller writes, and stays here until [`Outbox::release`].
+    pub(crate) fn push_kept(&self, stanza: Stanza, fate: Fate) -> (Pressure, Option<Place>) {
+        let bytes = stanza.bytes_len();
+        Self::put_stanza(self.0.lock(), stanza, fate, bytes, true)
+    }
+
+    fn put_stanza(
+        inner: MutexGuard<'_, Inner>,
+        stanza: Stanza,
+        fate: Fate,
+        bytes: usize,
+        is_kept: bool,
+    ) -> (Pressure, Option<Place>) {
+        let since = inner.managed().map(|managed| managed.unacked.now_ms());
+        Self::put(inner, Item::Stanza(stanza, fate, since), bytes, is_kept)
     }
 
     /// Queues the mark that these stored messages stand before it.
     pub fn push_mark(&self, stored: Stored) -> Pressure {
-        Self::put(self.0.lock(), Item::Stored(stored), 0)
+        Self::put(self.0.lock(), Item::Stored(stored), 0, false).0
     }
 
-    fn put(mut inner: MutexGuard<'_, Inner>, item: Item, bytes: usize) -> Pressure {
-        let (pressure, waker) = {
+    fn put(
+        mut inner: MutexGuard<'_, Inner>,
+        item: Item,
+        bytes: usize,
+        is_kept: bool,
+    ) -> (Pressure, Option<Place>) {
+        let (pressure, place, waker) = {
+            let inner = &mut *inner;
             if inner.close.is_some() {
-                return Pressure::Gone;
+                return (Pressure::Gone, None);
             }
-            if inner.hold.is_some() && Hold::takes(&item) {
+            // What is kept has its place now.
+            let may_wait = !is_kept && inner.hold_mut().is_some() && Hold::takes(&item);
+            let place = if may_wait {
                 if inner.hold_back(item) {
-                    return Pressure::Low;
+                    return (Pressure::Low, None);
                 }
+                None
             } else {
                 inner.let_go();
-                inner.enqueue(item, bytes);
-            }
+                inner.enqueue(item, bytes, is_kept)
+            };
             // Where nobody takes anything, waiting a little helps nobody.
             let high = inner.bytes > OUTBOX_SOFT_BYTES && !inner.is_parked;
-            (if high { Pressure::High } else { Pressure::Low }, inner.waker.take())
+            (if high { Pressure::High } else { Pressure::Low }, place, inner.waker.take())
         };
         drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }
-        pressure
+        (pressure, place)
     }
 
     /// Asks the session to end. The first reason given stands.
@@ -232,79 +275,27 @@ impl Outbox {
         self.0.lock().wait(cx);
     }
 
-    /// Puts stanzas in front again that were taken before anything was kept.
-    pub(crate) fn put_back(&self, items: Vec<Item>) {
-        let mut inner = self.0.lock();
-        for item in items.into_iter().rev() {
-            if let Item::Stanza(stanza, ..) = &item {
-                inner.bytes += stanza.bytes_len();
-            }
-            inner.queue.push_front(item);
-        }
-    }
-
-    /// Keeps from here on what is taken until it is acknowledged (XEP-0198 §3).
-    pub(crate) fn count(&self, clock: Arc<dyn Clock>) {
-        self.0.lock().unacked = Some(Box::new(Unacked::new(clock)));
-    }
-
-    /// Whether what is taken is kept until it is acknowledged.
-    pub fn is_counting(&self) -> bool {
-        self.0.lock().unacked.is_some()
-    }
-
-    /// Forgets what the client has handled, `h` stanzas modulo 2³²; returns the marks of stored
-    /// messages that it has.
-    ///
-    /// # Errors
-    /// It was not sent so many.
-    pub fn acknowledge(&self, h: u32) -> Result<Vec<Stored>, TooHigh> {
-        let mut inner = self.0.lock();
-        let Some(unacked) = &mut inner.unacked else { return Ok(Vec::new()) };
-        let (bytes, marks) = unacked.acknowledge(h)?;
-        inner.bytes = inner.bytes.saturating_sub(bytes);
-        Ok(marks)
-    }
-
-    /// Puts what was taken and not acknowledged in front again, to be sent once more.
-    pub(crate) fn rewind(&self) {
-        let mut inner = self.0.lock();
-        let Some(unacked) = &mut inner.unacked else { return };
-        let mut queue = unacked.take();
-        queue.append(&mut inner.queue);
-        inner.queue = queue;
-    }
-
-    /// How many stanzas have been queued since stream management is on; none without it.
-    pub fn queued(&self) -> Option<u64> {
-        let inner = self.0.lock();
-        let waiting = inner.queue.iter().filter(|item| matches!(item, Item::Stanza(..))).count();
-        inner.unacked.as_ref().map(|unacked| unacked.sent() + waiting as u64)
-    }
-
-    /// Whether the client has handled what was queued up to this count, see [`Outbox::queued`].
-    pub fn has_acknowledged(&self, queued: u64) -> bool {
-        self.0.lock().unacked.as_ref().is_some_and(|unacked| unacked.acknowledged() >= queued)
-    }
-
     /// Ready when there is something to take or the session shall end.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.0.lock();
         let is_woken = std::mem::take(&mut inner.is_woken);
-        if is_woken || !inner.queue.is_empty() || inner.close.is_some() {
+        if inner.poll_front(cx).is_ready() {
             return Poll::Ready(());
         }
         inner.wait(cx);
-        Poll::Pending
+        if is_woken || inner.close.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Takes the next entry.
+    /// Takes the next entry. What is on its way to the store is not there yet.
     pub fn pop(&self) -> Option<Item> {
         let mut inner = self.0.lock();
+        if !inner.may_front_leave() {
+            return None;
+        }
         let item = inner.queue.pop_front()?;
-        match (&mut inner.unacked, &item) {
+        match (inner.managed_mut(), &item) {
             // Its bytes are held until it is acknowledged.
-            (Some(unacked), item) => unacked.push(item.clone()),
+            (Some(managed), item) => managed.unacked.push(item.clone()),
             (None, Item::Stanza(stanza, ..)) => inner.bytes -= stanza.bytes_len(),
             (None, Item::Stored(_)) => {}
         }
@@ -316,8 +307,15 @@ impl Outbox {
     }
 
     /// Nobody looks at the client from here on: what may wait does (XEP-0352).
-    pub(crate) fn hold(&self) {
-        self.0.lock().hold.get_or_insert_default();
+    pub(crate) fn hold(&self, now_ms: i64) {
+        let mut inner = self.0.lock();
+        inner.asked.get_or_insert_default().hold.get_or_insert_with(|| Hold::since(now_ms));
+    }
+
+    /// Since when nobody looks at the client, in milliseconds since 1970.
+    pub(crate) fn held_since_ms(&self) -> Option<i64> {
+        let inner = self.0.lock();
+        inner.asked.as_ref()?.hold.as_ref().map(Hold::since_ms)
     }
 
     /// Somebody looks again: what was held leaves. Returns what need not be sent at all.
@@ -325,7 +323,11 @@ impl Outbox {
         let (saved, waker) = {
             let mut inner = self.0.lock();
             inner.let_go();
-            let saved = inner.hold.take().map(|mut hold| hold.take_saved());
+            let saved = inner
+                .asked
+                .as_mut()
+                .and_then(|asked| asked.hold.take())
+                .map(|mut h| h.take_saved());
             // An empty queue has woken nobody and wakes nobody now.
             let waker = if inner.queue.is_empty() { None } else { inner.waker.take() };
             (saved.unwrap_or_default(), waker)
@@ -347,24 +349,37 @@ impl Outbox {
         inner.close.get_or_insert(Close::Shutdown);
         inner.let_go();
         inner.bytes = 0;
-        let mut items = inner.unacked.take().map_or_else(VecDeque::new, |mut u| u.take());
+        let mut items = inner
+            .asked
+            .take()
+            .and_then(|asked| asked.managed)
+            .map_or_else(VecDeque::new, |mut m| m.unacked.take());
         items.append(&mut inner.queue);
         items
     }
 }
 
 impl Inner {
-    fn enqueue(&mut self, item: Item, bytes: usize) {
+    fn hold_mut(&mut self) -> Option<&mut Hold> {
+        self.asked.as_mut()?.hold.as_mut()
+    }
+
+    fn enqueue(&mut self, item: Item, bytes: usize, is_kept: bool) -> Option<Place> {
+        let place = match (self.durable_mut(), &item) {
+            (Some(durable), Item::Stanza(stanza, ..)) => durable.note(stanza, is_kept),
+            _ => None,
+        };
         self.bytes += bytes;
         self.queue.push_back(item);
         if self.bytes > OUTBOX_HARD_BYTES || self.len() > OUTBOX_HARD_ITEMS {
             self.close = Some(Close::Overflow);
         }
+        place
     }
 
     /// Whether the entry waits; if not, all that waited leaves with it.
     fn hold_back(&mut self, item: Item) -> bool {
-        let waits = self.hold.as_mut().is_some_and(|hold| hold.push(item));
+        let waits = self.hold_mut().is_some_and(|hold| hold.push(item));
         if !waits {
             self.let_go();
         }
@@ -373,18 +388,45 @@ impl Inner {
 
     /// What was held takes its place in the queue.
     fn let_go(&mut self) {
-        let Some(hold) = self.hold.as_mut().filter(|hold| !hold.is_empty()) else { return };
+        let Some(hold) = self.hold_mut().filter(|hold| !hold.is_empty()) else { return };
         for item in hold.take() {
             let bytes = match &item {
                 Item::Stanza(stanza, ..) => stanza.bytes_len(),
                 Item::Stored(_) => 0,
             };
-            self.enqueue(item, bytes);
+            self.enqueue(item, bytes, false);
         }
     }
 
     fn len(&self) -> usize {
-        self.queue.len() + self.unacked.as_ref().map_or(0, |unacked| unacked.len())
+        self.queue.len() + self.managed().map_or(0, |managed| managed.unacked.len())
+    }
+
+    /// The number of the stanza that was taken last.
+    fn taken(&self) -> u64 {
+        self.managed().map_or(0, |managed| managed.unacked.taken())
+    }
+
+    /// Whether there is a first entry that may leave; if not, the task is woken once it may.
+    fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let next = self.taken() + 1;
+        let asked = self.asked.as_mut();
+        let durable = asked.and_then(|asked| asked.managed.as_mut()?.durable.as_mut());
+        match (self.queue.front(), durable) {
+            (None, _) => Poll::Pending,
+            (Some(Item::Stanza(..)), Some(durable)) => durable.poll_gate(next, cx),
+            (Some(_), _) => Poll::Ready(()),
+        }
+    }
+
+    fn may_front_leave(&mut self) -> bool {
+        let next = self.taken() + 1;
+        let asked = self.asked.as_mut();
+        let durable = asked.and_then(|asked| asked.managed.as_mut()?.durable.as_mut());
+        match (self.queue.front(), durable) {
+            (Some(Item::Stanza(..)), Some(durable)) => durable.may_leave(next),
+            _ => true,
+        }
     }
 
     fn wait(&mut self, cx: &Context<'_>) {

@@ -32,6 +32,23 @@ impl Unacked {
         self.clock.unix_ms()
     }
 
+    /// Nothing, of which so many stanzas are acknowledged.
+    pub(super) fn begin_at(&mut self, acked: u64) {
+        self.acked = acked;
+        self.stanzas = 0;
+        self.items.clear();
+    }
+
+    /// Stanzas acknowledged so far.
+    pub(super) const fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// Stanzas sent so far.
+    pub(super) const fn taken(&self) -> u64 {
+        self.acked + self.stanzas
+    }
+
     /// Notes that an entry was sent.
     pub(super) fn push(&mut self, item: Item) {
         if matches!(item, Item::Stanza(..)) {
@@ -76,11 +93,6 @@ impl Unacked {
     /// Stanzas sent since stream management is on.
     pub(super) const fn sent(&self) -> u64 {
         self.acked + self.stanzas
-    }
-
-    /// Those of them that were acknowledged.
-    pub(super) const fn acknowledged(&self) -> u64 {
-        self.acked
     }
 
     /// Takes everything, to be sent again.

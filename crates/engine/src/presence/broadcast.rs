@@ -31,6 +31,9 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
         }
         let next = Available { stanza: stanza.clone(), priority };
         let former = session.resource.set_presence(Some(next));
+        // Before any message that comes for it: what it is given outlives the process only as what
+        // is for somebody who is there.
+        session.write_handled();
         // §4.7.2.3 and XEP-0160 §2: what is stored waits for a priority that is not negative.
         let flush = (priority >= 0)
             .then(|| Flush::begin(&session.account, &mut state, &session.resource))
@@ -60,7 +63,7 @@ fn used_priority(session: &Session, stanza: &mut Stanza) -> i8 {
 }
 
 /// What a new presence session learns: its siblings, its contacts, requests that wait (§4.2.2).
-fn greet(session: &Session) {
+pub(crate) fn greet(session: &Session) {
     let (engine, account, me) = (&session.engine, &session.account, &session.resource);
     let (contacts, requests): (Vec<_>, Vec<_>) = {
         let state = account.lock();
@@ -142,7 +145,9 @@ fn probe_abroad(engine: &Arc<Engine>, session: &Resource, contact: &BareJid) {
 pub fn leave(session: &Session, said: Option<&Stanza>) {
     let left = {
         let _state = session.account.lock();
-        Left::take(&session.resource)
+        let left = Left::take(&session.resource);
+        session.write_handled();
+        left
     };
     announce_end(&session.engine, &session.account, &session.resource, left, said);
 }

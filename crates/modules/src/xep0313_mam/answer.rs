@@ -172,7 +172,9 @@ impl Inline for Archive {
                 return None;
             }
             let told = async {
-                backlog::clear_archived(engine, account, &cx.session.resource).await?;
+                if cx.host.profile.sign_in.clears_offline {
+                    backlog::clear_archived(engine, account, &cx.session.resource).await?;
+                }
                 metadata(engine, &account.jid).await
             };
             match told.await {

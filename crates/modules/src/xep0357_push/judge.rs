@@ -47,7 +47,8 @@ pub(super) fn when(
             Some(_) if is_detached && worth.wake == Wake::Call => {}
             Some(queued) => watch.push((session.clone(), queued)),
             // Whoever does not acknowledge has what was sent.
-            None => looking.push(session.clone()),
+            None if !is_detached => looking.push(session.clone()),
+            None => {}
         }
     }
     if config.beside_active {

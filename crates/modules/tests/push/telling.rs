@@ -107,15 +107,14 @@ async fn begin(street: &mut Street, session: Session, name: &str) -> Option<Clie
 }
 
 async fn turn_sm_on(client: &Client) {
-    client.session().enable_sm(true, None).unwrap();
+    client.session().enable_sm(true, None).await.unwrap();
 }
 
 /// The client handles all that it was sent.
 fn acknowledge(client: &mut Client) {
     client.receive_all();
-    let outbox = &client.session().resource.outbox;
-    let sent = u32::try_from(outbox.queued().unwrap()).unwrap();
-    outbox.acknowledge(sent).unwrap();
+    let sent = client.session().resource.outbox.queued().unwrap();
+    client.session().acknowledge(u32::try_from(sent).unwrap()).unwrap();
 }
 
 /// How many notifications two devices get at once, and after the time to acknowledge. No device gets

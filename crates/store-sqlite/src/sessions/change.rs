@@ -8,7 +8,7 @@ use stentor_store::{
 
 use super::{ATTACHED, CARBON_RECEIVED, CARBON_SENT, DETACHED, ENDED, PLAIN};
 use crate::apply::{account, run};
-use crate::rows::{all, signed};
+use crate::rows::signed;
 
 /// Applies one change.
 pub(crate) fn change(
@@ -40,9 +40,9 @@ pub(crate) fn change(
         }
         SessionChange::Push(row) => push(db, id, row),
         SessionChange::Ack { seq } => acknowledge(db, id, *seq),
-        SessionChange::Renumber { epoch, acked, places } => {
+        SessionChange::Renumber { epoch, acked, moves } => {
             acknowledge(db, id, *acked)?;
-            renumber(db, id, *epoch, places)
+            renumber(db, id, *epoch, moves)
         }
         SessionChange::State(state) => set_state(db, id, *state),
         SessionChange::Drop => run(db, "DELETE FROM sessions WHERE id = ?1", params![id]),
@@ -60,12 +60,12 @@ fn put(db: &Connection, id: i64, row: &SessionRow) -> Result<(), StoreError> {
     run(
         db,
         "INSERT INTO sessions (id, account, resource, token, max_secs, flags, epoch, state, \
-                               until_ms, presence) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+                               until_ms, presence, client) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
          ON CONFLICT (id) DO UPDATE SET account = excluded.account, resource = excluded.resource, \
          token = excluded.token, max_secs = excluded.max_secs, flags = excluded.flags, \
          epoch = excluded.epoch, state = excluded.state, until_ms = excluded.until_ms, \
-         presence = excluded.presence",
+         presence = excluded.presence, client = excluded.client",
         params![
             id,
             account(db, &row.owner)?,
@@ -76,7 +76,8 @@ fn put(db: &Connection, id: i64, row: &SessionRow) -> Result<(), StoreError> {
             row.epoch,
             state,
             until_ms,
-            row.presence
+            row.presence,
+            row.client
         ],
     )?;
     let sql = "INSERT OR REPLACE INTO sessions_in (session, h, open_iqs) VALUES (?1, ?2, ?3)";
@@ -104,16 +105,10 @@ fn acknowledge(db: &Connection, id: i64, seq: u64) -> Result<(), StoreError> {
     run(db, sql, params![id, signed(seq)])
 }
 
-fn renumber(db: &Connection, id: i64, epoch: u32, places: &[u64]) -> Result<(), StoreError> {
+fn renumber(db: &Connection, id: i64, epoch: u32, moves: &[(u64, u64)]) -> Result<(), StoreError> {
     run(db, "UPDATE sessions SET epoch = ?2 WHERE id = ?1", params![id, epoch])?;
-    let sql = "SELECT seq FROM sessions_out WHERE session = ?1 ORDER BY seq";
-    let old: Vec<i64> = all(db, sql, [id], |row| row.get(0))?;
-    if old.len() != places.len() {
-        return Err(StoreError::Conflict);
-    }
     let sql = "UPDATE sessions_out SET seq = ?3 WHERE session = ?1 AND seq = ?2";
-    let mut both = old.into_iter().zip(places);
-    both.try_for_each(|(old, new)| run(db, sql, params![id, old, signed(*new)]))
+    moves.iter().try_for_each(|(old, new)| run(db, sql, params![id, signed(*old), signed(*new)]))
 }
 
 fn set_state(db: &Connection, id: i64, state: SessionState) -> Result<(), StoreError> {

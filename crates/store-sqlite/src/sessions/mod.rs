@@ -78,7 +78,7 @@ fn page(db: &Connection, after: u64, limit: u32) -> Result<SessionPage, StoreErr
 /// A session and the bytes that it holds.
 fn load(db: &Connection, id: i64) -> Result<Option<(SessionRow, usize)>, StoreError> {
     let sql = "SELECT jid, resource, token, max_secs, flags, epoch, state, until_ms, presence, h, \
-               open_iqs \
+               open_iqs, client \
                FROM sessions JOIN accounts ON accounts.id = sessions.account \
                JOIN sessions_in ON sessions_in.session = sessions.id WHERE sessions.id = ?1";
     let Some(row) = one(db, sql, [id], |row| Ok(session(id, row)))? else { return Ok(None) };
@@ -102,6 +102,7 @@ fn session(id: i64, row: &Row<'_>) -> Result<SessionRow, StoreError> {
         session: unsigned(id),
         owner: address(&owner)?,
         resource: row.get(1).map_err(field)?,
+        client: row.get(11).map_err(field)?,
         token: row.get(2).map_err(field)?,
         max_secs: row.get(3).map_err(field)?,
         flags: row.get(4).map_err(field)?,

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_precedes_new_numbers_stays() {
-        let renumber = SessionChange::Renumber { epoch: 1, acked: 0, places: Vec::new() };
+        let renumber = SessionChange::Renumber { epoch: 1, acked: 0, moves: Vec::new() };
         let writes = [ack(1, 5), note(1, 1), of(1, renumber), ack(1, 1 << 32), note(1, 2)];
         assert_eq!(superseded(&[writes.into_iter().collect()]), [0_usize; 0]);
     }

@@ -108,6 +108,11 @@ impl Established {
     /// Starts counting (XEP-0198 §3).
     pub(super) fn enable(&mut self, id: Option<&str>, max_secs: u32, wire: &mut Wire) {
         wire.write(|w| xep0198_sm::write_enabled(w, id, max_secs));
+        self.count();
+    }
+
+    /// Counts from here on; the client has been told, or is told elsewhere.
+    pub(super) fn count(&mut self) {
         self.counts = Some(Box::default());
     }
 

@@ -351,7 +351,7 @@ impl ExpectAuth {
     }
 
     /// Whether an exchange by XEP-0388 waits for its client.
-    fn is_exchanging(&self) -> bool {
+    pub(super) fn is_exchanging(&self) -> bool {
         self.attempt.as_ref().is_some_and(|attempt| attempt.profile() == Profile::Extended)
     }
 

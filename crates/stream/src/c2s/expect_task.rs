@@ -5,7 +5,8 @@
 
 use stentor_jid::BareJid;
 use stentor_sasl::{Condition, Hash, Mechanism, ScramKeys};
-use stentor_xml::{ElementRef, Frame};
+use stentor_stanza::Condition as StanzaCondition;
+use stentor_xml::{ElementRef, Frame, Writer};
 
 use super::established::Established;
 use super::expect_auth::{ExpectAuth, Profile, fail};
@@ -15,9 +16,13 @@ use super::wire::Wire;
 use super::{Next, State, stray};
 use crate::event::{Answer, Ask, Event};
 use crate::fault::{Fault, Misbehaviour};
-use crate::sign_in::{SignIn, SignedIn};
+use crate::feature::Bits;
+use crate::sign_in::{
+    BindRequest, EnableRequest, Enabled, ResumeRequest, Resumption, SignIn, SignedIn,
+};
+use crate::xep0198_sm::{self, Element, wrapped};
 use crate::xep0388_sasl2::{self, Authenticate};
-use crate::xep0480_upgrade;
+use crate::{ns, xep0386_bind2, xep0480_upgrade, xep0484_fast};
 
 /// Carries a client whose credentials are right to success.
 pub(super) struct ExpectTask {
@@ -26,7 +31,20 @@ pub(super) struct ExpectTask {
     upgrades: Vec<Hash>,
     /// What the mechanism still has to tell the client.
     data: Option<Vec<u8>>,
+    /// Wishes that cannot be put to the shell, and why.
+    managed: Managed,
     step: Step,
+}
+
+/// What is wrong with wishes for stream management.
+#[derive(Default)]
+struct Managed {
+    /// Why no session is resumed.
+    resume: Option<StanzaCondition>,
+    /// Why stanzas are not counted.
+    enable: Option<StanzaCondition>,
+    /// The session to be resumed.
+    previd: Option<String>,
 }
 
 /// The outcome of an exchange.
@@ -72,16 +90,22 @@ impl ExpectTask {
         upgrades.retain(|hash| may_upgrade && offered.contains(hash));
         upgrades.reverse();
         let tokens = known.token_mechanisms();
+        let bind = request.bind.filter(|_| offers_bind);
+        let has_management = known.bits().has(Bits::MANAGEMENT);
+        let mut managed = Managed::default();
+        let resume = managed.read_resume(request.resume.as_ref(), has_management);
+        let enable = managed.read_enable(bind.as_ref(), has_management);
         let sign_in = Box::new(SignIn {
             account,
             mechanism,
             user_agent: request.user_agent,
-            resume: request.resume,
-            bind: request.bind.filter(|_| offers_bind),
+            resume,
+            bind,
+            enable,
             wants_token: request.wants_token.filter(|wanted| tokens.contains(wanted)),
             has_invalidated: request.fast.is_some_and(|fast| fast.invalidates),
         });
-        let mut state = Self { sign_in, upgrades, data, step: Step::SignIn };
+        let mut state = Self { sign_in, upgrades, data, managed, step: Step::SignIn };
         state.ask_next(wire);
         state
     }
@@ -134,6 +158,9 @@ impl ExpectTask {
             }
             (Step::SignIn, Answer::SignedIn(signed_in)) => {
                 return Ok(self.succeed(&signed_in, known, wire));
+            }
+            (Step::SignIn, Answer::ResumeTooHigh { h, sent }) => {
+                return Err(Fault::AckTooHigh { h, sent });
             }
             (Step::Salt(_) | Step::Keep | Step::SignIn, Answer::Refused(condition)) => {
                 return self.refuse(condition, known, wire);
@@ -188,16 +215,63 @@ impl ExpectTask {
         let account = &self.sign_in.account;
         let identity = signed_in.jid.as_ref().map_or(account.as_str(), |jid| jid.as_str());
         let data = self.data.as_deref();
-        wire.write(|w| xep0388_sasl2::write_success(w, data, identity, signed_in));
+        wire.write(|w| {
+            xep0388_sasl2::write_success(w, data, identity, |w| self.write_inline(signed_in, w));
+        });
         wire.scanner.set_limits(wire.settings.limits);
         known.account = Some(account.clone());
+        let lang = known.lang.take();
+        if let (Some(jid), Some(Resumption::Resumed { received })) =
+            (&signed_in.jid, signed_in.resumption)
+        {
+            // XEP-0198 §9.2: no features here; the stream is that of the earlier session.
+            return Next::Bound(Established::resumed(jid.clone(), lang, received, wire));
+        }
         known.is_bound = signed_in.jid.is_some();
         if let Some(host) = known.host.clone() {
             known.write_features(&host, wire);
         }
-        match &signed_in.jid {
-            Some(jid) => Next::Bound(Established::new(jid.clone(), known.lang.take(), wire)),
-            None => Next::Go(State::Bind(ExpectBind::default())),
+        let Some(jid) = &signed_in.jid else {
+            known.lang = lang;
+            return Next::Go(State::Bind(ExpectBind::default()));
+        };
+        let mut session = Established::new(jid.clone(), lang, wire);
+        if signed_in.enabled.is_some() {
+            session.count();
+        }
+        Next::Bound(session)
+    }
+
+    /// What came of the wishes: first the session that was to go on, then the new one.
+    fn write_inline(&self, signed_in: &SignedIn, w: &mut Writer) {
+        let is_resumed = matches!(signed_in.resumption, Some(Resumption::Resumed { .. }));
+        match (signed_in.resumption, self.managed.resume) {
+            (Some(Resumption::Resumed { received }), _) => {
+                let previd = self.managed.previd.as_deref().unwrap_or_default();
+                xep0198_sm::write_resumed(w, previd, wrapped(received));
+            }
+            (Some(Resumption::Failed { condition, h }), _) => {
+                xep0198_sm::write_failed(w, condition, h);
+            }
+            (None, Some(condition)) => xep0198_sm::write_failed(w, condition, None),
+            (None, None) => {}
+        }
+        if signed_in.jid.is_some() && !is_resumed {
+            xep0386_bind2::write_bound(w, |w| {
+                for frame in &signed_in.bound {
+                    w.element(frame.root());
+                }
+                match (&signed_in.enabled, self.managed.enable) {
+                    (Some(Enabled { id, max_secs }), _) => {
+                        xep0198_sm::write_enabled(w, id.as_deref(), *max_secs);
+                    }
+                    (None, Some(condition)) => xep0198_sm::write_failed(w, condition, None),
+                    (None, None) => {}
+                }
+            });
+        }
+        if let Some(token) = &signed_in.token {
+            xep0484_fast::write_token(w, token);
         }
     }
 
@@ -212,5 +286,41 @@ impl ExpectTask {
         let username = account.local().map(str::to_owned);
         fail(condition, Profile::Extended, Some(*mechanism), username, known, wire)?;
         Ok(Next::Go(State::Auth(ExpectAuth::default())))
+    }
+}
+
+impl Managed {
+    fn read_resume(
+        &mut self,
+        resume: Option<&Frame>,
+        has_management: bool,
+    ) -> Option<ResumeRequest> {
+        let resume = resume?;
+        match Element::read(resume.root()) {
+            _ if !has_management => self.resume = Some(StanzaCondition::FeatureNotImplemented),
+            Some(Element::Resume { h, previd }) => {
+                self.previd = Some(previd.clone());
+                return Some(ResumeRequest { previd, h });
+            }
+            _ => self.resume = Some(StanzaCondition::BadRequest),
+        }
+        None
+    }
+
+    fn read_enable(
+        &mut self,
+        bind: Option<&BindRequest>,
+        has_management: bool,
+    ) -> Option<EnableRequest> {
+        let mut wishes = bind?.wishes.iter().map(Frame::root);
+        let enable = wishes.find(|wish| wish.is(ns::SM, "enable"))?;
+        match Element::read(enable) {
+            _ if !has_management => self.enable = Some(StanzaCondition::FeatureNotImplemented),
+            Some(Element::Enable { resume, max_secs }) => {
+                return Some(EnableRequest { resume, max_secs });
+            }
+            _ => self.enable = Some(StanzaCondition::BadRequest),
+        }
+        None
     }
 }

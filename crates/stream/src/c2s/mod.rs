@@ -317,7 +317,11 @@ impl C2s {
             Phase::Negotiating(negotiation) => {
                 let Negotiation { known, state } = &mut **negotiation;
                 // XEP-0198 §3: not before sign-in.
-                let is_early = !matches!(state, State::Header(_) | State::Bind(_));
+                let is_early = match state {
+                    State::Header(_) | State::Bind(_) | State::Task(_) => false,
+                    State::Tls(_) => true,
+                    State::Auth(state) => !state.is_exchanging(),
+                };
                 if is_early && xep0198_sm::Element::is(frame.root()) {
                     let condition = Condition::UnexpectedRequest;
                     self.wire.write(|w| xep0198_sm::write_failed(w, condition, None));

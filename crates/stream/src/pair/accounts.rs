@@ -10,7 +10,7 @@ use stentor_stanza::StanzaError;
 use crate::c2s::HostOffer;
 use crate::event::{Answer, Ask};
 use crate::fault::Fault;
-use crate::sign_in::{ExtendedOffer, IssuedToken, SignIn, SignedIn};
+use crate::sign_in::{Enabled, ExtendedOffer, IssuedToken, Resumption, SignIn, SignedIn};
 
 /// One domain, its users and their passwords.
 #[derive(Clone, Debug)]
@@ -90,11 +90,11 @@ impl Accounts {
     #[must_use]
     pub fn extended() -> Self {
         let mut accounts = Self::capulet();
+        accounts.offer.management = true;
         accounts.offer.extended = Some(ExtendedOffer {
             bind: Some(vec!["urn:example:copies".into(), "urn:example:quiet".into()]),
             tokens: Mechanism::TOKENS.to_vec(),
             upgrades: vec![Hash::Sha256, Hash::Sha512],
-            inline: Vec::new(),
         });
         accounts
     }
@@ -190,10 +190,28 @@ impl Accounts {
             return Answer::Refused(condition);
         }
         let mut signed_in = SignedIn::default();
-        if let Some(bind) = sign_in.bind.as_ref().filter(|_| self.bind_error.is_none()) {
+        if sign_in.resume.is_some() {
+            signed_in.resumption = match self.resumption.clone() {
+                Some(Answer::Resumed { jid, received }) => {
+                    signed_in.jid = Some(jid);
+                    Some(Resumption::Resumed { received })
+                }
+                Some(answer @ Answer::ResumeTooHigh { .. }) => return answer,
+                _ => {
+                    let condition = stentor_stanza::Condition::ItemNotFound;
+                    Some(Resumption::Failed { condition, h: Some(7) })
+                }
+            };
+        }
+        let is_new = signed_in.jid.is_none() && self.bind_error.is_none();
+        if let Some(bind) = sign_in.bind.as_ref().filter(|_| is_new) {
             self.made += 1;
             let tag = bind.tag.as_deref().unwrap_or("untagged");
             signed_in.jid = sign_in.account.with_resource(&format!("{tag}/{}", self.made)).ok();
+            signed_in.enabled = sign_in.enable.map(|enable| Enabled {
+                id: enable.resume.then(|| "sm-id".to_owned()),
+                max_secs: 300,
+            });
         }
         if let (Some(mechanism), Some(client)) = (sign_in.wants_token, &sign_in.user_agent.id) {
             self.made += 1;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+pub(crate) mod sasl2;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use stentor_stream::c2s::TlsInfo;

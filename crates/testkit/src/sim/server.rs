@@ -21,6 +21,7 @@ use super::chance::Chance;
 
 /// A process of the server, from its start to its end.
 pub(super) struct Server {
+    engine: Arc<Engine>,
     sqlite: Sqlite,
     listener: Arc<C2sListener>,
     connections: JoinSet<()>,
@@ -62,8 +63,9 @@ impl Server {
         let committer = tokio::spawn(commit(stores.clone(), chance.fork())).abort_handle();
         let engine = engine(&stores, clock);
         engine.skip_ids(stores.archive.last_id().await.unwrap());
+        engine.restore_sessions().await.unwrap();
         let shared = Arc::new(Shared {
-            engine,
+            engine: engine.clone(),
             admission: Arc::new(Admission::default()),
             metrics: Metrics::default(),
             offers: Offers::default(),
@@ -75,7 +77,7 @@ impl Server {
             acceptor: None,
             shared,
         });
-        Self { sqlite, listener, connections: JoinSet::new(), committer }
+        Self { engine, sqlite, listener, connections: JoinSet::new(), committer }
     }
 
     /// Accepts a connection.
@@ -85,6 +87,15 @@ impl Server {
         let link = Link::new(self.listener.clone(), peer, permit);
         self.connections.spawn(Driver::new(Conn::piped(pipe, peer), link));
         while self.connections.try_join_next().is_some() {}
+    }
+
+    /// Ends the process in good order: streams are closed, and what waits is committed.
+    pub(super) async fn stop(mut self) -> Disk {
+        self.engine.leave_all();
+        let closed = async { while self.connections.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(STOP_WAIT, closed).await);
+        self.sqlite.stop().await.unwrap();
+        self.kill().await
     }
 
     /// Ends the process at once: connections break, and what is not committed is lost.
@@ -145,6 +156,9 @@ impl Clock for Virtual {
 
 /// The domains that the server has.
 pub(super) const DOMAINS: [&str; 2] = ["capulet.example", "montague.example"];
+
+/// How long streams may take to close when the server stops.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 
 const FASTEST_COMMIT_MS: u64 = 15;
 

@@ -95,7 +95,8 @@ async fn live(seed: u64, trouble: Trouble, told: Arc<Mutex<Option<Arc<Town>>>>) 
     while let Some(device) = devices.join_next().await {
         lives.push(device.unwrap_or_else(|error| panic!("{}", reason(error))));
     }
-    judge::judge(&town.disk().await.stores(), &lives).await
+    let disk = town.take_server().kill().await;
+    judge::judge(&disk.stores(), &lives).await
 }
 
 /// Kills and restarts the server for a while.
@@ -110,8 +111,10 @@ async fn make_trouble(town: &Arc<Town>, trouble: Trouble, chance: &mut Chance) {
             4..60 => chance.between(0, 3_000),
             _ => continue,
         };
-        town.tell("the server is killed");
-        let disk = town.disk().await;
+        let is_killed = chance.happens(65);
+        town.tell(if is_killed { "the server is killed" } else { "the server stops" });
+        let server = town.take_server();
+        let disk = if is_killed { server.kill().await } else { server.stop().await };
         sleep(Duration::from_millis(down_ms)).await;
         let server = Server::start(disk, town.clock.clone(), chance).await;
         *town.server.lock() = Some(server);
@@ -258,10 +261,9 @@ impl Town {
         Some((cable, mine))
     }
 
-    /// Takes the server's process away.
-    async fn disk(&self) -> Disk {
-        let server = self.server.lock().take();
-        server.unwrap().kill().await
+    /// Takes the server's process away: nobody connects to it any more.
+    fn take_server(&self) -> Server {
+        self.server.lock().take().unwrap()
     }
 
     pub(super) fn tell(&self, what: &str) {

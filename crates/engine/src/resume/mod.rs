@@ -3,38 +3,36 @@
 //! Sessions whose stream broke and that may go on over another one.
 //! Implements: §5 (resumption, also while the former stream still looks alive), §4 (what becomes of
 //! unacknowledged stanzas when a session is given up).
-//! Left out: nothing of a single server. The elements and the counting are the stream's.
+//! Left out: nothing of a single server. The elements and the counting are the stream's; what is
+//! read when the process begins is `restore.rs`.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+mod come_back;
+mod record;
+mod restore;
+
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use stentor_jid::BareJid;
+use stentor_store::Stage;
 use tokio::sync::Notify;
 
-use crate::backlog::{self, Flush};
+use crate::backlog;
 use crate::bind::random_id;
-use crate::engine::Engine;
 use crate::iq::BoxFuture;
-use crate::limits::{EXPIRED_SESSIONS_MAX, TAKE_OVER_WAIT_MS};
+use crate::limits::TAKE_OVER_WAIT_MS;
 use crate::outbox::{Item, Stored, TooHigh};
 use crate::resource::Flag;
 use crate::service;
 use crate::session::Session;
 
-/// Sessions that may be resumed, by the secret that their client was told.
+/// Sessions that may be resumed, by their numbers. Their streams own them, or who waits for them.
 #[derive(Default)]
-pub(crate) struct Resumable(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    sessions: HashMap<String, Arc<Session>>,
-    /// What had been handled when a session was given up, for its client (§5).
-    expired: VecDeque<(String, BareJid, u64)>,
-}
+pub(crate) struct Resumable(Mutex<HashMap<u64, Weak<Session>>>);
 
 /// What a session knows of its own streams.
 #[derive(Default)]
@@ -48,9 +46,9 @@ pub(crate) struct Attachment {
 
 #[derive(Default)]
 struct State {
-    /// The secret, if it may be resumed, and for how long.
-    id: Option<(String, u32)>,
-    stage: Stage,
+    /// How it may be resumed, if it may be.
+    right: Option<Right>,
+    stage: Standing,
     /// Grows with each stream: a deadline of an earlier one means nothing.
     streams: u64,
     /// When the last stream broke, in milliseconds since 1970.
@@ -59,10 +57,25 @@ struct State {
     received: u64,
     /// Its place among those that wait.
     place: Option<u64>,
+    /// What the store knows: stanzas that came, and the version of the resource.
+    written: Option<(u64, u32)>,
+    /// Whether the stream is to be closed because the server stops.
+    is_leaving: bool,
+}
+
+/// The right to resume a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Right {
+    /// Its number in the store.
+    pub(crate) number: u64,
+    /// The hash of the secret that its client was told.
+    pub(crate) token: Vec<u8>,
+    /// For how many seconds.
+    pub(crate) secs: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
+enum Standing {
     /// A stream serves it.
     #[default]
     Attached,
@@ -97,24 +110,88 @@ pub enum NotResumed {
 
 impl Session {
     /// Turns stream management on; with `resume` the answer is the id by which the session may be
-    /// resumed, and for how many seconds.
+    /// resumed, and for how many seconds. It comes once the session outlives the process; until
+    /// then nothing may be sent.
     pub fn enable_sm(
         self: &Arc<Self>,
         resume: bool,
         max_secs: Option<u32>,
-    ) -> Option<(String, u32)> {
+    ) -> BoxFuture<'static, Option<(String, u32)>> {
+        // Under the lock: every stanza that comes in later is numbered.
+        let state = self.account.lock();
         self.resource.outbox.count(self.engine.clock.clone());
         let ours = self.host().map_or(0, |host| host.profile.settings.resume_secs);
         let secs = max_secs.filter(|secs| *secs > 0).map_or(ours, |wish| wish.min(ours));
-        if !resume || secs == 0 || self.account.is_ephemeral {
-            return None;
-        }
         // 160 bits that nobody guesses.
-        let id = random_id().and_then(|one| Ok(format!("{one}{}", random_id()?))).ok()?;
-        self.attachment.state.lock().id = Some((id.clone(), secs));
-        self.engine.resumable.0.lock().sessions.insert(id.clone(), self.clone());
+        let secret = random_id().and_then(|one| Ok(format!("{one}{}", random_id()?)));
+        let (Ok(secret), true) = (secret, resume && secs > 0 && !self.account.is_ephemeral) else {
+            return Box::pin(std::future::ready(None));
+        };
+        let number = self.engine.next_id(self.engine.clock.unix_ms());
+        let token = token_of(&secret);
+        self.attachment.state.lock().right = Some(Right { number, token, secs });
         self.resource.set(Flag::Resumable);
-        Some((id, secs))
+        self.resource.outbox.outlive(number, self.engine.stores.writer.clone());
+        let mut stage = Stage::new();
+        self.stage_handled(&mut stage);
+        let ticket = self.engine.submit(stage);
+        self.engine.resumable.0.lock().insert(number, Arc::downgrade(self));
+        drop(state);
+        let session = self.clone();
+        Box::pin(async move {
+            if let Err(error) = ticket?.await {
+                tracing::error!(jid = %session.resource.jid, %error, "A session could not be kept.");
+                session.lose_right();
+                return None;
+            }
+            Some((format!("{number:x}-{secret}"), secs))
+        })
+    }
+
+    /// The session dies with the process after all.
+    fn lose_right(&self) {
+        self.resource.outbox.forget_places();
+        self.resource.clear(Flag::Resumable);
+        let right = self.attachment.state.lock().right.take();
+        if let Some(right) = right {
+            self.engine.resumable.0.lock().remove(&right.number);
+        }
+    }
+
+    /// The server stops: the stream is to be closed, and the session waits for the next process.
+    fn depart(&self) {
+        {
+            let mut state = self.attachment.state.lock();
+            if state.right.is_none() {
+                return;
+            }
+            state.is_leaving = true;
+        }
+        self.attachment.is_wanted.store(true, Ordering::Release);
+        self.resource.outbox.wake();
+    }
+
+    /// Whether the stream is to be closed because the server stops.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.attachment.state.lock().is_leaving
+    }
+
+    /// Takes in what an earlier process left: the session waits to be resumed.
+    pub(crate) fn wait_restored(self: &Arc<Self>, right: Right, h: u32) {
+        let (number, secs) = (right.number, right.secs);
+        {
+            let mut state = self.attachment.state.lock();
+            state.right = Some(right);
+            state.stage = Standing::Detached;
+            state.place = Some(self.engine.detached.join(&self.resource));
+            state.broken_ms = self.engine.clock.unix_ms();
+            state.received = u64::from(h);
+        }
+        self.engine.resumable.0.lock().insert(number, Arc::downgrade(self));
+        self.engine.metrics.sessions_detached.inc();
+        let session = self.clone();
+        service::start(async move { session.wait_for_resumption(secs, 0).await });
     }
 
     /// Notes how many stanzas have come; all of them are with the engine.
@@ -137,7 +214,9 @@ impl Session {
         }
         let (marks, stanzas): (Vec<_>, Vec<_>) =
             unwritten.into_iter().partition(|item| matches!(item, Item::Stored(_)));
-        self.resource.outbox.put_back(stanzas);
+        if let Some(write) = self.resource.outbox.put_back(stanzas) {
+            drop(self.engine.stores.writer.submit(write));
+        }
         let mut state = self.account.lock();
         for mark in &marks {
             if let Item::Stored(stored) = mark {
@@ -150,12 +229,12 @@ impl Session {
     fn detach(self: &Arc<Self>) -> bool {
         let (secs, stream) = {
             let mut state = self.attachment.state.lock();
-            let Some((_, secs)) = state.id.clone() else { return false };
+            let Some(secs) = state.right.as_ref().map(|right| right.secs) else { return false };
             let is_closing = self.resource.outbox.closing().is_some();
-            if is_closing || matches!(state.stage, Stage::Over | Stage::Detached) {
+            if is_closing || matches!(state.stage, Standing::Over | Standing::Detached) {
                 return false;
             }
-            state.stage = Stage::Detached;
+            state.stage = Standing::Detached;
             self.attachment.is_wanted.store(false, Ordering::Release);
             state.broken_ms = self.engine.clock.unix_ms();
             self.resource.outbox.park();
@@ -181,9 +260,9 @@ impl Session {
         }
         let is_mine = {
             let mut state = self.attachment.state.lock();
-            let is_mine = state.stage == Stage::Detached && state.streams == stream;
+            let is_mine = state.stage == Standing::Detached && state.streams == stream;
             if is_mine {
-                state.stage = Stage::Over;
+                state.stage = Standing::Over;
             }
             is_mine
         };
@@ -200,7 +279,7 @@ impl Session {
             let changed = self.attachment.changed.notified();
             {
                 let state = self.attachment.state.lock();
-                if state.streams != stream || state.stage != Stage::Detached {
+                if state.streams != stream || state.stage != Standing::Detached {
                     return;
                 }
             }
@@ -218,15 +297,15 @@ impl Session {
             {
                 let mut state = self.attachment.state.lock();
                 match state.stage {
-                    Stage::Over => return false,
-                    Stage::Detached => {
+                    Standing::Over => return false,
+                    Standing::Detached => {
                         let place = state.place.take();
                         let has_place = place.is_some_and(|p| self.engine.detached.leave(p));
                         if !has_place || self.resource.outbox.closing().is_some() {
                             // It is about to be given up.
                             return false;
                         }
-                        state.stage = Stage::Attached;
+                        state.stage = Standing::Attached;
                         state.broken_ms = 0;
                         state.streams += 1;
                         drop(state);
@@ -235,7 +314,7 @@ impl Session {
                         self.attachment.changed.notify_waiters();
                         return true;
                     }
-                    Stage::Attached | Stage::Wanted => state.stage = Stage::Wanted,
+                    Standing::Attached | Standing::Wanted => state.stage = Standing::Wanted,
                 }
                 self.attachment.is_wanted.store(true, Ordering::Release);
             }
@@ -253,8 +332,8 @@ impl Session {
     /// Nobody wants the session any more; its stream keeps it.
     fn stay(&self) {
         let mut state = self.attachment.state.lock();
-        if state.stage == Stage::Wanted {
-            state.stage = Stage::Attached;
+        if state.stage == Standing::Wanted {
+            state.stage = Standing::Attached;
             self.attachment.is_wanted.store(false, Ordering::Release);
         }
     }
@@ -262,93 +341,33 @@ impl Session {
     /// When the stream broke, if the session is without one.
     pub(crate) fn broken_ms(&self) -> Option<i64> {
         let state = self.attachment.state.lock();
-        (state.broken_ms != 0 && state.stage != Stage::Attached).then_some(state.broken_ms)
+        (state.broken_ms != 0 && state.stage != Standing::Attached).then_some(state.broken_ms)
     }
 
     /// The session is being ended: nobody resumes it any more.
     pub(crate) fn forget_resumption(&self) {
-        let (id, received) = {
+        let was_detached = {
             let mut state = self.attachment.state.lock();
-            if state.stage == Stage::Detached {
-                self.engine.metrics.sessions_detached.dec();
-            }
-            state.stage = Stage::Over;
             if let Some(place) = state.place.take() {
                 self.engine.detached.leave(place);
             }
-            (state.id.take(), state.received)
+            std::mem::replace(&mut state.stage, Standing::Over) == Standing::Detached
         };
+        if was_detached {
+            self.engine.metrics.sessions_detached.dec();
+        }
         if self.resource.has(Flag::Detached) {
             self.resource.clear(Flag::Detached);
         }
-        let Some((id, _)) = id else { return };
-        let mut table = self.engine.resumable.0.lock();
-        table.sessions.remove(&id);
-        if table.expired.len() >= EXPIRED_SESSIONS_MAX {
-            table.expired.pop_front();
-        }
-        table.expired.push_back((id, self.account.jid.clone(), received));
+    }
+
+    fn is_of(&self, account: &BareJid, token: &[u8]) -> bool {
+        let state = self.attachment.state.lock();
+        self.account.jid == *account && state.right.as_ref().is_some_and(|r| r.token == token)
     }
 }
 
-impl Engine {
-    /// Lets a session of this account go on over another stream (§5). `h` is how many of our
-    /// stanzas the client has had, modulo 2³²; what it has not had is in the outbox again.
-    ///
-    /// # Errors
-    /// There is no such session, or the count is impossible.
-    pub async fn resume(
-        self: &Arc<Self>,
-        account: &BareJid,
-        id: &str,
-        h: u32,
-    ) -> Result<Resumed, NotResumed> {
-        if self.host(account.domain()).is_some_and(|h| h.profile.settings.resume_secs == 0) {
-            return Err(NotResumed::NotOffered);
-        }
-        let found = {
-            let table = self.resumable.0.lock();
-            match table.sessions.get(id) {
-                Some(session) if session.account.jid == *account => Ok(session.clone()),
-                Some(_) => Err(None),
-                None => {
-                    let is_it = |(i, a, _): &&(String, BareJid, u64)| i == id && a == account;
-                    Err(table.expired.iter().find(is_it).map(|(_, _, received)| *received))
-                }
-            }
-        };
-        let session = found.map_err(|received| {
-            self.metrics.resumptions_failed.inc();
-            NotResumed::Unknown(received)
-        })?;
-        if !session.take_over().await {
-            self.metrics.resumptions_failed.inc();
-            return Err(NotResumed::Unknown(None));
-        }
-        // What is told as handled has been recorded.
-        session.settle_all().await;
-        let confirmed = match session.resource.outbox.acknowledge(h) {
-            Ok(confirmed) => confirmed,
-            Err(too_high) => {
-                session.detach();
-                return Err(NotResumed::TooHigh(too_high));
-            }
-        };
-        session.resource.outbox.rewind();
-        // XEP-0352 §5.2: whatever the former stream was, this one is active.
-        session.look_again();
-        let due = {
-            // One lock: nothing that comes overtakes what is stored.
-            let mut state = session.account.lock();
-            session.resource.outbox.unpark();
-            Flush::begin_for_best(&session.account, &mut state)
-        };
-        if let Some(due) = due {
-            let engine = self.clone();
-            service::start(async move { due.hand_over(&engine).await });
-        }
-        self.metrics.resumptions.inc();
-        let received = session.attachment.state.lock().received;
-        Ok(Resumed { session, received, confirmed })
-    }
+/// What is kept of the secret that a client was told.
+fn token_of(secret: &str) -> Vec<u8> {
+    Sha256::digest(secret.as_bytes()).to_vec()
 }

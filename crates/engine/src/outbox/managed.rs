@@ -1,0 +1,216 @@
+//! What stream management (XEP-0198) asks of an outbox: what was sent is held until it is
+//! acknowledged, and some of it outlives the process.
+
+use std::sync::Arc;
+
+use stentor_jid::Jid;
+use stentor_stanza::Stanza;
+use stentor_store::{OpenIq, Write, Writer};
+
+use super::durable::{Durable, Former};
+use super::unacked::{TooHigh, Unacked};
+use super::{Acknowledged, Fate, Inner, Item, Outbox};
+use crate::clock::Clock;
+
+/// What XEP-0198 adds.
+pub(super) struct Managed {
+    /// What was taken and not acknowledged.
+    pub(super) unacked: Unacked,
+    /// What of all outlives the process, once the session may be resumed.
+    pub(super) durable: Option<Durable>,
+}
+
+impl Outbox {
+    /// Keeps from here on what is taken until it is acknowledged (XEP-0198 §3).
+    pub(crate) fn count(&self, clock: Arc<dyn Clock>) {
+        let unacked = Unacked::new(clock);
+        let managed = Managed { unacked, durable: None };
+        self.0.lock().asked.get_or_insert_default().managed = Some(managed);
+    }
+
+    /// Whether what is taken is kept until it is acknowledged.
+    pub fn is_counting(&self) -> bool {
+        self.0.lock().managed().is_some()
+    }
+
+    /// How many stanzas have been queued since stream management is on. None without it, and while
+    /// it is not known what the client saw before a restart.
+    pub fn queued(&self) -> Option<u64> {
+        let inner = self.0.lock();
+        if inner.durable().is_some_and(Durable::is_restored) {
+            return None;
+        }
+        let waiting = inner.queue.iter().filter(|item| matches!(item, Item::Stanza(..))).count();
+        inner.managed().map(|managed| managed.unacked.sent() + waiting as u64)
+    }
+
+    /// Whether the client has handled what was queued up to this count, see [`Outbox::queued`].
+    pub fn has_acknowledged(&self, queued: u64) -> bool {
+        self.0.lock().managed().is_some_and(|managed| managed.unacked.acked() >= queued)
+    }
+
+    /// Makes what waits outlive the process, as far as it is worth it: the session has this number
+    /// in the store. [`Outbox::count`] comes first.
+    pub(crate) fn outlive(&self, session: u64, writer: Writer) {
+        let mut inner = self.0.lock();
+        let stanzas = inner.queue.iter().filter(|item| matches!(item, Item::Stanza(..))).count();
+        if let Some(managed) = inner.managed_mut() {
+            managed.durable = Some(Durable::new(session, writer, stanzas as u64));
+        }
+    }
+
+    /// Takes in what an earlier process left: the stanzas of the places that `former` names.
+    pub(crate) fn restore(
+        &self,
+        session: u64,
+        (writer, clock): (Writer, Arc<dyn Clock>),
+        former: Former,
+        stanzas: Vec<(Stanza, Fate)>,
+    ) {
+        let mut inner = self.0.lock();
+        inner.is_parked = true;
+        let durable = Some(Durable::restored(session, writer, former));
+        let managed = Managed { unacked: Unacked::new(clock), durable };
+        inner.asked.get_or_insert_default().managed = Some(managed);
+        for (stanza, fate) in stanzas {
+            inner.bytes += stanza.bytes_len();
+            inner.queue.push_back(Item::Stanza(stanza, fate, None));
+        }
+    }
+
+    /// Whether what is worth it here outlives the process.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.0.lock().durable().is_some()
+    }
+
+    /// What waits here dies with the process after all.
+    pub(crate) fn forget_places(&self) {
+        if let Some(managed) = self.0.lock().managed_mut() {
+            managed.durable = None;
+        }
+    }
+
+    /// Everything that was written about stanzas here has been submitted.
+    pub(crate) fn release(&self) {
+        let waker = {
+            let mut inner = self.0.lock();
+            if let Some(durable) = inner.durable_mut() {
+                durable.release();
+            }
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Puts stanzas in front again that were taken before anything was kept. What is to be written
+    /// is returned.
+    pub(crate) fn put_back(&self, items: Vec<Item>) -> Option<Write> {
+        let mut inner = self.0.lock();
+        let count = items.len() as u64;
+        for item in items.into_iter().rev() {
+            if let Item::Stanza(stanza, ..) = &item {
+                inner.bytes += stanza.bytes_len();
+            }
+            inner.queue.push_front(item);
+        }
+        let taken = inner.taken();
+        let durable = inner.durable_mut().filter(|_| count > 0)?;
+        Some(durable.make_room(taken, count))
+    }
+
+    /// Forgets what the client has handled, `h` stanzas modulo 2³².
+    ///
+    /// # Errors
+    /// It was not sent so many.
+    pub(crate) fn acknowledge(&self, h: u32) -> Result<Acknowledged, TooHigh> {
+        let mut inner = self.0.lock();
+        let Some(managed) = inner.managed_mut() else { return Ok(Acknowledged::default()) };
+        let (bytes, marks) = managed.unacked.acknowledge(h)?;
+        let number = managed.unacked.acked();
+        let write = managed.durable.as_mut().and_then(|durable| durable.acknowledge(number));
+        inner.bytes = inner.bytes.saturating_sub(bytes);
+        Ok(Acknowledged { marks, write })
+    }
+
+    /// The client takes the session up again and has handled `h` stanzas, modulo 2³²: what it has
+    /// not is in front, to be sent once more.
+    ///
+    /// # Errors
+    /// It was not sent so many.
+    pub(crate) fn resume(&self, h: u32) -> Result<Acknowledged, TooHigh> {
+        if !self.is_restored() {
+            let acknowledged = self.acknowledge(h)?;
+            self.rewind();
+            return Ok(acknowledged);
+        }
+        let mut inner = self.0.lock();
+        let Some((gone, write)) = inner.durable_mut().map(|durable| durable.begin_anew(h)) else {
+            return Ok(Acknowledged::default());
+        };
+        for item in inner.queue.drain(..gone).collect::<Vec<_>>() {
+            if let Item::Stanza(stanza, ..) = item {
+                inner.bytes = inner.bytes.saturating_sub(stanza.bytes_len());
+            }
+        }
+        if let Some(managed) = inner.managed_mut() {
+            managed.unacked.begin_at(u64::from(h));
+        }
+        Ok(Acknowledged { marks: Vec::new(), write: Some(write) })
+    }
+
+    /// Whether the session comes from an earlier process and has not been resumed since.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.0.lock().durable().is_some_and(Durable::is_restored)
+    }
+
+    /// How often the stanzas have been numbered anew.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.0.lock().durable().map_or(0, Durable::epoch)
+    }
+
+    /// Notes that the client asked something, for the case that its answer is lost.
+    pub(crate) fn note_request(&self, id: &str, to: Option<&Jid>) {
+        if let Some(durable) = self.0.lock().durable_mut() {
+            durable.note_request(OpenIq { id: id.to_owned(), to: to.cloned() });
+        }
+    }
+
+    /// Requests whose answers the client is not known to have.
+    pub(crate) fn open_iqs(&self) -> Vec<OpenIq> {
+        self.0.lock().durable().map_or_else(Vec::new, Durable::open_iqs)
+    }
+
+    /// Requests that have no answer.
+    pub(crate) fn unanswered(&self) -> Vec<OpenIq> {
+        self.0.lock().durable().map_or_else(Vec::new, Durable::unanswered)
+    }
+
+    /// Puts what was taken and not acknowledged in front again, to be sent once more.
+    fn rewind(&self) {
+        let mut inner = self.0.lock();
+        let Some(managed) = inner.managed_mut() else { return };
+        let mut queue = managed.unacked.take();
+        queue.append(&mut inner.queue);
+        inner.queue = queue;
+    }
+}
+
+impl Inner {
+    pub(super) fn managed(&self) -> Option<&Managed> {
+        self.asked.as_ref()?.managed.as_ref()
+    }
+
+    pub(super) fn managed_mut(&mut self) -> Option<&mut Managed> {
+        self.asked.as_mut()?.managed.as_mut()
+    }
+
+    pub(super) fn durable(&self) -> Option<&Durable> {
+        self.managed()?.durable.as_ref()
+    }
+
+    pub(super) fn durable_mut(&mut self) -> Option<&mut Durable> {
+        self.managed_mut()?.durable.as_mut()
+    }
+}
