@@ -154,6 +154,7 @@ impl Flush {
         let host = engine.host(self.account.jid.domain());
         let (mut pending, is_durable) = (Pending::default(), outbox.is_durable());
         let mut mark = Stored { ids: Vec::with_capacity(page.messages.len()), bytes: 0 };
+        let mut is_gone = false;
         for message in &page.messages {
             mark.ids.push(message.id);
             mark.bytes += message.stanza.len() as u64;
@@ -175,6 +176,7 @@ impl Flush {
                     if pressure == Pressure::Gone {
                         mark.ids.pop();
                         mark.bytes -= message.stanza.len() as u64;
+                        is_gone = true;
                         break;
                     }
                     engine.metrics.offline_delivered.inc();
@@ -186,7 +188,7 @@ impl Flush {
                 }
             }
         }
-        let Some(last) = mark.ids.last().copied() else { return Some(0) };
+        let Some(last) = mark.ids.last().copied() else { return (!is_gone).then_some(0) };
         if is_durable {
             return self.hand_for_good(engine, state, mark, pending).then_some(last);
         }
