@@ -4,9 +4,9 @@
 
 use stentor_jid::Jid;
 use stentor_payload::{
-    Decode, Encode, xep0004_forms, xep0016_privacy, xep0059_rsm, xep0082_time, xep0191_blocking,
-    xep0297_forward, xep0334_hints, xep0352_csi, xep0357_push, xep0359_sid, xep0372_references,
-    xep0377_reports,
+    Decode, Encode, xep0004_forms, xep0016_privacy, xep0030_disco, xep0059_rsm, xep0060_pubsub,
+    xep0082_time, xep0115_caps, xep0191_blocking, xep0297_forward, xep0334_hints, xep0352_csi,
+    xep0357_push, xep0359_sid, xep0372_references, xep0377_reports,
 };
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, Frame};
@@ -34,6 +34,13 @@ fn elements(element: ElementRef<'_>) {
     let _ = xep0352_csi::ClientState::read(element);
     let _ = xep0372_references::mentioned(element);
     let _ = xep0016_privacy::Ask::decode(element);
+    if let Ok(info) = xep0030_disco::Info::decode(element) {
+        let _ = xep0115_caps::verification(&info);
+    }
+    let _ = xep0060_pubsub::Get::decode(element);
+    let _ = xep0060_pubsub::Set::decode(element);
+    let _ = xep0060_pubsub::OwnerGet::decode(element);
+    let _ = xep0060_pubsub::OwnerSet::decode(element);
     let _ = xep0191_blocking::Block::decode(element);
     let _ = xep0191_blocking::Unblock::decode(element);
     if let Ok(form) = xep0004_forms::Form::decode(element) {
@@ -59,6 +66,7 @@ fn account() -> Jid {
 
 fn stanzas(stanza: &Stanza) {
     let _ = xep0334_hints::Hints::of(stanza);
+    let _ = xep0115_caps::Caps::find(stanza);
     let _ = xep0359_sid::origin_id(stanza);
     let _ = xep0357_push::disabled_node(stanza, &account());
     let stamp = xep0297_forward::Stamp { from: None, unix_ms: 0 };

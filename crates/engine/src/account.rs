@@ -8,6 +8,7 @@ use stentor_jid::BareJid;
 
 use crate::resource::{Flag, Resource};
 use crate::roster::Roster;
+use crate::sequel::Sequel;
 use crate::slots::Slots;
 
 /// An account. Resident while it has sessions, then in a bounded cache.
@@ -24,6 +25,7 @@ pub struct Account {
     /// A tick of the directory's clock, for the bounded cache.
     pub(crate) touched: AtomicU64,
     state: Mutex<AccountState>,
+    pub(crate) sequel: Sequel,
 }
 
 /// What changes about an account.
@@ -71,6 +73,7 @@ impl Account {
             stale: AtomicBool::new(false),
             touched: AtomicU64::new(0),
             state: Mutex::new(state),
+            sequel: Sequel::default(),
         }
     }
 

@@ -14,6 +14,24 @@ pub trait DiscoNode: Send + Sync + 'static {
     fn items<'a>(&'a self, cx: &'a IqCx<'a>) -> BoxFuture<'a, Result<Vec<NodeItem>, StanzaError>>;
 }
 
+/// Nodes of accounts that come and go, which a feature answers for. Whoever asks may see the
+/// account's presence.
+pub trait DiscoNodes: Send + Sync + 'static {
+    /// What a node is and can do; none if there is no such node, or not for the asker.
+    fn info<'a>(
+        &'a self,
+        cx: &'a IqCx<'a>,
+        node: &'a str,
+    ) -> BoxFuture<'a, Result<Option<NodeInfo>, StanzaError>>;
+
+    /// What a node holds, or which nodes there are; none as above.
+    fn items<'a>(
+        &'a self,
+        cx: &'a IqCx<'a>,
+        node: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<Vec<NodeItem>>, StanzaError>>;
+}
+
 /// What a node is and can do.
 #[derive(Clone, Debug)]
 pub struct NodeInfo {

@@ -28,6 +28,7 @@ use crate::roster::{NS_ROSTER, Roster};
 use crate::service;
 use crate::shown_ids::ShownIds;
 use crate::slots;
+use crate::xep0115_caps::Known;
 
 /// Everything shared between sessions. One per process.
 pub struct Engine {
@@ -51,6 +52,7 @@ pub struct Engine {
     pub(crate) asked: Asked,
     pub(crate) detached: Detached,
     pub(crate) links: OnceLock<Arc<dyn Links>>,
+    pub(crate) caps: Known,
     next_serial: AtomicU64,
     last_id: AtomicU64,
     shown_ids: ShownIds,
@@ -89,6 +91,7 @@ impl Engine {
             resumable: Resumable::default(),
             detached: Detached::default(),
             links: OnceLock::new(),
+            caps: Known::default(),
             next_serial: AtomicU64::new(1),
             last_id: AtomicU64::new(0),
         })

@@ -9,7 +9,7 @@ use stentor_store::HostRow;
 
 use crate::account::AccountState;
 use crate::chores::Chore;
-use crate::disco::DiscoNode;
+use crate::disco::{DiscoNode, DiscoNodes};
 use crate::iq::{IqTable, Scope};
 use crate::module::Spec;
 use crate::phase::{Flow, Wish};
@@ -41,6 +41,7 @@ pub struct Profile {
     pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) chores: Vec<Arc<dyn Chore>>,
     nodes: Vec<(Scope, &'static str, Arc<dyn DiscoNode>)>,
+    account_nodes: Vec<Arc<dyn DiscoNodes>>,
     pub(crate) phases: Phases,
     pub(crate) iqs: IqTable,
 }
@@ -81,9 +82,16 @@ impl Profile {
             residents: registrar.residents,
             chores: registrar.chores,
             nodes: registrar.nodes,
+            account_nodes: registrar.account_nodes,
             phases: registrar.phases,
             iqs: registrar.iqs,
         }
+    }
+
+    /// Who answers service discovery for nodes of accounts that come and go.
+    #[must_use]
+    pub fn account_nodes(&self) -> &[Arc<dyn DiscoNodes>] {
+        &self.account_nodes
     }
 
     /// Who answers service discovery for this node.

@@ -56,6 +56,22 @@ pub const PARKED_PAUSE_MS: u64 = 500;
 /// Milliseconds that a stream which looks alive has to let go of a session to be resumed.
 pub const TAKE_OVER_WAIT_MS: u64 = 5_000;
 
+/// How many marks of capabilities are remembered with their meaning; for one more the oldest is
+/// forgotten. There are about as many as versions of clients.
+pub const CAPS_KNOWN_MAX: usize = 4_096;
+
+/// How many marks of capabilities are being asked about at once.
+pub const CAPS_ASKED_MAX: usize = 4_096;
+
+/// Sessions and contacts that wait for one answer; the oldest then waits no longer.
+pub const CAPS_WAITING_MAX: usize = 1_024;
+
+/// Milliseconds after which the next who shows the mark is asked as well.
+pub const CAPS_ANSWER_WAIT_MS: i64 = 15_000;
+
+/// Bytes of the names of all nodes that one mark shows interest in; what is beyond is not told of.
+pub const CAPS_INTEREST_BYTES_MAX: usize = 8 * 1024;
+
 /// Accounts without a session whose view stays in memory.
 pub const IDLE_ACCOUNTS_MAX: usize = 8_192;
 

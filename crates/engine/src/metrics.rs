@@ -35,6 +35,8 @@ pub struct Metrics {
     pub archive_results: Counter,
     /// Archived messages that were taken back.
     pub archive_retracted: Counter,
+    /// Items published on nodes of accounts.
+    pub items_published: Counter,
     /// Messages and requests of strangers that were too many.
     pub strangers_refused: Counter,
     /// Stanzas that were never sent, because later ones said the same anew (XEP-0352).
@@ -123,6 +125,7 @@ impl Metrics {
                 "Archived messages that were taken back",
                 &self.archive_retracted,
             ),
+            ("items_published", "Items published on nodes of accounts", &self.items_published),
             (
                 "strangers_refused",
                 "Messages and requests of strangers that were too many",

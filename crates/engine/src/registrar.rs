@@ -7,12 +7,13 @@ use stentor_payload::Decode;
 use stentor_xml::Frame;
 
 use crate::chores::Chore;
-use crate::disco::DiscoNode;
+use crate::disco::{DiscoNode, DiscoNodes};
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
 use crate::phase::{Admit, Annotate, Attend, Heed, Lookup, Mirror, Miss, Observe, Record, Screen};
 use crate::sign_in::{Inline, Rules};
 use crate::slots::Resident;
+use crate::watch::Watch;
 
 /// Collects what the modules of one profile take part in.
 #[derive(Default)]
@@ -23,6 +24,7 @@ pub struct Registrar {
     pub(crate) iqs: IqTable,
     pub(crate) disco: Disco,
     pub(crate) nodes: Vec<(Scope, &'static str, Arc<dyn DiscoNode>)>,
+    pub(crate) account_nodes: Vec<Arc<dyn DiscoNodes>>,
     pub(crate) stream_features: Vec<StreamFeature>,
     pub(crate) sign_in: Rules,
     pub(crate) specs: Vec<&'static Spec>,
@@ -32,6 +34,7 @@ pub struct Registrar {
 /// Who takes part in which phase, in the order of the registry.
 #[derive(Default)]
 pub(crate) struct Phases {
+    pub(crate) watch: Vec<Arc<dyn Watch>>,
     pub(crate) lookup: Vec<Arc<dyn Lookup>>,
     pub(crate) screen: Vec<Arc<dyn Screen>>,
     pub(crate) admit: Vec<Arc<dyn Admit>>,
@@ -53,6 +56,8 @@ pub struct Disco {
     pub account: Vec<&'static str>,
     /// Forms of the domain (XEP-0128).
     pub forms: Vec<DiscoForm>,
+    /// What an account is beside an account: category and type.
+    pub account_identities: Vec<(&'static str, &'static str)>,
 }
 
 /// A result form in service discovery: its `FORM_TYPE`, and fields with their values.
@@ -119,6 +124,16 @@ impl Registrar {
         self.nodes.push((scope, name, node));
     }
 
+    /// Answers service discovery for nodes of accounts that come and go.
+    pub fn account_nodes(&mut self, nodes: Arc<dyn DiscoNodes>) {
+        self.account_nodes.push(nodes);
+    }
+
+    /// Says what an account is beside an account.
+    pub fn account_identity(&mut self, category: &'static str, kind: &'static str) {
+        self.disco.account_identities.push((category, kind));
+    }
+
     /// Adds a form to the domain's service discovery (XEP-0128).
     pub fn disco_form(&mut self, form: DiscoForm) {
         self.disco.forms.push(form);
@@ -127,6 +142,11 @@ impl Registrar {
     /// Looks into the store before messages are decided.
     pub fn lookup(&mut self, handler: Arc<dyn Lookup>) {
         self.phases.lookup.push(handler);
+    }
+
+    /// Takes part in presence.
+    pub fn watch(&mut self, handler: Arc<dyn Watch>) {
+        self.phases.watch.push(handler);
     }
 
     /// Has work that is due now and then.

@@ -22,6 +22,7 @@ use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::presence;
 use crate::refuse::store_error;
 use crate::session::{Handling, pause, send_to_resource};
+use crate::watch;
 
 /// The ways to other domains.
 pub trait Links: Send + Sync {
@@ -226,11 +227,11 @@ impl Inbound {
         stanza: Stanza,
     ) -> Handling {
         self.engine.metrics.presences_in.inc();
-        let Route::Account(_, jid) = route else { return Handling::Done };
+        let Route::Account(host, jid) = route else { return Handling::Done };
         match kind {
             PresenceType::Available | PresenceType::Unavailable => {
                 presence::broadcast::to_entity(&self.engine, &stanza, to);
-                Handling::Done
+                watch::shown_from_abroad(&self.engine, &host, &jid, &stanza)
             }
             PresenceType::Error => {
                 self.engine.send_answer(stanza);

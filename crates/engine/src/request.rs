@@ -53,9 +53,24 @@ impl Engine {
         kind: IqType,
         f: impl FnOnce(&mut Writer) + Send,
     ) -> Result<Stanza, StanzaError> {
-        let internal = || StanzaError::new(Condition::InternalServerError);
-        let id = random_id().map_err(|_| internal())?;
-        let from = Jid::new(&host.domain).map_err(|_| internal())?;
+        let domain = Jid::new(&host.domain);
+        let domain = domain.map_err(|_| StanzaError::new(Condition::InternalServerError))?;
+        self.request_as(domain, to, kind, f).await
+    }
+
+    /// The same in the name of an account, by its bare address: whoever shows it presence answers
+    /// it (RFC 6121 §8.5.3).
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn request_as(
+        self: &Arc<Self>,
+        from: Jid,
+        to: &Jid,
+        kind: IqType,
+        f: impl FnOnce(&mut Writer) + Send,
+    ) -> Result<Stanza, StanzaError> {
+        let id = random_id().map_err(|_| StanzaError::new(Condition::InternalServerError))?;
         let head = Head::new(Kind::Iq(kind)).from(from.clone()).to(to.clone()).id(id.clone());
         let stanza = Stanza::build(head, f);
         let answer = self.asked.ask(&id, &from, to)?;

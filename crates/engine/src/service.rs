@@ -5,3 +5,8 @@
 pub(crate) fn start(work: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(work);
 }
+
+/// The same, to be waited for. Who stops waiting does not stop it.
+pub(crate) async fn run(work: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(work).await);
+}

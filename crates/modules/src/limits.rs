@@ -26,6 +26,27 @@ pub const ARCHIVE_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the name that an archive query gives its results.
 pub const ARCHIVE_QUERY_ID_BYTES_MAX: usize = 1_024;
 
+/// Items of a node in one answer, whatever is asked for (XEP-0060 §6.5.4).
+pub const PUBSUB_PAGE_ITEMS_MAX: u32 = 1_000;
+
+/// Bytes of the items of a node in one answer, but for the first of them.
+pub const PUBSUB_PAGE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How many affiliations one node has at most, and how many subscriptions.
+pub const PUBSUB_PARTIES_MAX: usize = 1_000;
+
+/// Sessions of contacts elsewhere of which one account knows what they wish to be notified of.
+pub const PUBSUB_ABROAD_MAX: usize = 1_000;
+
+/// Nodes of one account, whatever is configured.
+pub const PUBSUB_NODES_CEILING: usize = 10_000;
+
+/// Items of one node, whatever is configured: their ids are in memory with the account.
+pub const PUBSUB_ITEMS_CEILING: u32 = 100_000;
+
+/// Bytes of one item, whatever is configured: less than a stanza may have.
+pub const PUBSUB_ITEM_BYTES_CEILING: u32 = 250_000;
+
 /// Offline messages that one request may name (XEP-0013).
 pub const OFFLINE_ITEMS_MAX: usize = 100;
 

@@ -8,7 +8,7 @@ use stentor_engine::{Factory, Registrar};
 use crate::{
     rfc4505_anonymous, rfc6121_roster, strangers, xep0012_last, xep0016_privacy, xep0030_disco,
     xep0049_private, xep0054_vcard, xep0077_register, xep0092_version, xep0115_caps,
-    xep0157_contact, xep0160_offline, xep0191_blocking, xep0199_ping, xep0202_time,
+    xep0157_contact, xep0160_offline, xep0163_pep, xep0191_blocking, xep0199_ping, xep0202_time,
     xep0280_carbons, xep0313_mam, xep0352_csi, xep0357_push, xep0359_sid, xep0386_bind2,
     xep0388_sasl2, xep0484_fast, xep0494_access,
 };
@@ -36,6 +36,7 @@ pub const ALL: &[Factory] = &[
     xep0092_version::MODULE,
     xep0115_caps::MODULE,
     xep0157_contact::MODULE,
+    xep0163_pep::MODULE,
     xep0199_ping::MODULE,
     xep0202_time::MODULE,
     xep0352_csi::MODULE,

@@ -2,17 +2,17 @@
 //!
 //! Tells what the server and its accounts are and can do.
 //! Implements: §3 (identities and features), §4 (items), §8 (who may ask an account).
-//! Left out: result set management of items, of which there are few; items of accounts, which
-//! publishing will bring.
+//! Left out: result set management of items, of which there are few.
 
 use std::sync::Arc;
 
 use stentor_engine::registrar::DiscoForm;
 use stentor_engine::{
-    Component, DiscoNode, Factory, IqCx, Module, NoConfig, NodeItem, OnGet, Registrar, Scope, Spec,
-    Status, Xep,
+    Component, DiscoNode, Factory, IqCx, Module, NoConfig, NodeInfo, NodeItem, OnGet, Registrar,
+    Scope, Spec, Status, Xep,
 };
 use stentor_payload::xep0004_forms::{Form, NS as NS_FORM};
+use stentor_payload::xep0030_disco::{NS_INFO, NS_ITEMS};
 use stentor_payload::{Decode, Encode};
 use stentor_stanza::{Condition, StanzaError};
 use stentor_xml::{ElementRef, Writer};
@@ -78,7 +78,7 @@ impl Decode for AskItems {
 /// What an entity is and can do.
 pub(crate) struct Info {
     pub(crate) node: Option<String>,
-    pub(crate) identity: Identity,
+    pub(crate) identities: Vec<Identity>,
     pub(crate) features: Vec<&'static str>,
     pub(crate) forms: Vec<DiscoForm>,
     /// The form of a node.
@@ -93,14 +93,28 @@ pub(crate) struct Identity {
     pub(crate) name: Option<&'static str>,
 }
 
+impl Info {
+    fn of_node(node: Option<String>, info: NodeInfo) -> Self {
+        Self {
+            node,
+            identities: vec![Identity { category: info.category, kind: info.kind, name: None }],
+            features: info.features,
+            forms: Vec::new(),
+            node_form: info.form,
+        }
+    }
+}
+
 impl Encode for Info {
     fn encode(&self, w: &mut Writer) {
         w.open("query", NS_INFO).attr_opt("node", self.node.as_deref());
-        w.open("identity", NS_INFO)
-            .attr("category", self.identity.category)
-            .attr("type", self.identity.kind)
-            .attr_opt("name", self.identity.name)
-            .close();
+        for identity in &self.identities {
+            w.open("identity", NS_INFO)
+                .attr("category", identity.category)
+                .attr("type", identity.kind)
+                .attr_opt("name", identity.name)
+                .close();
+        }
         for feature in &self.features {
             w.open("feature", NS_INFO).attr("var", feature).close();
         }
@@ -152,13 +166,7 @@ impl OnGet<AskInfo> for DiscoModule {
         let disco = &cx.host.profile.disco;
         if let Some(node) = find_node(cx, ask.node.as_deref())? {
             let info = node.info(cx).await?;
-            return Ok(Info {
-                node: ask.node,
-                identity: Identity { category: info.category, kind: info.kind, name: None },
-                features: info.features,
-                forms: Vec::new(),
-                node_form: info.form,
-            });
+            return Ok(Info::of_node(ask.node, info));
         }
         if cx.account.is_none() {
             let known_node = ask.node.as_ref().is_none_or(|n| *n == xep0115_caps::node_of(disco));
@@ -167,16 +175,26 @@ impl OnGet<AskInfo> for DiscoModule {
             }
             return Ok(Info {
                 node: ask.node,
-                identity: SERVER,
+                identities: vec![SERVER],
                 features: disco.host.clone(),
                 forms: disco.forms.clone(),
                 node_form: None,
             });
         }
-        check_account(cx, ask.node.as_deref())?;
+        check_account(cx)?;
+        if let Some(node) = &ask.node {
+            for nodes in cx.host.profile.account_nodes() {
+                if let Some(info) = nodes.info(cx, node).await? {
+                    return Ok(Info::of_node(ask.node, info));
+                }
+            }
+            return Err(StanzaError::new(Condition::ItemNotFound));
+        }
+        let others = disco.account_identities.iter();
+        let others = others.map(|(category, kind)| Identity { category, kind, name: None });
         Ok(Info {
             node: ask.node,
-            identity: ACCOUNT,
+            identities: std::iter::once(ACCOUNT).chain(others).collect(),
             features: disco.account.clone(),
             forms: Vec::new(),
             node_form: None,
@@ -192,12 +210,24 @@ impl OnGet<AskItems> for DiscoModule {
             return Ok(Items { items: node.items(cx).await?, node: ask.node });
         }
         if cx.account.is_some() {
-            check_account(cx, ask.node.as_deref())?;
-        } else if ask.node.is_some() {
+            check_account(cx)?;
+            let mut items = Vec::new();
+            let mut is_known = ask.node.is_none();
+            for nodes in cx.host.profile.account_nodes() {
+                if let Some(more) = nodes.items(cx, ask.node.as_deref()).await? {
+                    is_known = true;
+                    items.extend(more);
+                }
+            }
+            if !is_known {
+                return Err(StanzaError::new(Condition::ItemNotFound));
+            }
+            return Ok(Items { node: ask.node, items });
+        }
+        if ask.node.is_some() {
             return Err(StanzaError::new(Condition::ItemNotFound));
         }
-        let items = if cx.account.is_none() { components(cx) } else { Vec::new() };
-        Ok(Items { node: ask.node, items })
+        Ok(Items { node: ask.node, items: components(cx) })
     }
 }
 
@@ -217,28 +247,17 @@ fn find_node<'a>(
     let scope = if cx.account.is_some() { Scope::Account } else { Scope::Host };
     let found = node.and_then(|name| cx.host.profile.disco_node(scope, name));
     if found.is_some() && cx.account.is_some() {
-        check_account(cx, None)?;
+        check_account(cx)?;
     }
     Ok(found)
 }
 
 /// §8: an account answers only those who may see its presence, as if it were not there for others.
-fn check_account(cx: &IqCx<'_>, node: Option<&str>) -> Result<(), StanzaError> {
-    if !cx.sees_account() {
-        return Err(StanzaError::new(Condition::ServiceUnavailable));
-    }
-    if node.is_some() {
-        return Err(StanzaError::new(Condition::ItemNotFound));
-    }
-    Ok(())
+fn check_account(cx: &IqCx<'_>) -> Result<(), StanzaError> {
+    if cx.sees_account() { Ok(()) } else { Err(StanzaError::new(Condition::ServiceUnavailable)) }
 }
 
 /// The server itself.
 pub(crate) const SERVER: Identity =
     Identity { category: "server", kind: "im", name: Some("Stentor") };
 const ACCOUNT: Identity = Identity { category: "account", kind: "registered", name: None };
-
-/// The namespace of questions for identities and features.
-const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
-/// The namespace of questions for items.
-const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";

@@ -2,13 +2,14 @@
 //!
 //! Announces the server's own capabilities among the stream features.
 //! Implements: §5 (the verification string), §6.3 (stream feature).
-//! Left out: remembering what contacts can do, which only publishing by subscription needs.
+//! Left out: nothing. What clients can do is remembered in `engine/src/xep0115_caps.rs`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 use stentor_engine::registrar::{Disco, StreamFeature};
 use stentor_engine::{Factory, Module, NoConfig, Registrar, Scope, Spec, Status, Xep};
+use stentor_payload::xep0115_caps::NS;
 use stentor_xml::Frame;
 
 use crate::xep0030_disco::SERVER;
@@ -21,12 +22,7 @@ struct Caps;
 impl Module for Caps {
     const SPEC: &'static Spec = &Spec {
         name: "caps",
-        xeps: &[Xep {
-            number: 115,
-            version: "1.6.0",
-            status: Status::Partial,
-            note: "the server's own capabilities",
-        }],
+        xeps: &[Xep { number: 115, version: "1.6.0", status: Status::Complete, note: "" }],
         requires: &["disco"],
         options: &[],
     };
@@ -90,7 +86,6 @@ fn verification(disco: &Disco) -> String {
 
 /// What names this software.
 const NODE: &str = "https://stentor.im/";
-const NS: &str = "http://jabber.org/protocol/caps";
 
 #[cfg(test)]
 mod tests {

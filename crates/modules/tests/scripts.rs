@@ -154,6 +154,26 @@ fn xep0054_vcard() {
 }
 
 #[test]
+fn xep0060_items() {
+    run("xep0060_items");
+}
+
+#[test]
+fn xep0060_nodes() {
+    run("xep0060_nodes");
+}
+
+#[test]
+fn xep0060_access() {
+    run("xep0060_access");
+}
+
+#[test]
+fn xep0060_approval() {
+    run("xep0060_approval");
+}
+
+#[test]
 fn xep0077_change_and_cancel() {
     run("xep0077_change_and_cancel");
 }
@@ -281,6 +301,16 @@ fn xep0013_by_hand() {
 #[test]
 fn xep0313_copies() {
     run("xep0313_copies");
+}
+
+#[test]
+fn xep0163_events() {
+    run("xep0163_events");
+}
+
+#[test]
+fn xep0163_sharing() {
+    run("xep0163_sharing");
 }
 
 #[test]

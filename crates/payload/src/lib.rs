@@ -6,9 +6,12 @@
 pub mod limits;
 pub mod xep0004_forms;
 pub mod xep0016_privacy;
+pub mod xep0030_disco;
 pub mod xep0059_rsm;
+pub mod xep0060_pubsub;
 pub mod xep0077_register;
 pub mod xep0082_time;
+pub mod xep0115_caps;
 pub mod xep0191_blocking;
 pub mod xep0199_ping;
 pub mod xep0203_delay;

@@ -9,6 +9,30 @@ pub const FORM_VALUES_MAX: usize = 4_096;
 /// Bytes of an id that names an item in result set management; beyond, it names no item of ours.
 pub const RSM_UID_BYTES_MAX: usize = 1_024;
 
+/// Features in one answer of service discovery that is read; beyond, `bad-request`.
+pub const DISCO_FEATURES_MAX: usize = 1_000;
+
+/// Identities in one answer of service discovery that is read; beyond, `bad-request`.
+pub const DISCO_IDENTITIES_MAX: usize = 64;
+
+/// Forms in one answer of service discovery that is read; beyond, `bad-request`.
+pub const DISCO_FORMS_MAX: usize = 16;
+
+/// Bytes of each attribute of the mark that stands for capabilities; a longer one is not looked at.
+pub const CAPS_ATTRIBUTE_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the name of a node; beyond, `not-acceptable`.
+pub const NODE_NAME_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the id of an item of a node; beyond, `not-acceptable`.
+pub const NODE_ITEM_ID_BYTES_MAX: usize = 1_024;
+
+/// Items that one request asks for by their ids; beyond, `not-acceptable`.
+pub const NODE_IDS_MAX: usize = 1_000;
+
+/// Affiliations or subscriptions that one request changes; beyond, `not-acceptable`.
+pub const NODE_PARTIES_MAX: usize = 1_000;
+
 /// Bytes of a stanza id or origin id that is read; a longer one is passed on and not looked at.
 pub const STANZA_ID_BYTES_MAX: usize = 1_024;
 

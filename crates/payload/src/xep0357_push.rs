@@ -10,6 +10,7 @@ use stentor_xml::{ElementRef, Writer};
 
 use crate::limits::{PUSH_ENABLE_BYTES_MAX, PUSH_NODE_BYTES_MAX};
 use crate::xep0004_forms::{Field, FieldKind, Form, FormKind};
+use crate::xep0060_pubsub::{NS as NS_PUBSUB, PUBLISH_OPTIONS};
 use crate::{Decode, Encode};
 
 /// Where notifications are to go (§5).
@@ -54,7 +55,7 @@ impl Decode for Enable {
             return Err(StanzaError::new(Condition::NotAcceptable));
         }
         let options = Form::find(enable)?;
-        if options.as_ref().is_some_and(|form| form.form_type() != Some(FORM_OPTIONS)) {
+        if options.as_ref().is_some_and(|form| form.form_type() != Some(PUBLISH_OPTIONS)) {
             return Err(BAD_REQUEST);
         }
         Ok(Self { jid: jid_of(enable)?, node: node_of(enable)?, options })
@@ -145,10 +146,6 @@ fn node_of(element: ElementRef<'_>) -> Result<Option<String>, StanzaError> {
 pub const NS: &str = "urn:xmpp:push:0";
 /// The type of the form that sums up (§7).
 const FORM_SUMMARY: &str = "urn:xmpp:push:summary";
-/// The type of the form with options for publishing (§5).
-const FORM_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
-/// Publish-subscribe (XEP-0060).
-const NS_PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 const BAD_REQUEST: StanzaError = StanzaError::new(Condition::BadRequest);
 
 #[cfg(test)]

@@ -18,13 +18,15 @@ pub struct StanzaError {
     pub text: Option<Cow<'static, str>>,
     /// An application-specific condition: element name and namespace (RFC 6120 §8.3.4).
     pub app: Option<(&'static str, &'static str)>,
+    /// An attribute of that element: name and value (XEP-0060 §11, `unsupported`).
+    pub app_attr: Option<(&'static str, &'static str)>,
 }
 
 impl StanzaError {
     /// An error of this condition with the type that RFC 6120 §8.3.3 recommends for it.
     #[must_use]
     pub const fn new(condition: Condition) -> Self {
-        Self { kind: condition.usual_type(), condition, text: None, app: None }
+        Self { kind: condition.usual_type(), condition, text: None, app: None, app_attr: None }
     }
 
     /// The same error with another type.
@@ -48,6 +50,13 @@ impl StanzaError {
         self
     }
 
+    /// The same error with an attribute on its application-specific condition.
+    #[must_use]
+    pub const fn with_app_attr(mut self, name: &'static str, value: &'static str) -> Self {
+        self.app_attr = Some((name, value));
+        self
+    }
+
     /// Writes the `<error/>` child.
     pub fn write(&self, w: &mut Writer) {
         w.open("error", stentor_xml::ns::CLIENT).attr("type", self.kind.name());
@@ -57,7 +66,11 @@ impl StanzaError {
             w.close();
         }
         if let Some((name, ns)) = self.app {
-            w.leaf(name, ns);
+            w.open(name, ns);
+            if let Some((name, value)) = self.app_attr {
+                w.attr(name, value);
+            }
+            w.close();
         }
         w.close();
     }
@@ -75,7 +88,7 @@ impl StanzaError {
             .find_map(|c| Condition::from_name(c.name()))
             .unwrap_or(Condition::UndefinedCondition);
         let text = error.child(NS_STANZAS, "text").map(|t| Cow::Owned(t.text().into_owned()));
-        Some(Self { kind, condition, text, app: None })
+        Some(Self { kind, condition, text, app: None, app_attr: None })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::pipeline;
 use crate::presence::check;
 use crate::resource::{Available, Resource};
 use crate::session::{Handling, Session, send_to_resource};
+use crate::watch;
 
 /// A session says that it is there, for the first time or again.
 pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling {
@@ -45,9 +46,12 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
     if former.is_none() {
         greet(session);
     }
-    let Some(flush) = flush else { return Handling::Done };
-    let engine = session.engine.clone();
-    Handling::Later(Box::pin(async move { flush.hand_over(&engine).await }))
+    let mut work = watch::shown(session, stanza, former.as_ref().map(|former| &former.stanza));
+    if let Some(flush) = flush {
+        let engine = session.engine.clone();
+        work.insert(0, Box::pin(async move { flush.hand_over(&engine).await }));
+    }
+    watch::later(work)
 }
 
 /// The priority that counts. Where every device gets all messages, those that are not negative count

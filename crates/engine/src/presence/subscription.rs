@@ -17,6 +17,7 @@ use crate::presence::table::{Direction, Event, State};
 use crate::refuse::store_error;
 use crate::roster::Item;
 use crate::session::{Session, bare_presence};
+use crate::watch;
 
 /// Deals with a subscription stanza that a session of ours sent (§3.1.2, §3.1.5, §3.2.2, §3.3.2).
 pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza: Stanza) {
@@ -437,7 +438,7 @@ fn say_unavailable(engine: &Arc<Engine>, account: &Account, contact: &BareJid) {
     }
 }
 
-fn say_available(engine: &Arc<Engine>, account: &Account, contact: &BareJid) {
+fn say_available(engine: &Arc<Engine>, account: &Arc<Account>, contact: &BareJid) {
     for resource in account.resources() {
         if let Some(presence) = resource.presence()
             && broadcast::may_see(engine, account, &resource, contact.as_jid())
@@ -445,6 +446,7 @@ fn say_available(engine: &Arc<Engine>, account: &Account, contact: &BareJid) {
             broadcast::to_bare(engine, &presence, contact);
         }
     }
+    watch::admitted(engine, account, contact);
 }
 
 const fn event_of(kind: PresenceType) -> Option<Event> {

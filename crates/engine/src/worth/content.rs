@@ -1,6 +1,6 @@
 //! What a message is about, told from its elements.
 
-use stentor_payload::{xep0203_delay, xep0280_carbons, xep0334_hints, xep0359_sid};
+use stentor_payload::{xep0060_pubsub, xep0203_delay, xep0280_carbons, xep0334_hints, xep0359_sid};
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, ns};
 
@@ -79,7 +79,7 @@ fn of_element(element: ElementRef<'_>) -> Content {
         NS_FALLBACK | NS_REPLY | NS_ATTACHING | NS_ENCRYPTION | NS_NICK | NS_OCCUPANT_ID => {
             Content::Nothing
         }
-        NS_PUBSUB_EVENT => Content::Event,
+        xep0060_pubsub::NS_EVENT => Content::Event,
         NS_RECEIPTS => Content::Receipt,
         NS_MARKERS if is_one_of(&["received", "displayed", "acknowledged"]) => Content::Marker,
         // <markable/> accompanies.
@@ -120,8 +120,6 @@ pub(super) const NS_MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 const NS_EVENTS_OF_OLD: &str = "jabber:x:event";
 /// Stamps before XEP-0203 (XEP-0091).
 const NS_DELAY_OF_OLD: &str = "jabber:x:delay";
-/// News of nodes (XEP-0060).
-const NS_PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// Out-of-band links (XEP-0066).
 const NS_OOB: &str = "jabber:x:oob";
 /// Files (XEP-0447).

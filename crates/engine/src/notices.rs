@@ -1,0 +1,119 @@
+//! Messages of an account itself to others (XEP-0060 §12.3): under the rules of both sides, and to
+//! whom exactly is for the feature to say.
+
+use std::sync::Arc;
+
+use stentor_jid::{BareJid, Jid};
+use stentor_stanza::Stanza;
+
+use crate::account::{Account, AccountState};
+use crate::engine::{Engine, Route};
+use crate::lookup::Found;
+use crate::outbox::Fate;
+use crate::phase::{Direction, Flow};
+use crate::pipeline::{self, Outcome, Party, Passage};
+use crate::resource::Resource;
+
+impl Engine {
+    /// Sends a message to one address: a session that is there, somebody elsewhere, or an account of
+    /// ours, which treats it as any other message to it. Nobody learns that it did not arrive.
+    pub async fn tell(self: &Arc<Self>, owner: &Arc<Account>, notice: Stanza) {
+        let Some(to) = notice.head.to.clone() else { return };
+        if !self.may_tell(owner, &notice) {
+            return;
+        }
+        match self.route(&to) {
+            Route::Remote => drop(self.send_remote(notice)),
+            Route::Account(..) if to.is_full() => {
+                let name = to.resource();
+                let is_meant = |r: &Resource| Some(r.jid.resource()) == name;
+                drop(self.tell_there(&to.to_bare(), &notice, &is_meant));
+            }
+            Route::Account(host, jid) => {
+                let Ok(Some(account)) = self.account(&jid).await else { return };
+                let mut notice = notice;
+                let outcome = {
+                    let recipient = Some(Party { host: &host, account: &account });
+                    let found = Found::default();
+                    let passage = Passage {
+                        engine: self,
+                        sender: None,
+                        recipient,
+                        session: None,
+                        found: &found,
+                    };
+                    pipeline::decide(&passage, &mut notice)
+                };
+                if let Outcome::Done { ticket: Some(ticket), .. } = outcome {
+                    drop(self.settle(&account, ticket).await);
+                }
+            }
+            Route::Host(_) => {}
+        }
+    }
+
+    /// Sends a message to those sessions of another account of ours that are available and want it;
+    /// returns which.
+    pub fn tell_sessions(
+        self: &Arc<Self>,
+        owner: &Arc<Account>,
+        contact: &BareJid,
+        notice: &Stanza,
+        wants: &dyn Fn(&Resource) -> bool,
+    ) -> Vec<Jid> {
+        let notice = notice.with_head(notice.head.clone().to(contact.clone()));
+        if !self.may_tell(owner, &notice) {
+            return Vec::new();
+        }
+        self.tell_there(contact, &notice, &|r| r.is_available() && wants(r))
+    }
+
+    /// Sends a message to those sessions of the account itself that are available and want it;
+    /// returns which. The caller holds the account's lock.
+    pub fn tell_own(
+        &self,
+        owner: &Account,
+        state: &AccountState,
+        notice: &Stanza,
+        wants: &dyn Fn(&Resource) -> bool,
+    ) -> Vec<Jid> {
+        let Some(host) = self.host(owner.jid.domain()) else { return Vec::new() };
+        let from = owner.jid.as_jid();
+        let admits = |r: &&Arc<Resource>| host.admits(Flow::MessageIn, r, from, state);
+        let told = state.available().filter(|r| wants(r)).filter(admits);
+        told.map(|session| push(session, notice)).collect()
+    }
+
+    fn may_tell(self: &Arc<Self>, owner: &Arc<Account>, notice: &Stanza) -> bool {
+        let state = owner.lock();
+        pipeline::may_pass(self, owner, Direction::Sent, &state, notice).is_ok()
+    }
+
+    fn tell_there(
+        self: &Arc<Self>,
+        contact: &BareJid,
+        notice: &Stanza,
+        wants: &dyn Fn(&Resource) -> bool,
+    ) -> Vec<Jid> {
+        let host = self.host(contact.domain());
+        let account = self.directory.find(contact.as_str());
+        let (Some(host), Some(account), Some(from)) = (host, account, notice.head.from.as_ref())
+        else {
+            return Vec::new();
+        };
+        let state = account.lock();
+        if pipeline::may_pass(self, &account, Direction::Received, &state, notice).is_err() {
+            return Vec::new();
+        }
+        let admits = |r: &&Arc<Resource>| host.admits(Flow::MessageIn, r, from, &state);
+        let told = state.resources().iter().filter(|r| wants(r)).filter(admits);
+        told.map(|session| push(session, notice)).collect()
+    }
+}
+
+/// What is told is told again when somebody comes: it is nothing to keep.
+fn push(session: &Resource, notice: &Stanza) -> Jid {
+    let to = Jid::from(session.jid.clone());
+    session.outbox.push(notice.with_head(notice.head.clone().to(to.clone())), Fate::Forget);
+    to
+}

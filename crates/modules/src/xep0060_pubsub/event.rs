@@ -1,0 +1,118 @@
+//! What a service tells (§7.1.2, §7.2.2.1, §8): the messages, without addressees.
+
+use stentor_engine::random_id;
+use stentor_jid::{BareJid, Jid};
+use stentor_payload::Encode;
+use stentor_payload::xep0004_forms::FormKind;
+use stentor_payload::xep0060_pubsub::NS_EVENT;
+use stentor_payload::xep0203_delay;
+use stentor_stanza::{Head, Kind, MessageType, Stanza};
+use stentor_store::NodeItemRow;
+use stentor_xml::{Frame, Limits, Writer};
+
+use super::config::NodeConfig;
+
+/// What happened at a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event<'a> {
+    /// Something was published, or is told again; nothing for a publication without an item.
+    Item(Option<&'a NodeItemRow>),
+    /// Items were removed.
+    Retracted(&'a [String]),
+    /// All items were removed.
+    Purged,
+    /// The node is gone; something may be elsewhere.
+    Deleted(Option<&'a str>),
+    /// The node behaves in another way.
+    Configured,
+    /// Somebody's subscription is another one.
+    Subscription(&'a Jid, &'static str),
+}
+
+/// The message about an event at a node of this configuration; `since_ms` is when it happened if
+/// that is some time ago.
+pub(crate) fn message(
+    owner: &BareJid,
+    node: &str,
+    config: &NodeConfig,
+    event: Event<'_>,
+    since_ms: Option<i64>,
+) -> Stanza {
+    let kind = if config.is_headline { MessageType::Headline } else { MessageType::Normal };
+    let mut head = Head::new(Kind::Message(kind)).from(owner.clone());
+    // §7.1.2: so that errors can be told apart.
+    head.id = random_id().ok();
+    Stanza::build(head, |w| {
+        w.open("event", NS_EVENT);
+        write(w, node, config, event);
+        w.close();
+        if let Some(at_ms) = since_ms {
+            xep0203_delay::write_opt(w, None, at_ms);
+        }
+    })
+}
+
+fn write(w: &mut Writer, node: &str, config: &NodeConfig, event: Event<'_>) {
+    match event {
+        Event::Item(item) => {
+            w.open("items", NS_EVENT).attr("node", node);
+            if let Some(item) = item {
+                write_item(w, NS_EVENT, item, config.notifies_payloads);
+            }
+        }
+        Event::Retracted(ids) => {
+            w.open("items", NS_EVENT).attr("node", node);
+            for id in ids {
+                w.open("retract", NS_EVENT).attr("id", id).close();
+            }
+        }
+        Event::Purged => {
+            w.open("purge", NS_EVENT).attr("node", node);
+        }
+        Event::Deleted(redirect) => {
+            w.open("delete", NS_EVENT).attr("node", node);
+            if let Some(uri) = redirect {
+                w.open("redirect", NS_EVENT).attr("uri", uri).close();
+            }
+        }
+        Event::Configured => {
+            w.open("configuration", NS_EVENT).attr("node", node);
+            // §8.2.5.3.
+            if config.notifies_payloads {
+                config.form(FormKind::Result).encode(w);
+            }
+        }
+        Event::Subscription(jid, subscription) => {
+            w.open("subscription", NS_EVENT).attr("node", node).attr("jid", jid.as_str());
+            w.attr("subscription", subscription);
+        }
+    }
+    w.close();
+}
+
+/// One item, as it is told and as it is read.
+pub(crate) fn write_item(w: &mut Writer, ns: &str, item: &NodeItemRow, has_payload: bool) {
+    w.open("item", ns).attr("id", &item.id);
+    // §7.1.2.3; that of the owner goes without saying.
+    w.attr_opt("publisher", item.publisher.as_ref().map(BareJid::as_str));
+    if has_payload && !item.payload.is_empty() {
+        match Frame::parse_with(&item.payload, &Limits::OWN) {
+            Ok(payload) => drop(w.element(payload.root())),
+            Err(error) => tracing::error!(id = %item.id, %error, "A stored item is damaged."),
+        }
+    }
+    w.close();
+}
+
+/// An event, and the name of the node that it is about.
+pub(crate) struct News {
+    pub(crate) node: String,
+    pub(crate) message: Stanza,
+}
+
+impl News {
+    pub(crate) fn new(owner: &BareJid, node: &str, config: &NodeConfig, event: Event<'_>) -> Self {
+        let message = message(owner, node, config, event, None);
+        Self { node: node.to_owned(), message }
+    }
+}
