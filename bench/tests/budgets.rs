@@ -181,7 +181,7 @@ fn serve() -> ((SocketAddr, SocketAddr), std::thread::JoinHandle<()>) {
                 let settings = Arc::new(Settings::default()).into();
                 let shared = shared.clone();
                 let c2s = C2sListener { kind, settings, tls_required: false, acceptor, shared };
-                tokio::spawn(Arc::new(c2s).run(listener, stopped.clone()));
+                tokio::spawn(stentor_edge::accept(Arc::new(c2s), listener, stopped.clone()));
                 address
             };
             let plain = listen(Kind::StartTls, None);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use stentor_engine::Engine;
 use stentor_stream::c2s::Settings;
-use stentor_transport::{Conn, Listener, TlsAcceptor};
+use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
-use crate::admission::Admission;
+use crate::accept::Serve;
+use crate::admission::{Admission, Permit};
 use crate::asks::Offers;
 use crate::driver::{Driver, Link};
 use crate::limits::HANDSHAKE_WAIT_MS;
@@ -38,6 +38,19 @@ pub struct Shared {
     pub offers: Offers,
 }
 
+impl Shared {
+    /// The right to connect, unless the peer's address is blocked or a limit has been reached.
+    pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Permit> {
+        let guard = &self.engine.credentials.guard;
+        let is_blocked = guard.is_blocked(peer.ip(), self.engine.clock.unix_ms());
+        let permit = (!is_blocked).then(|| self.admission.admit(peer.ip())).flatten();
+        let metrics = &self.metrics;
+        let counter = if permit.is_some() { &metrics.accepted } else { &metrics.turned_away };
+        counter.inc();
+        permit
+    }
+}
+
 /// A listening port for clients.
 pub struct C2sListener {
     /// How connections begin.
@@ -53,18 +66,27 @@ pub struct C2sListener {
     pub shared: Arc<Shared>,
 }
 
-impl C2sListener {
-    /// Accepts connections until `stop` changes. Each gets a task, which ends with its stream.
-    pub async fn run(self: Arc<Self>, listener: Listener, mut stop: watch::Receiver<bool>) {
-        loop {
-            let (tcp, peer) = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = stop.changed() => return,
-            };
-            self.clone().admit(tcp, peer);
-        }
+impl Serve for C2sListener {
+    fn admit(&self, peer: SocketAddr) -> Option<Permit> {
+        self.shared.admit(peer)
     }
 
+    fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
+        let link = Link::new(self, peer, permit);
+        // The driver is the task: a future around it would keep room for it a second time.
+        if link.listener.acceptor.is_some() && link.listener.kind == Kind::DirectTls {
+            tokio::spawn(async move {
+                if let Some(conn) = shake_hands(tcp, &link).await {
+                    tokio::spawn(Driver::new(conn, link));
+                }
+            });
+        } else {
+            tokio::spawn(Driver::new(Conn::plain(tcp, peer), link));
+        }
+    }
+}
+
+impl C2sListener {
     /// Settings for a new stream: a header without `to` means the only domain, while there is only
     /// one. Domains come and go, so it is looked at each time, and made anew when that has changed.
     pub(crate) fn stream_settings(&self) -> Arc<Settings> {
@@ -78,29 +100,6 @@ impl C2sListener {
         let settings = Arc::new(Settings { default_host, ..Settings::clone(&settings) });
         self.settings.store(settings.clone());
         settings
-    }
-
-    fn admit(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) {
-        let engine = &self.shared.engine;
-        let is_blocked = engine.credentials.guard.is_blocked(peer.ip(), engine.clock.unix_ms());
-        let permit = (!is_blocked).then(|| self.shared.admission.admit(peer.ip())).flatten();
-        let Some(permit) = permit else {
-            self.shared.metrics.turned_away.inc();
-            tracing::debug!(%peer, is_blocked, "A connection was turned away.");
-            return;
-        };
-        self.shared.metrics.accepted.inc();
-        let link = Link::new(self, peer, permit);
-        // The driver is the task: a future around it would keep room for it a second time.
-        if link.listener.acceptor.is_some() && link.listener.kind == Kind::DirectTls {
-            tokio::spawn(async move {
-                if let Some(conn) = shake_hands(tcp, &link).await {
-                    tokio::spawn(Driver::new(conn, link));
-                }
-            });
-        } else {
-            tokio::spawn(Driver::new(Conn::plain(tcp, peer), link));
-        }
     }
 }
 

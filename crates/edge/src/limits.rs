@@ -27,6 +27,9 @@ pub const S2S_QUEUE_ITEMS_MAX: usize = 10_000;
 /// Bytes waiting for one domain pair.
 pub const S2S_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes waiting for all other domains together.
+pub const S2S_WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// Bytes waiting for one domain pair before its senders are slowed.
 pub const S2S_QUEUE_BYTES_SOFT: usize = 512 * 1024;
 
@@ -39,14 +42,21 @@ pub const S2S_ADDRESSES_MAX: usize = 8;
 /// Milliseconds between the attempts at the addresses of one server (RFC 8305 §5).
 pub const S2S_STAGGER_MS: u64 = 250;
 
-/// Milliseconds in which a domain that failed is not asked again, at first.
-pub const S2S_BACK_OFF_MIN_MS: u64 = 5_000;
-
-/// The same after many failures.
+/// Milliseconds in which a domain that failed is not asked again, after many failures.
 pub const S2S_BACK_OFF_MAX_MS: u64 = 300_000;
 
 /// How many dialback keys are verified at once.
 pub const S2S_VERIFICATIONS_MAX: usize = 64;
+
+/// How many of them one stream of another server causes at once: each is a connection that we open
+/// on the word of somebody who has proven nothing.
+pub const S2S_VERIFICATIONS_PER_STREAM_MAX: usize = 4;
+
+/// Milliseconds that one verification may take in all.
+pub const S2S_VERIFICATION_WAIT_MS: u64 = 30_000;
+
+/// Milliseconds that streams to and from other servers have to end in when the server stops.
+pub const S2S_DRAIN_WAIT_MS: u64 = 3_000;
 
 /// Messages of one stream whose commit is awaited before more is read.
 pub const S2S_UNSETTLED_MAX: usize = 1_024;

@@ -49,10 +49,18 @@ impl Metrics {
 /// Counters of federation.
 #[derive(Debug, Default)]
 pub struct FederationMetrics {
+    /// Connections that other servers have open to us.
+    pub connections: Gauge,
+    /// Connections of other servers turned away by a limit.
+    pub turned_away: Counter,
+    /// Handshakes with other servers that failed.
+    pub handshakes_failed: Counter,
     /// Streams that we opened and that stand.
     pub opened: Counter,
     /// Domain pairs authorized on streams that others opened.
     pub accepted: Counter,
+    /// Streams of others that ended before their domain was proven.
+    pub refused: Counter,
     /// Domains that could not be reached.
     pub failed: Counter,
     /// Stanzas queued for other servers.
@@ -67,7 +75,12 @@ impl FederationMetrics {
     /// Lists them with their help texts.
     pub fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("stentor_federation");
+        let help = "Connections that other servers have open";
+        r.register("connections", help, self.connections.clone());
         for (name, help, counter) in [
+            ("turned_away", "Connections turned away by a limit", &self.turned_away),
+            ("handshakes_failed", "TLS handshakes that failed", &self.handshakes_failed),
+            ("refused", "Streams that ended before their domain was proven", &self.refused),
             ("opened", "Streams to other servers that stood", &self.opened),
             ("accepted", "Domain pairs that other servers were authorized for", &self.accepted),
             ("failed", "Attempts to reach a domain that failed", &self.failed),

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
+use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared, accept};
 use stentor_engine::Close;
 use stentor_jid::BareJid;
 use stentor_sasl::{Hash, ScramKeys};
@@ -68,7 +68,7 @@ impl Server {
                 acceptor,
                 shared: shared.clone(),
             });
-            tokio::spawn(c2s.run(listener, stopped.clone()));
+            tokio::spawn(accept(c2s, listener, stopped.clone()));
             addr
         };
         let plain = listen(Kind::StartTls, None, false);

@@ -2,196 +2,21 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use stentor_edge::s2s::{
-    Discovery, Federation, FederationParts, Links, Policy, Route, S2sListener,
-};
-use stentor_edge::{Admission, Kind, Metrics, Offers, Shared, accept};
-use stentor_engine::credentials::Credentials;
-use stentor_engine::guard::GuardSettings;
-use stentor_engine::{
-    Clock, Engine, Handling, Host, Hosts, Item, Session, Settings as ProfileSettings,
-};
-use stentor_jid::BareJid;
-use stentor_stanza::{Condition, Stanza};
-use stentor_store::Write;
-use stentor_store_sqlite::{Options, Sqlite};
-use stentor_transport::{
-    Certificates, ClientCerts, Listener, Roots, TlsAcceptor, TlsSettings, VersionMin, dev_ca,
-};
-use stentor_xml::Frame;
+use stentor_edge::s2s::{Policy, Terms};
+use stentor_stanza::Condition;
+use stentor_transport::Listener;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
-struct Noon(AtomicI64);
+use self::servers::{Half, Pair, Plan, alone, pair, route};
 
-impl Clock for Noon {
-    fn unix_ms(&self) -> i64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
+mod servers;
 
-/// One server with one domain and the account `user`.
-struct Server {
-    domain: &'static str,
-    engine: Arc<Engine>,
-    links: Arc<Links>,
-    ca: dev_ca::DevCa,
-    listener: Option<Listener>,
-    addr: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-/// What a server is told about the other.
-struct Plan {
-    /// Whether it believes the other's authority.
-    trusts: bool,
-    policy: Policy,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self { trusts: true, policy: Policy::default() }
-    }
-}
-
-struct Half {
-    domain: &'static str,
-    ca: dev_ca::DevCa,
-    listener: Listener,
-    folder: tempfile::TempDir,
-}
-
-impl Half {
-    fn new(domain: &'static str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ca = dev_ca::open(folder.path(), &[domain.to_owned()]).unwrap();
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { domain, ca, listener, folder }
-    }
-
-    async fn join(self, other: (&str, SocketAddr, &[u8]), plan: Plan) -> Server {
-        let profile =
-            stentor_modules::registry::profile(ProfileSettings::default(), BTreeMap::new());
-        let host = Host { domain: self.domain.into(), profile: Arc::new(profile.unwrap()) };
-        let stores = Sqlite::in_memory(&Options::default()).unwrap().stores();
-        let owner = BareJid::new(&format!("user@{}", self.domain)).unwrap();
-        let create = Write::CreateAccount { owner, created_ms: 0, keys: Vec::new() };
-        stores.writer.submit(create).await.unwrap();
-        let credentials = Credentials::new(b"secret", 4_096, GuardSettings::default());
-        let clock = Arc::new(Noon(AtomicI64::new(1_767_323_045_000)));
-        let engine = Engine::new(stores, Hosts::new([host]), clock, credentials);
-        let authority = std::fs::read(&self.ca.authority).unwrap();
-        let route = Route {
-            domain: other.0.into(),
-            host: other.1.ip().to_string(),
-            port: other.1.port(),
-            is_direct_tls: false,
-        };
-        let mut identity = self.ca.identity();
-        identity.names = vec![self.domain.to_owned()];
-        let federation = Federation::new(FederationParts {
-            engine: engine.clone(),
-            policy: plan.policy,
-            discovery: Discovery::new(None, vec![route]),
-            roots: Roots::from_pem(if plan.trusts { other.2 } else { &authority }).unwrap(),
-            identities: vec![identity],
-            version_min: VersionMin::default(),
-            secret: self.domain.as_bytes().to_vec(),
-        });
-        let links = Links::new(federation.unwrap());
-        engine.connect_links(links.for_engine());
-        let Self { domain, ca, listener, folder } = self;
-        let addr = listener.addr();
-        Server { domain, engine, links, ca, listener: Some(listener), addr, _folder: folder }
-    }
-}
-
-impl Server {
-    fn serve(&mut self, stop: &watch::Receiver<bool>) {
-        let (certificates, _) = Certificates::load(vec![self.ca.identity()]).unwrap();
-        let settings =
-            TlsSettings { client_certs: ClientCerts::Optional, ..TlsSettings::default() };
-        let acceptor = Arc::new(TlsAcceptor::new(Arc::new(certificates), settings));
-        let shared = Arc::new(Shared {
-            engine: self.engine.clone(),
-            admission: Arc::new(Admission::default()),
-            metrics: Metrics::default(),
-            offers: Offers::default(),
-        });
-        let (links, name) = (self.links.clone(), self.domain.to_owned());
-        let s2s = S2sListener::new(Kind::StartTls, Some(acceptor), links, shared, name);
-        tokio::spawn(accept(s2s, self.listener.take().unwrap(), stop.clone()));
-    }
-
-    async fn user(&self) -> User {
-        let jid = BareJid::new(&format!("user@{}", self.domain)).unwrap();
-        let session = self.engine.bind(&jid, Some("here")).await.unwrap();
-        let mut user = User { session };
-        user.say("<presence/>").await;
-        user.hear().await;
-        user
-    }
-}
-
-struct User {
-    session: Arc<Session>,
-}
-
-impl User {
-    async fn say(&mut self, xml: &str) {
-        let stanza = Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap()).unwrap();
-        if let Handling::Later(rest) = self.session.handle(stanza) {
-            rest.await;
-        }
-    }
-
-    async fn hear(&mut self) -> Stanza {
-        let outbox = &self.session.resource.outbox;
-        let wait = async {
-            loop {
-                std::future::poll_fn(|cx| outbox.poll_ready(cx)).await;
-                if let Some(Item::Stanza(stanza, ..)) = outbox.pop() {
-                    return stanza;
-                }
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(60), wait).await.unwrap()
-    }
-
-    /// The next message.
-    async fn hear_message(&mut self) -> Stanza {
-        loop {
-            let stanza = self.hear().await;
-            if stanza.message_type().is_some() {
-                return stanza;
-            }
-        }
-    }
-}
-
-struct Pair {
-    one: Server,
-    two: Server,
-    _stop: watch::Sender<bool>,
-}
-
-async fn pair(one: Plan, two: Plan) -> Pair {
-    let (first, second) = (Half::new("one.example"), Half::new("two.example"));
-    let (a, b) = (first.listener.addr(), second.listener.addr());
-    let authority = |half: &Half| std::fs::read(&half.ca.authority).unwrap();
-    let (ca_one, ca_two) = (authority(&first), authority(&second));
-    let mut one = first.join(("two.example", b, &ca_two), one).await;
-    let mut two = second.join(("one.example", a, &ca_one), two).await;
-    let (stop, stopped) = watch::channel(false);
-    one.serve(&stopped);
-    two.serve(&stopped);
-    Pair { one, two, _stop: stop }
+/// Believes the other's authority, and asks what is asked by default.
+fn trusting() -> (bool, Policy) {
+    (true, Policy::default())
 }
 
 async fn chat(pair: &Pair) {
@@ -207,7 +32,7 @@ async fn chat(pair: &Pair) {
 
 #[tokio::test]
 async fn servers_with_good_certificates_talk_both_ways() {
-    let pair = pair(Plan::default(), Plan::default()).await;
+    let pair = pair(trusting(), trusting()).await;
     chat(&pair).await;
     // One stream carries both directions (XEP-0288).
     assert_eq!(pair.one.links.open() + pair.two.links.open(), 2);
@@ -216,17 +41,16 @@ async fn servers_with_good_certificates_talk_both_ways() {
 
 #[tokio::test]
 async fn without_certificates_they_call_back() {
-    let doubtful = || Plan { trusts: false, ..Plan::default() };
+    let doubtful = || (false, Policy::default());
     let pair = pair(doubtful(), doubtful()).await;
     chat(&pair).await;
 }
 
 #[tokio::test]
 async fn who_insists_on_certificates_is_not_reached_without() {
-    let strict = Policy { allows_dialback: false, ..Policy::default() };
-    let pair =
-        pair(Plan { trusts: true, policy: strict.clone() }, Plan { trusts: false, policy: strict })
-            .await;
+    let terms = Terms { allows_dialback: false, ..Terms::default() };
+    let strict = Policy { terms, hold_ms: 0, ..Policy::default() };
+    let pair = pair((true, strict.clone()), (false, strict)).await;
     let mut here = pair.one.user().await;
     here.say("<message to='user@two.example' id='1'><body>x</body></message>").await;
     let error = here.hear_message().await.error().unwrap();
@@ -235,7 +59,7 @@ async fn who_insists_on_certificates_is_not_reached_without() {
 
 #[tokio::test]
 async fn messages_wait_in_order_while_it_connects() {
-    let pair = pair(Plan::default(), Plan::default()).await;
+    let pair = pair(trusting(), trusting()).await;
     let (mut here, mut there) = (pair.one.user().await, pair.two.user().await);
     for n in 0..50 {
         here.say(&format!("<message to='user@two.example' type='chat' id='{n}'><body/></message>"))
@@ -250,7 +74,8 @@ async fn messages_wait_in_order_while_it_connects() {
 #[tokio::test]
 async fn blocked_domains_are_refused_at_once_and_absent_servers_after_an_attempt() {
     let policy = Policy { block: vec!["two.example".into()], ..Policy::default() };
-    let pair = pair(Plan { trusts: true, policy }, Plan::default()).await;
+    let short = Policy { hold_ms: 0, ..Policy::default() };
+    let pair = pair((true, policy), (true, short.clone())).await;
     let mut here = pair.one.user().await;
     here.say("<message to='user@two.example' id='1'><body>x</body></message>").await;
     let error = here.hear_message().await.error().unwrap();
@@ -261,12 +86,9 @@ async fn blocked_domains_are_refused_at_once_and_absent_servers_after_an_attempt
     let error = there.hear_message().await.error().unwrap();
     assert_eq!(error.condition, Condition::RemoteServerTimeout);
     // Nobody listens there.
-    let half = Half::new("three.example");
-    let lonely = half.join(
-        ("two.example", "127.0.0.1:1".parse().unwrap(), b""),
-        Plan { trusts: false, policy: Policy::default() },
-    );
-    let lonely = lonely.await;
+    let routes = vec![route("two.example", "127.0.0.1:1".parse().unwrap())];
+    let plan = Plan { routes, policy: short, ..Plan::default() };
+    let lonely = Half::new("three.example").join(plan).await;
     let mut user = lonely.user().await;
     for _ in 0..2 {
         // The second time nobody is asked again so soon.
@@ -288,7 +110,7 @@ async fn type_at(addr: SocketAddr, text: &str) -> String {
 
 #[tokio::test]
 async fn strangers_get_the_error_that_they_deserve() {
-    let pair = pair(Plan::default(), Plan::default()).await;
+    let pair = pair(trusting(), trusting()).await;
     let header = |to: &str| {
         format!(
             "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -327,4 +149,71 @@ async fn strangers_get_the_error_that_they_deserve() {
         heard.push_str(std::str::from_utf8(&bytes[..len]).unwrap());
     }
     assert!(heard.contains("<policy-violation "), "{heard}");
+}
+
+#[tokio::test]
+async fn messages_wait_for_a_server_that_comes_back_and_requests_do_not() {
+    let (first, second) = (Half::new("one.example"), Half::new("two.example"));
+    let policy = Policy { back_off_ms: 50, ..Policy::default() };
+    let (routes, authorities) = (vec![second.route()], second.authority());
+    let one = Plan { authorities, routes, policy, ..Plan::default() };
+    let two =
+        Plan { authorities: first.authority(), routes: vec![first.route()], ..Plan::default() };
+    let (one, _stop) = alone(first, one).await;
+    // Nobody listens there for a while.
+    let addr = second.listener.addr();
+    let mut second = second;
+    second.listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut here = one.user().await;
+    for n in 0..20 {
+        let to = "to='user@two.example' type='chat'";
+        here.say(&format!("<message {to} id='{n}'><body>x</body></message>")).await;
+    }
+    here.say("<iq to='user@two.example' type='get' id='q'><x xmlns='urn:example:x'/></iq>").await;
+    let error = here.hear().await.error().unwrap();
+    assert_eq!(error.condition, Condition::RemoteServerTimeout);
+    assert!(one.links.waiting_bytes() > 0, "messages wait");
+    second.listener = Listener::bind(addr).unwrap();
+    let (two, _stop) = alone(second, two).await;
+    let mut there = two.user().await;
+    for n in 0..20 {
+        let message = there.hear_message().await;
+        assert_eq!(message.head.id.as_deref(), Some(n.to_string().as_str()));
+    }
+    assert!(here.has_heard_all(), "nothing came back");
+    assert_eq!(one.links.waiting_bytes(), 0);
+}
+
+#[tokio::test]
+async fn messages_that_waited_too_long_come_back_once() {
+    let routes = vec![route("two.example", "127.0.0.1:1".parse().unwrap())];
+    let policy = Policy { back_off_ms: 20, hold_ms: 100, ..Policy::default() };
+    let plan = Plan { routes, policy, ..Plan::default() };
+    let one = Half::new("one.example").join(plan).await;
+    let mut here = one.user().await;
+    here.say("<message to='user@two.example' id='1'><body>x</body></message>").await;
+    let message = here.hear_message().await;
+    assert_eq!(message.error().unwrap().condition, Condition::RemoteServerTimeout);
+    assert_eq!(message.head.id.as_deref(), Some("1"));
+    assert_eq!(one.links.waiting_bytes(), 0);
+    assert!(here.has_heard_all());
+}
+
+#[tokio::test]
+async fn a_stop_says_what_is_left_and_ends_the_streams() {
+    let pair = pair(trusting(), trusting()).await;
+    let (mut here, mut there) = (pair.one.user().await, pair.two.user().await);
+    here.say("<message to='user@two.example' type='chat' id='1'><body>x</body></message>").await;
+    there.hear_message().await;
+    here.say("<message to='user@two.example' type='chat' id='2'><body>x</body></message>").await;
+    here.say("<presence to='user@two.example' type='unavailable'/>").await;
+    pair.one.links.drain().await;
+    assert_eq!(there.hear_message().await.head.id.as_deref(), Some("2"));
+    assert_eq!(there.hear().await.head.kind.type_name(), Some("unavailable"));
+    let closed = async {
+        while pair.two.links.open() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(servers::PATIENCE, closed).await.unwrap();
 }

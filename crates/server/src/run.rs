@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use stentor_admin::{facts, metrics, socket};
+use stentor_edge::s2s::Links;
 use stentor_edge::{Components, Shared, accept};
 use stentor_engine::Engine;
 use stentor_stream::fault::Fault;
@@ -46,6 +47,8 @@ pub(crate) fn run(sources: Sources) -> anyhow::Result<ExitCode> {
 struct Server {
     reloader: Reloader,
     shared: Arc<Shared>,
+    /// Ways to other servers, if there are any.
+    links: Option<Arc<Links>>,
     signals: Signals,
     /// Tells listeners to stop.
     stop: watch::Sender<bool>,
@@ -105,12 +108,12 @@ impl Server {
             }
             match links.as_ref().filter(|_| listen.kind.is_s2s()) {
                 Some(links) => {
-                    let s2s = wire::s2s(&config, listen, &trust, &shared, links);
+                    let s2s = wire::s2s(&config, listen, &trust, links);
                     tasks.spawn(accept(s2s, listener, stopped.clone()));
                 }
                 None => {
                     let c2s = wire::c2s(&config, listen, &trust, &shared)?;
-                    tasks.spawn(c2s.run(listener, stopped.clone()));
+                    tasks.spawn(accept(c2s, listener, stopped.clone()));
                 }
             }
         }
@@ -128,10 +131,13 @@ impl Server {
         core.engine.metrics.register(&mut registry);
         shared.metrics.register(&mut registry);
         components.metrics.register(&mut registry);
+        if let Some(links) = &links {
+            links.register(&mut registry);
+        }
         let metrics = serve_metrics(&config, registry, &core, &trust, &mut tasks).await?;
         greeting::greet(&config, &sources, &ports, metrics, &trust);
         let reloader = Reloader { started: config, sources, core, components, trust, level };
-        Ok(Self { reloader, shared, signals, stop, tasks })
+        Ok(Self { reloader, shared, links, signals, stop, tasks })
     }
 
     /// Until something says stop.
@@ -175,6 +181,10 @@ impl Server {
             let drained = drain(core, &self.reloader.components, &self.shared);
             if tokio::time::timeout(DRAIN_WAIT, drained).await.is_err() {
                 tracing::warn!(event = "cut", "Some streams took too long to close and are cut.");
+            }
+            // Behind the sessions: others are told that their users have gone.
+            if let Some(links) = &self.links {
+                links.drain().await;
             }
             if let Err(error) = core.store.stop().await {
                 tracing::error!(event = "store_failed", %error, "The store did not stop in good order.");

@@ -315,7 +315,6 @@ pub(crate) fn s2s(
     config: &Config,
     listen: &Listen,
     trust: &Trust,
-    shared: &Arc<Shared>,
     links: &Arc<Links>,
 ) -> Arc<S2sListener> {
     let kind = listen.kind.beginning();
@@ -329,7 +328,7 @@ pub(crate) fn s2s(
     };
     let acceptor = Arc::new(TlsAcceptor::new(trust.certificates.clone(), settings));
     let name = config.hosts.first().map(|h| h.name.clone()).unwrap_or_default();
-    S2sListener::new(kind, Some(acceptor), links.clone(), shared.clone(), name)
+    S2sListener::new(kind, Some(acceptor), links.clone(), name)
 }
 
 /// What administrators' commands run with.

@@ -309,7 +309,7 @@ impl Misbehaviour {
                 (C::InvalidFrom, "The stanza's 'from' is not of an authenticated domain")
             }
             Self::ForeignTo => {
-                (C::ImproperAddressing, "The stanza's 'to' is not of the authenticated pair")
+                (C::HostUnknown, "The stanza's 'to' is no domain that this stream is for")
             }
         }
     }

@@ -28,6 +28,9 @@ pub const COMPONENT_KEEPALIVE_MS: u64 = 60_000;
 /// Domain pairs of one stream between servers, authorized or asked for.
 pub const DIALBACKS_MAX: usize = 64;
 
+/// Domain pairs of one stream that may be refused before it ends. Each may have cost a call back.
+pub const DIALBACK_REFUSALS_MAX: u8 = 16;
+
 /// The longest dialback key that is read, in bytes; XEP-0185 makes keys of 64.
 pub const DIALBACK_KEY_BYTES_MAX: usize = 512;
 

@@ -50,30 +50,40 @@ impl ComponentListener {
 }
 
 impl Serve for ComponentListener {
-    fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    fn admit(&self, peer: SocketAddr) -> Option<Permit> {
+        self.shared.admit(peer)
     }
 
-    async fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, _permit: Permit) {
-        let conn = match &self.acceptor {
-            None => Conn::plain(tcp, peer),
-            Some(acceptor) => {
-                let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
-                let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
-                match tokio::time::timeout(wait, handshake).await {
-                    Ok(Ok(conn)) => conn,
-                    outcome => {
-                        let error = outcome.ok().and_then(Result::err);
-                        self.shared.metrics.handshakes_failed.inc();
-                        tracing::info!(event = "tls_failed", %peer, ?error, "A TLS handshake with a component failed.");
-                        return;
-                    }
-                }
+    fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
+        let open = self.shared.metrics.open.clone();
+        open.inc();
+        tokio::spawn(async move {
+            if let Some(conn) = self.connection(tcp, peer).await {
+                let mut stream = Stream::new(self, conn, peer);
+                let outcome = stream.turn().await;
+                stream.finish(outcome.err()).await;
             }
-        };
-        let mut stream = Stream::new(self, conn, peer);
-        let outcome = stream.turn().await;
-        stream.finish(outcome.err()).await;
+            open.dec();
+            drop(permit);
+        });
+    }
+}
+
+impl ComponentListener {
+    /// The connection, with TLS if that comes first.
+    async fn connection(&self, tcp: TcpStream, peer: SocketAddr) -> Option<Conn> {
+        let Some(acceptor) = &self.acceptor else { return Some(Conn::plain(tcp, peer)) };
+        let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
+        let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
+        match tokio::time::timeout(wait, handshake).await {
+            Ok(Ok(conn)) => Some(conn),
+            outcome => {
+                let error = outcome.ok().and_then(Result::err);
+                self.shared.metrics.handshakes_failed.inc();
+                tracing::info!(event = "tls_failed", %peer, ?error, "A TLS handshake with a component failed.");
+                None
+            }
+        }
     }
 }
 

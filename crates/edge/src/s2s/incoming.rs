@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use stentor_engine::{Handling, Inbound};
 use stentor_stanza::Condition;
+use stentor_stream::Millis;
 use stentor_stream::fault::Fault;
 use stentor_stream::s2s::{
     Answer, Ask, How, Incoming, IncomingEvent, IncomingSettings, Key, Offer, Pair, Verdict,
 };
 use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::certificates::proves;
 use super::links::{Link, Links};
@@ -22,8 +23,8 @@ use super::verify::verify;
 use super::{ALPN, Federation};
 use crate::accept::Serve;
 use crate::admission::Permit;
-use crate::c2s::{Kind, Shared};
-use crate::limits::{HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX};
+use crate::c2s::Kind;
+use crate::limits::{HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX, S2S_VERIFICATIONS_PER_STREAM_MAX};
 use crate::monotonic;
 
 /// A listening port for other servers.
@@ -31,7 +32,6 @@ pub struct S2sListener {
     kind: Kind,
     acceptor: Option<Arc<TlsAcceptor>>,
     links: Arc<Links>,
-    shared: Arc<Shared>,
     settings: Arc<IncomingSettings>,
 }
 
@@ -43,39 +43,56 @@ impl S2sListener {
         kind: Kind,
         acceptor: Option<Arc<TlsAcceptor>>,
         links: Arc<Links>,
-        shared: Arc<Shared>,
         name: String,
     ) -> Arc<Self> {
         let settings = Arc::new(Federation::incoming_settings(name));
-        Arc::new(Self { kind, acceptor, links, shared, settings })
+        Arc::new(Self { kind, acceptor, links, settings })
     }
 }
 
 impl Serve for S2sListener {
-    fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    fn admit(&self, peer: SocketAddr) -> Option<Permit> {
+        let federation = &self.links.federation;
+        let permit = federation.admission.admit(peer.ip());
+        if permit.is_none() {
+            federation.metrics.turned_away.inc();
+        }
+        permit
     }
 
-    async fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, _permit: Permit) {
-        let conn = match (self.kind, &self.acceptor) {
-            (Kind::DirectTls, Some(acceptor)) => {
-                let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
-                let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
-                match tokio::time::timeout(wait, handshake).await {
-                    Ok(Ok(conn)) => conn,
-                    outcome => {
-                        let error = outcome.ok().and_then(Result::err);
-                        self.shared.metrics.handshakes_failed.inc();
-                        tracing::info!(event = "tls_failed", %peer, ?error, "A TLS handshake failed.");
-                        return;
-                    }
-                }
+    fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
+        let metrics = &self.links.federation.metrics;
+        metrics.connections.inc();
+        let connections = metrics.connections.clone();
+        tokio::spawn(async move {
+            if let Some(conn) = self.connection(tcp, peer).await {
+                let mut stream = Stream::new(self, conn, peer);
+                let outcome = stream.turn().await;
+                stream.finish(outcome.err()).await;
             }
-            _ => Conn::plain(tcp, peer),
+            connections.dec();
+            drop(permit);
+        });
+    }
+}
+
+impl S2sListener {
+    /// The connection, with TLS if that comes first.
+    async fn connection(&self, tcp: TcpStream, peer: SocketAddr) -> Option<Conn> {
+        let (Kind::DirectTls, Some(acceptor)) = (self.kind, &self.acceptor) else {
+            return Some(Conn::plain(tcp, peer));
         };
-        let mut stream = Stream::new(self, conn, peer);
-        let outcome = stream.turn().await;
-        stream.finish(outcome.err()).await;
+        let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
+        let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
+        match tokio::time::timeout(wait, handshake).await {
+            Ok(Ok(conn)) => Some(conn),
+            outcome => {
+                let error = outcome.ok().and_then(Result::err);
+                self.links.federation.metrics.handshakes_failed.inc();
+                tracing::info!(event = "tls_failed", %peer, ?error, "A TLS handshake with a server failed.");
+                None
+            }
+        }
     }
 }
 
@@ -92,6 +109,12 @@ struct Stream {
     /// Queues that this stream drains (XEP-0288).
     back: Vec<(Arc<Link>, u64)>,
     remote: Option<String>,
+    /// How many call-backs of this stream may be under way.
+    calls: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+    /// What has been charged to the domain, and when more may be read.
+    charged: u64,
+    may_read_at: Millis,
     is_authorized: bool,
     /// What the certificate lacks to prove the domain that the peer's header names.
     doubt: Option<String>,
@@ -107,6 +130,7 @@ impl Stream {
         let inbound = Arc::new(Inbound::new(listener.links.federation.engine.clone()));
         let pump = Pump::new(conn);
         let back = Vec::new();
+        let stopping = listener.links.federation.stopping();
         Self {
             listener,
             peer,
@@ -117,6 +141,10 @@ impl Stream {
             judge,
             back,
             remote: None,
+            calls: Arc::new(Semaphore::new(S2S_VERIFICATIONS_PER_STREAM_MAX)),
+            stopping,
+            charged: 0,
+            may_read_at: monotonic::now(),
             is_authorized: false,
             doubt: None,
             fault: None,
@@ -131,10 +159,16 @@ impl Stream {
                 return self.pump.flush().await;
             }
             self.fill();
+            if *self.stopping.borrow() && self.back.iter().all(|(link, _)| link.queue.is_empty()) {
+                self.machine.close(Some(Fault::Shutdown), monotonic::now());
+            }
             let has_room = self.pump.has_room();
-            let (back, verdicts) = (&self.back, &mut self.verdicts);
-            let may_read = self.machine.may_read() && has_room;
-            let wake = self.pump.wait(self.machine.poll_timeout(), may_read, |cx| {
+            let is_paid = self.may_read_at <= monotonic::now();
+            let paid_at = (!is_paid).then_some(self.may_read_at);
+            let due = self.machine.poll_timeout().into_iter().chain(paid_at).min();
+            let (back, verdicts, stopping) = (&self.back, &mut self.verdicts, &mut self.stopping);
+            let may_read = self.machine.may_read() && has_room && is_paid;
+            let wake = self.pump.wait(due, may_read, |cx| {
                 if let Poll::Ready(Some(verdict)) = verdicts.poll_recv(cx) {
                     return Poll::Ready(Some(verdict));
                 }
@@ -144,7 +178,11 @@ impl Stream {
                 }
                 Poll::Pending
             });
-            match wake.await? {
+            let wake = tokio::select! {
+                wake = wake => wake?,
+                _ = stopping.changed() => Wake::Other(None),
+            };
+            match wake {
                 Wake::Socket | Wake::Other(None) => {}
                 Wake::Other(Some((pair, verdict))) => {
                     let answer = Answer::Dialback(pair, verdict);
@@ -160,6 +198,7 @@ impl Stream {
         loop {
             let now = monotonic::now();
             let mut moved = self.pump.feed(|input| self.machine.handle_bytes(input, now));
+            self.charge(now);
             if self.pump.is_eof() {
                 self.machine.handle_eof(now);
             }
@@ -170,6 +209,17 @@ impl Stream {
             if !moved {
                 return Ok(());
             }
+        }
+    }
+
+    fn charge(&mut self, now: Millis) {
+        let bytes = self.pump.read_bytes - self.charged;
+        self.charged = self.pump.read_bytes;
+        // Whoever has proven nothing sends little, and is not charged to somebody else.
+        if let (true, true, Some(remote)) = (bytes > 0, self.is_authorized, &self.remote) {
+            let federation = &self.listener.links.federation;
+            let per_sec = federation.policy.terms(remote).bytes_per_sec;
+            self.may_read_at = federation.throttle.charge(remote, bytes, per_sec, now);
         }
     }
 
@@ -232,7 +282,7 @@ impl Stream {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         };
-        self.listener.shared.metrics.handshakes_failed.inc();
+        self.federation().metrics.handshakes_failed.inc();
         tracing::info!(event = "tls_failed", peer = %self.peer, error, "A TLS handshake with a server failed.");
         self.machine.handle_eof(monotonic::now());
         Ok(())
@@ -254,12 +304,17 @@ impl Stream {
         if from.is_some_and(|from| !federation.policy.allows(from)) {
             return Err(Fault::Policy("This server does not speak to that domain"));
         }
+        // Nobody else speaks for a domain of ours, whatever they show.
+        if from.is_some_and(|from| federation.engine.host(from).is_some()) {
+            return Err(Fault::Policy("This server does not speak to itself"));
+        }
+        let terms = from.map_or(&federation.policy.terms, |from| federation.policy.terms(from));
         Ok(Arc::new(Offer {
             domain: to.to_owned(),
             starttls: self.listener.acceptor.is_some(),
-            tls_required: federation.policy.tls_required,
+            tls_required: terms.tls_required,
             external: is_proven,
-            dialback: federation.policy.allows_dialback,
+            dialback: terms.allows_dialback,
             bidi: true,
         }))
     }
@@ -288,15 +343,22 @@ impl Stream {
         } else if federation.engine.is_local(&pair.remote) {
             // Nobody else speaks for a domain of ours.
             Some(Verdict::Error(Condition::NotAcceptable))
+        } else if self.is_proven(&pair.remote).is_ok() {
+            Some(Verdict::Valid)
         } else {
-            self.is_proven(&pair.remote).is_ok().then_some(Verdict::Valid)
+            // The terms of the domain in the header need not be those of this one.
+            let terms = federation.policy.terms(&pair.remote);
+            let is_bare = terms.tls_required && self.pump.conn.facts().tls.is_none();
+            let may = terms.allows_dialback && !is_bare;
+            (!may).then_some(Verdict::Error(Condition::PolicyViolation))
         };
         if let Some(verdict) = verdict {
             let answer = Answer::Dialback(pair, verdict);
             return self.machine.handle_answer(answer, monotonic::now());
         }
-        let judge = self.judge.clone();
+        let (judge, calls) = (self.judge.clone(), self.calls.clone());
         tokio::spawn(async move {
+            let _permit = calls.acquire_owned().await;
             let verdict = verify(&federation, pair.clone(), key).await;
             if verdict == Verdict::Invalid {
                 let (local, remote) = (&pair.local, &pair.remote);
@@ -353,9 +415,9 @@ impl Stream {
         }
         for (link, taker) in &self.back {
             while self.pump.has_room() && link.is_taken_by(*taker) {
-                let Some(stanza) = link.queue.pop() else { break };
-                if !self.machine.send(&stanza, &mut self.pump.out) {
-                    link.queue.unpop(stanza);
+                let Some(waiting) = link.queue.pop() else { break };
+                if !self.machine.send(&waiting.stanza, &mut self.pump.out) {
+                    link.queue.unpop(waiting);
                     break;
                 }
                 self.listener.links.federation.metrics.stanzas_out.inc();
@@ -375,6 +437,7 @@ impl Stream {
         let (remote, peer) = (self.remote.as_deref(), self.peer);
         let reason = reason.as_deref().unwrap_or("closed");
         if !self.is_authorized && remote.is_some() {
+            self.federation().metrics.refused.inc();
             let (local, certificate) = (self.machine.domain(), self.doubt.as_deref());
             tracing::info!(event = "s2s_in_refused", local, remote, %peer, reason, certificate, "A stream from another server ended before its domain was proven.");
             return;

@@ -1,24 +1,29 @@
 //! The ways to other servers, as the engine sees them: one queue for each domain pair.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use stentor_engine::Pressure;
-use stentor_stanza::{Condition, Stanza, StanzaError};
+use stentor_stanza::{Condition, Kind, MessageType, Stanza, StanzaError};
 use stentor_stream::Millis;
 use stentor_stream::s2s::Pair;
 
-use super::outgoing;
-use super::queue::Queue;
+use super::facts::Facts;
+use super::outgoing::{self, Failure};
+use super::queue::{Queue, Waiting};
 use super::{Federation, policy::Policy};
-use crate::limits::{S2S_BACK_OFF_MAX_MS, S2S_BACK_OFF_MIN_MS, S2S_PAIRS_MAX};
+use crate::limits::{S2S_BACK_OFF_MAX_MS, S2S_DRAIN_WAIT_MS, S2S_PAIRS_MAX};
 use crate::monotonic;
 
 /// The ways to other servers.
 pub struct Links {
     pub(crate) federation: Arc<Federation>,
     links: Mutex<HashMap<Pair, Arc<Link>>>,
+    /// Bytes in all queues.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// The way for one domain pair.
@@ -32,13 +37,15 @@ pub(crate) struct Link {
 struct State {
     taker: Option<u64>,
     takers: u64,
-    failure: Option<Failure>,
+    failure: Option<Trouble>,
 }
 
 /// Why nobody answered the last time, and until when nobody is asked again.
 #[derive(Clone, Copy)]
-struct Failure {
+struct Trouble {
     condition: Condition,
+    /// Whether messages wait for another attempt.
+    is_passing: bool,
     until: Millis,
     back_off_ms: u64,
 }
@@ -47,7 +54,7 @@ impl Links {
     /// The ways of this federation; none is open yet.
     #[must_use]
     pub fn new(federation: Arc<Federation>) -> Arc<Self> {
-        Arc::new(Self { federation, links: Mutex::default() })
+        Arc::new(Self { federation, links: Mutex::default(), waiting: Arc::default() })
     }
 
     /// Queues a stanza for its domain, and connects where nobody is connected.
@@ -57,14 +64,13 @@ impl Links {
             return Err(blocked());
         }
         let link = self.link(pair)?;
-        let (is_idle, failure) = {
-            let state = link.state.lock();
-            (state.taker.is_none(), state.failure)
-        };
-        if is_idle && let Some(failure) = failure.filter(|f| f.until > monotonic::now()) {
-            return Err(StanzaError::new(failure.condition));
+        let now = monotonic::now();
+        if let Some(trouble) = link.trouble().filter(|trouble| trouble.until > now)
+            && !(trouble.is_passing && self.may_wait(&stanza))
+        {
+            return Err(StanzaError::new(trouble.condition));
         }
-        let pushed = link.queue.push(stanza);
+        let pushed = link.queue.push(stanza, now);
         let pressure = pushed.ok_or(StanzaError::new(Condition::ResourceConstraint))?;
         self.federation.metrics.queued.inc();
         self.ensure_taker(&link);
@@ -89,8 +95,8 @@ impl Links {
                 return Err(StanzaError::new(Condition::ResourceConstraint));
             }
         }
-        let state = Mutex::default();
-        let link = Arc::new(Link { pair: pair.clone(), queue: Queue::default(), state });
+        let queue = Queue::new(self.waiting.clone());
+        let link = Arc::new(Link { pair: pair.clone(), queue, state: Mutex::default() });
         links.insert(pair, link.clone());
         Ok(link)
     }
@@ -102,13 +108,53 @@ impl Links {
         Some((link, taker))
     }
 
-    /// Returns everything that waits for a pair, with this error.
-    pub(crate) fn give_up(&self, link: &Link, taker: u64, condition: Condition) {
-        link.failed(taker, condition);
+    /// Returns with an error what does not wait for another attempt. How long until then, in
+    /// milliseconds, if something does.
+    pub(crate) fn give_up(&self, link: &Link, taker: u64, failure: &Failure) -> Option<u64> {
+        let (now, hold_ms) = (monotonic::now(), self.federation.policy.hold_ms);
+        let condition = failure.condition();
         self.federation.metrics.failed.inc();
-        for stanza in link.queue.drain() {
+        let is_passing = failure.is_passing();
+        let back_off_ms = self.federation.policy.back_off_ms;
+        let back_off_ms = link.failed(taker, condition, is_passing, back_off_ms)?;
+        let stays =
+            |w: &Waiting| is_passing && self.may_wait(&w.stanza) && w.since.plus(hold_ms).0 > now.0;
+        for stanza in link.queue.drain(stays) {
             self.federation.engine.bounce(&stanza, &StanzaError::new(condition));
         }
+        let Some(oldest) = link.queue.oldest() else {
+            link.leave(taker);
+            return None;
+        };
+        let left = oldest.plus(hold_ms).0.saturating_sub(now.0);
+        Some(back_off_ms.min(left).max(1))
+    }
+
+    /// Whether a stanza waits for a server that cannot be reached. Who asks something, or
+    /// announces it, is told at once; a message is what store and forward is for (RFC 6120 §10.4).
+    fn may_wait(&self, stanza: &Stanza) -> bool {
+        let Kind::Message(kind) = stanza.head.kind else { return false };
+        matches!(kind, MessageType::Chat | MessageType::Normal)
+            && self.federation.policy.hold_ms > 0
+    }
+
+    /// Ends all streams when what waits for those that stand has been sent, and waits for that for
+    /// as long as a stop may take.
+    pub async fn drain(&self) {
+        self.federation.stop();
+        let wait = Duration::from_millis(S2S_DRAIN_WAIT_MS);
+        let ended = async {
+            while self.federation.admission.open() + self.standing() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(wait, ended).await;
+    }
+
+    /// Lists what is counted, with help texts.
+    pub fn register(self: &Arc<Self>, registry: &mut prometheus_client::registry::Registry) {
+        self.federation.metrics.register(registry);
+        registry.register_collector(Box::new(Facts(self.clone())));
     }
 
     /// How many ways are open or being opened.
@@ -117,10 +163,15 @@ impl Links {
         self.links.lock().values().filter(|link| link.state.lock().taker.is_some()).count()
     }
 
+    /// How many streams to others stand.
+    fn standing(&self) -> usize {
+        self.federation.standing.load(Ordering::Relaxed)
+    }
+
     /// Bytes waiting for other servers.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.links.lock().values().map(|link| link.queue.bytes()).sum()
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -151,7 +202,9 @@ impl Link {
         }
         state.takers += 1;
         state.taker = Some(state.takers);
-        state.failure = None;
+        if is_ready {
+            state.failure = None;
+        }
         Some(state.takers)
     }
 
@@ -175,17 +228,28 @@ impl Link {
         self.state.lock().failure = None;
     }
 
-    fn failed(&self, taker: u64, condition: Condition) {
+    fn trouble(&self) -> Option<Trouble> {
+        self.state.lock().failure
+    }
+
+    /// Notes a failure; how long nobody is asked again. None if another took over.
+    fn failed(
+        &self,
+        taker: u64,
+        condition: Condition,
+        is_passing: bool,
+        back_off_ms: u64,
+    ) -> Option<u64> {
         let mut state = self.state.lock();
         if state.taker != Some(taker) {
-            return;
+            return None;
         }
-        state.taker = None;
-        let back_off_ms = state.failure.map_or(S2S_BACK_OFF_MIN_MS, |f| {
-            f.back_off_ms.saturating_mul(2).min(S2S_BACK_OFF_MAX_MS)
+        let back_off_ms = state.failure.map_or(back_off_ms, |before| {
+            before.back_off_ms.saturating_mul(2).min(S2S_BACK_OFF_MAX_MS)
         });
         let until = monotonic::now().plus(back_off_ms);
-        state.failure = Some(Failure { condition, until, back_off_ms });
+        state.failure = Some(Trouble { condition, is_passing, until, back_off_ms });
+        Some(back_off_ms)
     }
 
     fn is_spare(&self) -> bool {
@@ -204,4 +268,41 @@ fn pair_of(stanza: &Stanza) -> Option<Pair> {
 /// The operator does not want it.
 fn blocked() -> StanzaError {
     StanzaError::new(Condition::NotAllowed).with_text("This server does not speak to that domain.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link {
+        let pair = Pair { local: "one.example".into(), remote: "two.example".into() };
+        Link { pair, queue: Queue::default(), state: Mutex::default() }
+    }
+
+    #[test]
+    fn each_failure_waits_twice_as_long_until_a_stream_stood() {
+        let link = link();
+        let fail = || {
+            let taker = link.take_over(false).unwrap();
+            let wait = link.failed(taker, Condition::RemoteServerTimeout, true, 5_000).unwrap();
+            link.leave(taker);
+            wait
+        };
+        let waits: Vec<u64> = (0..8).map(|_| fail()).collect();
+        let expected = [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000];
+        assert_eq!(waits, expected);
+        link.succeeded();
+        assert_eq!(fail(), 5_000);
+    }
+
+    #[test]
+    fn who_has_a_stream_takes_the_queue_from_who_seeks_one() {
+        let link = link();
+        let seeker = link.take_over(false).unwrap();
+        assert_eq!(link.take_over(false), None);
+        let ready = link.take_over(true).unwrap();
+        assert!(link.is_taken_by(ready) && !link.is_taken_by(seeker));
+        assert_eq!(link.failed(seeker, Condition::RemoteServerTimeout, true, 1), None);
+        assert!(!link.leave(seeker) && link.leave(ready));
+    }
 }

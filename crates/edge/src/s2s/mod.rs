@@ -8,16 +8,19 @@
 
 mod certificates;
 mod discovery;
+mod facts;
 mod incoming;
 mod links;
 mod outgoing;
 mod policy;
 pub(crate) mod pump;
 mod queue;
+mod throttle;
 mod verify;
 mod xep0185_keys;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use hashbrown::HashMap;
 use stentor_engine::Engine;
@@ -25,13 +28,15 @@ use stentor_stream::s2s::{IncomingSettings, OutgoingSettings, Tls};
 use stentor_transport::{
     ConnectorSettings, IdentityFiles, LoadError, Roots, TlsConnector, Trust, VersionMin,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub use self::discovery::{Discovery, Route};
 pub use self::incoming::S2sListener;
 pub use self::links::Links;
-pub use self::policy::Policy;
+pub use self::policy::{Policy, Terms};
+use self::throttle::Throttle;
 use self::xep0185_keys::Keys;
+use crate::admission::Admission;
 use crate::limits::S2S_VERIFICATIONS_MAX;
 use crate::metrics::FederationMetrics;
 
@@ -45,6 +50,12 @@ pub struct Federation {
     pub(crate) keys: Keys,
     /// How many keys are verified at once, each by a connection of its own.
     pub(crate) verifying: Semaphore,
+    /// Connections of other servers.
+    pub(crate) admission: Arc<Admission>,
+    /// Streams to other servers that stand.
+    pub(crate) standing: AtomicUsize,
+    pub(crate) throttle: Throttle,
+    stopping: watch::Sender<bool>,
     /// What is counted.
     pub metrics: FederationMetrics,
 }
@@ -73,6 +84,7 @@ impl Federation {
     /// # Errors
     /// A certificate cannot be loaded.
     pub fn new(parts: FederationParts) -> Result<Arc<Self>, LoadError> {
+        let admission = Arc::new(Admission::new(parts.policy.admission));
         Ok(Arc::new(Self {
             connectors: Connectors::new(&parts.identities, parts.version_min)?,
             engine: parts.engine,
@@ -81,16 +93,31 @@ impl Federation {
             roots: parts.roots,
             keys: Keys::new(&parts.secret),
             verifying: Semaphore::new(S2S_VERIFICATIONS_MAX),
+            admission,
+            standing: AtomicUsize::new(0),
+            throttle: Throttle::default(),
+            stopping: watch::Sender::new(false),
             metrics: FederationMetrics::default(),
         }))
     }
 
-    pub(crate) fn outgoing_settings(&self) -> OutgoingSettings {
+    pub(crate) fn outgoing_settings(&self, remote: &str) -> OutgoingSettings {
+        let terms = self.policy.terms(remote);
         OutgoingSettings {
-            tls: if self.policy.tls_required { Tls::Required } else { Tls::WhenOffered },
-            may_dial_back: self.policy.allows_dialback,
+            tls: if terms.tls_required { Tls::Required } else { Tls::WhenOffered },
+            may_dial_back: terms.allows_dialback,
             ..OutgoingSettings::default()
         }
+    }
+
+    /// Tells all streams to end.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Whether streams are to end, and how to wait for that.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     pub(crate) fn incoming_settings(name: String) -> IncomingSettings {

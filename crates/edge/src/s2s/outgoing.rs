@@ -2,37 +2,57 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
 use stentor_engine::{Handling, Inbound};
 use stentor_jid::domain_to_ascii;
 use stentor_stanza::Condition;
+use stentor_stream::Millis;
 use stentor_stream::fault::{Fault, StreamCondition};
 use stentor_stream::s2s::{How, Outgoing, OutgoingEvent, Verdict};
 use stentor_transport::{Conn, dial};
+use tokio::sync::watch;
 
 use super::certificates::proves;
 use super::discovery::{NotFound, Target};
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
 use super::{ALPN, Federation};
-use crate::limits::{HANDSHAKE_WAIT_MS, S2S_STAGGER_MS};
+use crate::limits::{HANDSHAKE_WAIT_MS, S2S_STAGGER_MS, S2S_UNSETTLED_MAX};
 use crate::monotonic;
 
 /// Drains a link's queue until it is idle, or nobody can be reached. `taker` is its right to.
 pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
-    let Err(failure) = attempt(&links, &link, taker).await else {
-        // The stream did its work; what came since starts another.
-        if link.leave(taker) && !link.queue.is_empty() {
-            links.ensure_taker(&link);
+    let mut stopping = links.federation.stopping();
+    while !*stopping.borrow() {
+        let Err(failure) = attempt(&links, &link, taker).await else {
+            // The stream did its work; what came since starts another.
+            if link.leave(taker) && !link.queue.is_empty() {
+                links.ensure_taker(&link);
+            }
+            return;
+        };
+        let (local, remote) = (&link.pair.local, &link.pair.remote);
+        let reason = failure.to_string();
+        tracing::info!(
+            event = "s2s_failed",
+            local,
+            remote,
+            reason,
+            "A server could not be reached."
+        );
+        let Some(wait) = links.give_up(&link, taker, &failure) else { return };
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+            _ = stopping.changed() => {}
         }
-        return;
-    };
-    let (local, remote) = (&link.pair.local, &link.pair.remote);
-    let reason = failure.to_string();
-    tracing::info!(event = "s2s_failed", local, remote, reason, "A server could not be reached.");
-    links.give_up(&link, taker, failure.condition());
+        if !link.is_taken_by(taker) {
+            return;
+        }
+    }
+    link.leave(taker);
 }
 
 /// Why a domain could not be spoken to.
@@ -56,6 +76,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Whether it may be over soon, so that messages wait for it.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::NotFound(NotFound::NoAnswer) | Self::Unreachable(_) => true,
+            Self::Ended(..) => self.condition() == Condition::RemoteServerTimeout,
+            Self::NotFound(NotFound::NoServer) | Self::Certificate(_) | Self::Denied(_) => false,
+        }
+    }
+
     /// The error for senders.
     pub(crate) fn condition(&self) -> Condition {
         match self {
@@ -180,9 +209,15 @@ struct Stream<'a> {
     machine: Outgoing,
     inbound: Arc<Inbound>,
     is_authorized: bool,
+    /// Whether we have said that we close.
+    is_closing: bool,
     failure: Option<Failure>,
+    stopping: watch::Receiver<bool>,
+    /// What has been charged to the domain, and when more may be read.
+    charged: u64,
+    may_read_at: Millis,
     /// When the stream has been idle for too long.
-    idle_at: stentor_stream::Millis,
+    idle_at: Millis,
 }
 
 impl<'a> Stream<'a> {
@@ -195,7 +230,7 @@ impl<'a> Stream<'a> {
     ) -> Self {
         let federation = &links.federation;
         let now = monotonic::now();
-        let settings = Arc::new(federation.outgoing_settings());
+        let settings = Arc::new(federation.outgoing_settings(&link.pair.remote));
         let machine = Outgoing::new(settings, link.pair.clone(), is_tls, true, now);
         let inbound = Arc::new(Inbound::new(federation.engine.clone()));
         Self {
@@ -206,7 +241,11 @@ impl<'a> Stream<'a> {
             machine,
             inbound,
             is_authorized: false,
+            is_closing: false,
             failure: None,
+            stopping: federation.stopping(),
+            charged: 0,
+            may_read_at: now,
             idle_at: now.plus(federation.policy.idle_ms),
         }
     }
@@ -217,6 +256,9 @@ impl<'a> Stream<'a> {
             self.judge_certificate()?;
         }
         let outcome = self.turn().await;
+        if self.is_authorized {
+            self.links.federation.standing.fetch_sub(1, Ordering::Relaxed);
+        }
         let unsent = std::mem::take(&mut self.failure);
         match outcome {
             Ok(()) if self.is_authorized => Ok(()),
@@ -240,18 +282,30 @@ impl<'a> Stream<'a> {
                 return self.pump.flush().await;
             }
             self.fill();
-            if self.is_spare() {
+            let is_stopping = *self.stopping.borrow();
+            if self.is_spare() || (is_stopping && self.has_nothing_to_say()) {
                 self.machine.close(None, monotonic::now());
+                self.is_closing = true;
                 continue;
             }
+            let now = monotonic::now();
+            let is_paid = self.may_read_at <= now;
             let may_send = self.may_send() && self.pump.has_room();
-            let due = self.machine.poll_timeout().map_or(self.idle_at, |at| at.min(self.idle_at));
-            let link = self.link;
-            let may_read = self.machine.may_read();
+            let mut due =
+                self.machine.poll_timeout().map_or(self.idle_at, |at| at.min(self.idle_at));
+            if !is_paid {
+                due = due.min(self.may_read_at);
+            }
+            let (link, stopping) = (self.link, &mut self.stopping);
+            let may_read = self.machine.may_read() && self.pump.has_room() && is_paid;
             let wake = self.pump.wait(Some(due), may_read, |cx| {
                 if may_send { link.queue.poll_ready(cx) } else { Poll::Pending }
             });
-            match wake.await? {
+            let wake = tokio::select! {
+                wake = wake => wake?,
+                _ = stopping.changed() => Wake::Other(()),
+            };
+            match wake {
                 Wake::Socket | Wake::Other(()) => {}
                 Wake::Timer => {
                     let now = monotonic::now();
@@ -272,9 +326,13 @@ impl<'a> Stream<'a> {
     /// Whether another stream drains the queue now, so that this one may close.
     fn is_spare(&self) -> bool {
         self.is_authorized
-            && !self.machine.is_ended()
+            && !self.is_closing
             && !self.machine.is_bidi()
             && !self.link.is_taken_by(self.taker)
+    }
+
+    fn has_nothing_to_say(&self) -> bool {
+        !self.is_closing && (!self.is_authorized || self.link.queue.is_empty())
     }
 
     fn fill(&mut self) {
@@ -282,9 +340,9 @@ impl<'a> Stream<'a> {
             return;
         }
         while self.pump.has_room() {
-            let Some(stanza) = self.link.queue.pop() else { return };
-            if !self.machine.send(&stanza, &mut self.pump.out) {
-                return self.link.queue.unpop(stanza);
+            let Some(waiting) = self.link.queue.pop() else { return };
+            if !self.machine.send(&waiting.stanza, &mut self.pump.out) {
+                return self.link.queue.unpop(waiting);
             }
             self.links.federation.metrics.stanzas_out.inc();
             self.idle_at = monotonic::now().plus(self.links.federation.policy.idle_ms);
@@ -296,6 +354,7 @@ impl<'a> Stream<'a> {
         loop {
             let now = monotonic::now();
             let mut moved = self.pump.feed(|input| self.machine.handle_bytes(input, now));
+            self.charge(now);
             if moved {
                 self.idle_at = now.plus(self.links.federation.policy.idle_ms);
             }
@@ -312,6 +371,18 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// What comes back on the stream is paid for like what comes on others of the domain.
+    fn charge(&mut self, now: Millis) {
+        let federation = &self.links.federation;
+        let remote = &self.link.pair.remote;
+        let per_sec = federation.policy.terms(remote).bytes_per_sec;
+        let bytes = self.pump.read_bytes - self.charged;
+        self.charged = self.pump.read_bytes;
+        if bytes > 0 {
+            self.may_read_at = federation.throttle.charge(remote, bytes, per_sec, now);
+        }
+    }
+
     async fn event(&mut self, event: OutgoingEvent) -> std::io::Result<()> {
         let federation = &self.links.federation;
         let now = monotonic::now();
@@ -322,7 +393,9 @@ impl<'a> Stream<'a> {
                 self.machine.handle_key(&pair, &key, now);
             }
             OutgoingEvent::Authorized(pair, how) => {
-                self.is_authorized = true;
+                if !std::mem::replace(&mut self.is_authorized, true) {
+                    federation.standing.fetch_add(1, Ordering::Relaxed);
+                }
                 self.link.succeeded();
                 federation.metrics.opened.inc();
                 self.log_open(&pair.local, &pair.remote, how);
@@ -334,6 +407,9 @@ impl<'a> Stream<'a> {
             OutgoingEvent::Verified(..) => {}
             OutgoingEvent::Stanza(stanza) => {
                 federation.metrics.stanzas_in.inc();
+                if self.inbound.unsettled() >= S2S_UNSETTLED_MAX {
+                    self.inbound.settle_all().await;
+                }
                 if let Handling::Later(rest) = self.inbound.handle(stanza) {
                     rest.await;
                 }
@@ -374,7 +450,9 @@ impl<'a> Stream<'a> {
     fn judge_certificate(&self) -> Result<(), Failure> {
         let federation = &self.links.federation;
         match judge(federation, &self.pump.conn, &self.link.pair.remote) {
-            Err(reason) if !federation.policy.allows_dialback => Err(Failure::Certificate(reason)),
+            Err(reason) if !federation.policy.terms(&self.link.pair.remote).allows_dialback => {
+                Err(Failure::Certificate(reason))
+            }
             _ => Ok(()),
         }
     }

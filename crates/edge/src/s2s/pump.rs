@@ -25,6 +25,8 @@ pub(crate) struct Pump {
     filled: usize,
     used: usize,
     is_eof: bool,
+    /// Bytes read so far.
+    pub(crate) read_bytes: u64,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -49,6 +51,7 @@ impl Pump {
             filled: 0,
             used: 0,
             is_eof: false,
+            read_bytes: 0,
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
         }
     }
@@ -165,6 +168,7 @@ impl Pump {
                 self.used = 0;
                 self.filled = buffer.filled().len();
                 self.is_eof = len == 0;
+                self.read_bytes += len as u64;
                 Ok(true)
             }
         }

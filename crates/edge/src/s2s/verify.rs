@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use stentor_stanza::Condition;
 use stentor_stream::fault::StreamCondition;
@@ -11,14 +12,18 @@ use stentor_transport::Conn;
 use super::Federation;
 use super::outgoing::{Failure, connect, secure};
 use super::pump::{Pump, Wake};
+use crate::limits::S2S_VERIFICATION_WAIT_MS;
 use crate::monotonic;
 
 /// Asks the server of `pair.remote` whether it made a key, over a connection of its own.
 pub(crate) async fn verify(federation: &Arc<Federation>, pair: Pair, key: Key) -> Verdict {
-    let Ok(_permit) = federation.verifying.acquire().await else {
-        return Verdict::Error(Condition::RemoteServerTimeout);
+    let asking = async {
+        let _permit = federation.verifying.acquire().await;
+        ask(federation, &pair, &key).await
     };
-    match ask(federation, &pair, &key).await {
+    let wait = Duration::from_millis(S2S_VERIFICATION_WAIT_MS);
+    let outcome = tokio::time::timeout(wait, asking).await;
+    match outcome.unwrap_or_else(|_| Err(Failure::Unreachable("it took too long".to_owned()))) {
         Ok(verdict) => verdict,
         Err(failure) => {
             let (local, remote) = (&pair.local, &pair.remote);
@@ -54,7 +59,8 @@ async fn over(
     key: &Key,
 ) -> Result<Verdict, Failure> {
     let is_tls = conn.facts().tls.is_some();
-    let settings = OutgoingSettings { wants_bidi: false, ..federation.outgoing_settings() };
+    let settings =
+        OutgoingSettings { wants_bidi: false, ..federation.outgoing_settings(&pair.remote) };
     let mut machine =
         Outgoing::new(Arc::new(settings), pair.clone(), is_tls, false, monotonic::now());
     machine.verify(pair.clone(), key.clone());

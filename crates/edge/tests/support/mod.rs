@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared};
+use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared, accept};
 use stentor_engine::Settings as ProfileSettings;
 use stentor_jid::BareJid;
 use stentor_stream::c2s::Settings;
@@ -51,7 +51,7 @@ impl Server {
             acceptor: None,
             shared,
         });
-        tokio::spawn(c2s.run(listener, stopped));
+        tokio::spawn(accept(c2s, listener, stopped));
         Self { world, addr, _stop: stop }
     }
 

@@ -1,30 +1,45 @@
 //! Other servers: whom we speak to, and where they are.
 
-use stentor_edge::s2s::{Policy, Route};
+use stentor_edge::AdmissionSettings;
+use stentor_edge::s2s::{Policy, Route, Terms};
 
 use super::reader::{Reader, Section, Value};
+use super::sections::size;
 use super::{Federation, keys};
 
-/// Reads `[federation]` and `[[route]]`.
+/// Reads `[federation]`, `[[route]]` and `[[peer]]`.
 pub(super) fn read<'t>(
     reader: &mut Reader<'_>,
     value: Option<&'t Value<'t>>,
     routes: Option<&'t Value<'t>>,
+    peers: Option<&'t Value<'t>>,
 ) -> Federation {
     let mut s = reader.section("federation", value);
     let is_enabled = s.truth(&keys::FEDERATION_ENABLED);
-    let policy = Policy {
+    let mut policy = Policy {
         allow: domains(&mut s, &keys::FEDERATION_ALLOW),
         block: domains(&mut s, &keys::FEDERATION_BLOCK),
-        tls_required: s.truth(&keys::FEDERATION_TLS),
-        allows_dialback: s.truth(&keys::FEDERATION_DIALBACK),
+        terms: Terms {
+            tls_required: s.truth(&keys::FEDERATION_TLS),
+            allows_dialback: s.truth(&keys::FEDERATION_DIALBACK),
+            bytes_per_sec: s.number(&keys::FEDERATION_BYTES_PER_SEC),
+        },
+        peers: Vec::new(),
         idle_ms: s.number(&keys::FEDERATION_IDLE_SECS) * 1_000,
         connect_wait_ms: s.number(&keys::FEDERATION_CONNECT_WAIT_SECS) * 1_000,
+        hold_ms: s.number(&keys::FEDERATION_HOLD_SECS) * 1_000,
+        admission: AdmissionSettings {
+            connections_max: size(s.number(&keys::FEDERATION_CONNECTIONS_MAX)),
+            per_source_max: u32::try_from(s.number(&keys::FEDERATION_PER_SOURCE_MAX))
+                .unwrap_or(u32::MAX),
+        },
+        ..Policy::default()
     };
     let authority = s.path(&keys::FEDERATION_AUTHORITY).map(|(span, path)| (s.place(&span), path));
     let dns = s.address(&keys::FEDERATION_DNS).map(|(_, address)| address);
     s.finish();
     let routes = read_routes(reader, routes);
+    policy.peers = read_peers(reader, peers);
     Federation { is_enabled, policy, authority, dns, routes }
 }
 
@@ -63,4 +78,27 @@ fn read_routes<'t>(reader: &mut Reader<'_>, value: Option<&'t Value<'t>>) -> Vec
         s.finish();
     }
     routes
+}
+
+fn read_peers<'t>(reader: &mut Reader<'_>, value: Option<&'t Value<'t>>) -> Vec<(String, Terms)> {
+    let mut peers: Vec<(String, Terms)> = Vec::new();
+    for (index, table) in reader.items("peer", value).into_iter().enumerate() {
+        let mut s = reader.item("peer", index, table);
+        let domain = s.text(&keys::PEER_DOMAIN);
+        let terms = Terms {
+            tls_required: s.truth(&keys::PEER_TLS),
+            allows_dialback: s.truth(&keys::PEER_DIALBACK),
+            bytes_per_sec: s.number(&keys::PEER_BYTES_PER_SEC),
+        };
+        match domain.map(|(span, text)| (span, Policy::domain(&text), text)) {
+            None => s.wrong(&table.span(), "a `[[peer]]` needs a `domain`"),
+            Some((span, None, text)) => s.wrong(&span, format!("`{text}` is no domain")),
+            Some((span, Some(domain), text)) if peers.iter().any(|(name, _)| *name == domain) => {
+                s.wrong(&span, format!("`{text}` stands there twice: take one out"));
+            }
+            Some((_, Some(domain), _)) => peers.push((domain, terms)),
+        }
+        s.finish();
+    }
+    peers
 }

@@ -83,8 +83,18 @@ pub(crate) const ALL: &[SectionDoc] = &[
             &FEDERATION_AUTHORITY,
             &FEDERATION_IDLE_SECS,
             &FEDERATION_CONNECT_WAIT_SECS,
+            &FEDERATION_HOLD_SECS,
+            &FEDERATION_BYTES_PER_SEC,
+            &FEDERATION_CONNECTIONS_MAX,
+            &FEDERATION_PER_SOURCE_MAX,
             &FEDERATION_DNS,
         ],
+    },
+    SectionDoc {
+        heading: "[[peer]]",
+        about: "What is asked of one other domain and those below it, instead of what stands in \
+                `[federation]`; the longest name that fits counts.",
+        keys: &[&PEER_DOMAIN, &PEER_TLS, &PEER_DIALBACK, &PEER_BYTES_PER_SEC],
     },
     SectionDoc {
         heading: "[[route]]",
@@ -236,6 +246,24 @@ keys! {
         "What one address has to take a connection.";
     FEDERATION_DNS = "dns", Address, "none", Restart,
         "A DNS server to ask instead of those of the system.";
+
+    FEDERATION_HOLD_SECS = "hold_secs", UP_TO_A_DAY, "1800", Restart,
+        "How long messages wait for a server that cannot be reached before they come back with an error; 0 to return them at once. All else is answered at once.";
+    FEDERATION_BYTES_PER_SEC = "bytes_per_sec", Number(0, 1_000_000_000, "bytes"), "0", Restart,
+        "What is read from one other domain in a second on the average; 0 for as much as comes.";
+    FEDERATION_CONNECTIONS_MAX = "connections_max", Number(1, 1_000_000, "connections"), "10000", Restart,
+        "Connections that other servers may have open to this one.";
+    FEDERATION_PER_SOURCE_MAX = "connections_per_source_max", Number(1, 1_000_000, "connections"), "1000", Restart,
+        "The same from one address; an IPv6 source is its /64.";
+
+    PEER_DOMAIN = "domain", Text, "none", Restart,
+        "The other domain; must be there.";
+    PEER_TLS = "tls_required", Truth, "true", Restart,
+        "Whether nothing goes to it or comes from it without TLS.";
+    PEER_DIALBACK = "dialback", Truth, "true", Restart,
+        "Whether a call back may stand in for a certificate that proves the domain.";
+    PEER_BYTES_PER_SEC = "bytes_per_sec", Number(0, 1_000_000_000, "bytes"), "0", Restart,
+        "What is read from it in a second on the average; 0 for as much as comes.";
 
     ROUTE_DOMAIN = "domain", Text, "none", Restart,
         "The other domain, or `*` for all without a route of their own; must be there.";

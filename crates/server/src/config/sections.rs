@@ -24,7 +24,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'_>, root: &'t DeTable<'t>) -> Config
     let components = components::read(reader, value("component"), &hosts);
     let listeners = listeners::read(reader, value("listen"), metrics, !components.is_empty());
     let certificates = hosts::certificates(reader, value("certificate"));
-    let federation = federation::read(reader, value("federation"), value("route"));
+    let federation = federation::read(reader, value("federation"), value("route"), value("peer"));
     let mut config = Config {
         data_dir: data_dir(reader, root),
         listeners,
@@ -67,6 +67,7 @@ const TOP: &[&str] = &[
     "federation",
     "route",
     "component",
+    "peer",
     "limits",
     "sign_in",
     "log",

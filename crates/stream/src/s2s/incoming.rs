@@ -37,6 +37,8 @@ pub struct Incoming {
     verifying: usize,
     is_bidi: bool,
     sasl_failures: u8,
+    /// Pairs that were refused.
+    refusals: u8,
     /// When the first header must be here; none once it is.
     header_by: Option<Millis>,
     /// When the first pair must be authorized; none once one is.
@@ -87,6 +89,7 @@ impl Incoming {
             verifying: 0,
             is_bidi: false,
             sasl_failures: 0,
+            refusals: 0,
             header_by: Some(now.plus(settings.header_wait_ms)),
             sign_in_by: Some(now.plus(settings.sign_in_wait_ms)),
             settings,
@@ -448,17 +451,19 @@ impl Incoming {
                 self.verifying += 1;
                 self.wire.events.push_back(Event::Ask(Ask::Verify { pair, key }));
             }
-            Name::Result => self.handle_request(pair, key),
+            Name::Result => return self.handle_request(pair, key),
         }
         Ok(())
     }
 
     /// The peer asks for the authorization of a pair (§2.2.1).
-    fn handle_request(&mut self, pair: Pair, key: Key) {
+    fn handle_request(&mut self, pair: Pair, key: Key) -> Result<(), Fault> {
         let offer = self.offer.clone().unwrap_or_default();
-        let refusal = if self.has(&pair) {
-            return dialback::write_answer(&mut self.wire.out, &pair, None, &Verdict::Valid);
-        } else if offer.tls_required && !self.is_tls {
+        if self.has(&pair) {
+            dialback::write_answer(&mut self.wire.out, &pair, None, &Verdict::Valid);
+            return Ok(());
+        }
+        let refusal = if offer.tls_required && !self.is_tls {
             Some(Condition::PolicyViolation)
         } else if !offer.dialback {
             Some(Condition::NotAuthorized)
@@ -469,13 +474,24 @@ impl Incoming {
         };
         if let Some(condition) = refusal {
             let verdict = Verdict::Error(condition);
-            return dialback::write_answer(&mut self.wire.out, &pair, None, &verdict);
+            dialback::write_answer(&mut self.wire.out, &pair, None, &verdict);
+            return self.note_refusal();
         }
         if !self.asked.contains(&pair) {
             self.asked.push(pair.clone());
             let key = Key { stream_id: self.stream_id.clone(), key: key.key };
             self.wire.events.push_back(Event::Ask(Ask::Dialback { pair, key }));
         }
+        Ok(())
+    }
+
+    /// Who tries one domain after another makes us call them all.
+    const fn note_refusal(&mut self) -> Result<(), Fault> {
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals > limits::DIALBACK_REFUSALS_MAX {
+            return Err(Fault::Limit(Limit::AuthRetries));
+        }
+        Ok(())
     }
 
     fn decide(&mut self, pair: &Pair, verdict: &Verdict) -> Result<(), Fault> {
@@ -486,14 +502,14 @@ impl Incoming {
         }
         dialback::write_answer(&mut self.wire.out, pair, None, verdict);
         match verdict {
-            Verdict::Valid => self.authorize(pair.clone(), How::Dialback),
-            // §2.2.1: whoever shows a false key first has nothing more to say.
-            Verdict::Invalid if self.pairs.is_empty() => {
-                return Err(Fault::Peer(Misbehaviour::FalseKey));
+            Verdict::Valid => {
+                self.authorize(pair.clone(), How::Dialback);
+                Ok(())
             }
-            Verdict::Invalid | Verdict::Error(_) => {}
+            // §2.2.1: whoever shows a false key first has nothing more to say.
+            Verdict::Invalid if self.pairs.is_empty() => Err(Fault::Peer(Misbehaviour::FalseKey)),
+            Verdict::Invalid | Verdict::Error(_) => self.note_refusal(),
         }
-        Ok(())
     }
 
     fn handle_stanza(&mut self, frame: Frame) -> Result<(), Fault> {
