@@ -419,6 +419,7 @@ fn every_documented_default_can_stand_in_the_file() {
             "[[certificate]]" => text.push_str("chain = 'c.pem'\nkey = 'k.pem'\n"),
             "[[host]]" => text.push_str("name = 'capulet.example'\n"),
             "[[component]]" => text.push_str("domain = 'irc.example'\nsecret = 's'\n"),
+            "[[peer]]" => text.push_str("domain = 'far.example'\n"),
             "[[route]]" => text.push_str("domain = 'far.example'\nhost = '127.0.0.1'\n"),
             _ => {}
         }
