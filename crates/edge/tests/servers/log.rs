@@ -1,8 +1,9 @@
 //! What the server logs during a test.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
@@ -23,7 +24,7 @@ impl Log {
 
     /// The lines with all of these words.
     pub fn with(&self, words: &[&str]) -> Vec<String> {
-        let lines = self.lines.lock().unwrap();
+        let lines = self.lines.lock();
         lines.iter().filter(|line| words.iter().all(|w| line.contains(w))).cloned().collect()
     }
 
@@ -35,7 +36,7 @@ impl Log {
             }
         };
         let came = tokio::time::timeout(super::PATIENCE, wait).await;
-        assert!(came.is_ok(), "{words:?} not in {:#?}", self.lines.lock().unwrap());
+        assert!(came.is_ok(), "{words:?} not in {:#?}", self.lines.lock());
         assert_eq!(self.with(words).len(), 1, "{:#?}", self.with(words));
     }
 }
@@ -58,7 +59,7 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        self.0.lock().push(line.0);
     }
 
     fn enter(&self, _: &Id) {}
