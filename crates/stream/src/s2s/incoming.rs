@@ -7,7 +7,7 @@ use stentor_sasl::Condition as SaslCondition;
 use stentor_stanza::{BadStanza, Condition, Stanza};
 use stentor_xml::{ElementRef, Frame, Header, Item, ns as xml_ns};
 
-use super::addresses::{judge_addresses, pair_from_us};
+use super::addresses::{judge_addresses, names, pair_from_us};
 use super::incoming_event::{Answer, Ask, Event, Offer};
 use super::wire::Wire;
 use super::xep0220_dialback::{self as dialback, Content, Element, Key, Name, Verdict};
@@ -588,16 +588,5 @@ impl Incoming {
     fn end(&mut self, fault: Option<Fault>, by_peer: bool) {
         self.phase = Phase::Ended;
         self.wire.events.push_back(Event::Ended { fault, by_peer });
-    }
-}
-
-/// XEP-0178 §3: an authorization identity is absent, empty, or the stream's `from`.
-fn names(authzid: Option<&[u8]>, from: &str) -> bool {
-    match authzid {
-        None | Some([]) => true,
-        Some(authzid) => std::str::from_utf8(authzid)
-            .ok()
-            .and_then(|authzid| prep_domain(authzid).ok())
-            .is_some_and(|authzid| authzid == from),
     }
 }
