@@ -17,8 +17,15 @@ pub trait Resident: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
 
     /// Makes the value of the rows of this kind, keys and values, in the order of the keys. A row
-    /// that cannot be read is left out and logged: the account must come up.
+    /// that cannot be read is left out and logged: the account must come up. What most accounts have
+    /// none of may be [`nothing`].
     fn build(&self, rows: Vec<(String, Vec<u8>)>) -> Slot;
+}
+
+/// A slot without a value, which takes no memory.
+#[must_use]
+pub fn nothing() -> Slot {
+    Box::new(())
 }
 
 /// The values of one account, at most one of each type. A handful: a list is faster than a map.
@@ -35,6 +42,15 @@ impl Slots {
     /// The same, to be changed.
     pub fn find_mut<T: 'static>(&mut self) -> Option<&mut T> {
         self.0.iter_mut().find_map(|slot| slot.downcast_mut())
+    }
+
+    /// The value of this type, made if there is none.
+    pub fn entry<T: Default + Send + 'static>(&mut self) -> &mut T {
+        let at = self.0.iter().position(|slot| slot.is::<T>()).unwrap_or_else(|| {
+            self.0.push(Box::new(T::default()));
+            self.0.len() - 1
+        });
+        self.0[at].downcast_mut().expect("it has this type")
     }
 
     /// Adds a value of a type that there is none of.
@@ -82,6 +98,9 @@ mod tests {
         slots.find_mut::<String>().unwrap().push('b');
         assert_eq!(slots.find::<String>().unwrap(), "ab");
         assert_eq!(slots.find::<u64>(), None);
+        *slots.entry::<u32>() += 1;
+        assert_eq!(slots.find(), Some(&3_u32));
+        assert_eq!(size_of_val(&*nothing()), 0);
         assert_eq!(slots.0.len(), 2);
     }
 }

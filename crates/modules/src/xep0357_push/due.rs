@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stentor_engine::worth::is_encryption;
-use stentor_engine::{Resident, Slot};
+use stentor_engine::{Resident, Slot, slots};
 use stentor_jid::BareJid;
 use stentor_payload::xep0357_push::Summary;
 use stentor_stanza::Stanza;
@@ -230,6 +230,9 @@ impl Resident for DueRows {
     }
 
     fn build(&self, rows: Vec<(String, Vec<u8>)>) -> Slot {
+        if rows.is_empty() {
+            return slots::nothing();
+        }
         let read = |(key, value): (String, Vec<u8>)| match serde_json::from_slice(&value) {
             Ok(due) => Some((key, due)),
             Err(error) => {

@@ -87,7 +87,7 @@ pub(super) fn raise(
         .filter(|(_, r)| r.has_access(state, now_ms) && !looking.iter().any(|s| r.is_of(s)))
         .map(|(key, r)| (key.clone(), r.paused_until_ms > now_ms))
         .collect();
-    let Some(dues) = state.slots.find_mut::<Dues>() else { return };
+    let dues = state.slots.entry::<Dues>();
     for (key, is_paused) in keys {
         if dues.add(owner, &key, notice.clone(), stage) {
             engine.metrics.pushes_folded.inc();
@@ -225,7 +225,7 @@ impl Lanes {
         }
         let (service, node) = (registration.service.clone(), registration.node.clone());
         let options = registration.options();
-        let Some(dues) = state.slots.find_mut::<Dues>() else { return Step::End };
+        let dues = state.slots.entry::<Dues>();
         let Some(notice) = dues.find(key) else { return Step::End };
         if notice.is_late(now_ms) {
             dues.take(key);
@@ -284,9 +284,7 @@ impl Lanes {
                     *failures = 0;
                     engine.metrics.pushes_sent.inc();
                     log("push_sent", "none");
-                    if let Some(dues) = state.slots.find_mut::<Dues>() {
-                        dues.told(owner, key, &mut stage);
-                    }
+                    state.slots.entry::<Dues>().told(owner, key, &mut stage);
                     Step::Look
                 }
                 // §7.1.
@@ -300,8 +298,8 @@ impl Lanes {
                 }
                 Err(error) => {
                     *failures += 1;
-                    let is_wanted = (state.slots.find_mut::<Dues>())
-                        .is_some_and(|dues| dues.give_back(key, notice.clone(), looks));
+                    let dues = state.slots.entry::<Dues>();
+                    let is_wanted = dues.give_back(key, notice.clone(), looks);
                     if !is_wanted {
                         Step::Look
                     } else if *failures < self.config.tries_max {

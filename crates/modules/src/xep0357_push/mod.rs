@@ -136,7 +136,7 @@ impl OnSet<Enable> for Push {
         let key = key(&ask.jid, ask.node.as_deref());
         let ticket = {
             let mut state = account.lock();
-            let registrations = state.slots.find_mut::<Registrations>().ok_or(INTERNAL)?;
+            let registrations = state.slots.entry::<Registrations>();
             let is_new = !registrations.0.contains_key(&key);
             if is_new && registrations.0.len() >= self.config.registrations_max {
                 return Err(StanzaError::new(Condition::ResourceConstraint)
@@ -263,8 +263,8 @@ impl Push {
 
 impl Attend for Push {
     fn attended(&self, cx: &AttendCx<'_>, state: &mut AccountState, stage: &mut Stage) {
-        if let Some(dues) = state.slots.find_mut::<Dues>() {
-            dues.clear(&cx.account.jid, stage);
+        if state.slots.find::<Registrations>().is_some() {
+            state.slots.entry::<Dues>().clear(&cx.account.jid, stage);
         }
     }
 
@@ -298,8 +298,6 @@ impl Chore for Push {
         Box::pin(self.lanes.take_up(engine, &host.domain))
     }
 }
-
-const INTERNAL: StanzaError = StanzaError::new(Condition::InternalServerError);
 
 const OPTIONS: &[OptionDoc] = &[
     OptionDoc {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stentor_engine::clients::Clients;
-use stentor_engine::{AccountState, Resident, Resource, Slot};
+use stentor_engine::{AccountState, Resident, Resource, Slot, slots};
 use stentor_jid::{BareJid, Jid};
 use stentor_payload::xep0004_forms::Form;
 use stentor_payload::xep0357_push::{self as push, Enable};
@@ -136,9 +136,7 @@ pub(super) fn remove(
         registrations.0.extract_if(.., |_, r| is_it(r)).map(|(key, _)| key).collect();
     let count = gone.len();
     for key in gone {
-        if let Some(dues) = state.slots.find_mut::<Dues>() {
-            dues.remove(owner, &key, stage);
-        }
+        state.slots.entry::<Dues>().remove(owner, &key, stage);
         stage.push(Write::RemoveData { owner: owner.clone(), kind: KIND.into(), key });
     }
     count
@@ -165,6 +163,9 @@ impl Resident for RegistrationRows {
     }
 
     fn build(&self, rows: Vec<(String, Vec<u8>)>) -> Slot {
+        if rows.is_empty() {
+            return slots::nothing();
+        }
         let read = |(key, value): (String, Vec<u8>)| {
             let registration = Registration::read(&value);
             if registration.is_none() {

@@ -98,7 +98,7 @@ impl Watches {
         let ticket = {
             let mut state = account.lock();
             // Somebody who came back meanwhile gets the message again.
-            if state.slots.find::<Dues>().is_none_or(|dues| dues.looks() != watched.looks) {
+            if state.slots.entry::<Dues>().looks() != watched.looks {
                 return;
             }
             let mut stage = Stage::default();
