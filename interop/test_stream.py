@@ -34,9 +34,9 @@ def test_xml_31_stream_start(server, prosody_differs):
             ids.add(root.get("id"))
             assert stream.next().tag == q(STREAM, "features")
     assert len(ids) == 20 and all(len(ident) >= 16 for ident in ids)
-    # What counts or tells the time begins alike or is equal in places.
-    columns = zip(*(ident[:16] for ident in ids))
-    assert all(len(set(column)) > 1 for column in columns), ids
+    # What counts or tells the time begins alike, or differs in a few places.
+    columns = zip(*(ident[:20] for ident in ids))
+    assert sum(len(set(column)) > 1 for column in columns) > 12, ids
     with RawStream(server, "tls") as stream:
         stream.write(header("nosuch.example"))
         stream.expect_stream_error("host-unknown")
