@@ -8,6 +8,7 @@ from harness.names import (
     CLIENT,
     IQ,
     PING,
+    PRESENCE,
     STREAM,
     bodies,
     body,
@@ -18,6 +19,8 @@ from harness.names import (
 from harness.raw import RawStream, header
 from harness.scenes import chat, delivered, flood, has_id, is_chat, subscribe
 
+FORMS = "jabber:x:data"
+PUSH = "urn:xmpp:push:0"
 PING_X1 = f"<iq type='get' id='x1'><ping xmlns='{PING}'/></iq>"
 
 
@@ -195,19 +198,56 @@ def test_xml_12_broken_encoding(server, enter, prosody_differs):
     assert delivered(enter("alice"), bob) == []
 
 
+# covers: xml-13
 def test_xml_13_empty_elements(server, enter):
     alice, bob, carol = enter("alice"), enter("bob"), enter("carol")
+    shown = []
     for text in ("<body/>", "<body></body>"):
         alice.write(f"<message to='{bob.jid}' id='empty'>{text}</message>")
-        assert body(bob.wait(has_id("empty"))) == ""
-    alice.write(f"<message to='{bob.jid}' id='none'/>")
+        got = bob.wait(has_id("empty"))
+        assert body(got) == ""
+        shown.append(
+            [(e.tag, e.text or "", len(e)) for e in got if e.tag.startswith(f"{{{CLIENT}}}")]
+        )
+    assert shown[0] == shown[1]
+    for to in (bob.jid, bob.account.jid, carol.account.jid):
+        alice.write(f"<message to='{to}' id='none'/>")
     assert not [e for e in alice.ping() if e.get("type") == "error"]
     subscribe(carol, alice)
     for text in ("<presence/>", "<presence></presence>"):
         alice.write("<presence type='unavailable'/>" + text)
         seen = presences(delivered(alice, carol))
         assert seen == [(alice.jid, "unavailable"), (alice.jid, None)]
-    assert alice.roster().keys() == {carol.account.jid}
+        carol.write(f"<presence type='probe' to='{alice.account.jid}'/>")
+        assert carol.wait(lambda e: e.tag == PRESENCE).get("type") is None
+    for query in ("<query xmlns='jabber:iq:roster'/>", "<query xmlns='jabber:iq:roster'></query>"):
+        answer = alice.request(query)
+        assert answer.get("type") == "result"
+        assert [item.get("jid") for item in answer[0]] == [carol.account.jid]
+
+
+# covers: xml-13
+@pytest.mark.prosody_differs("has no push notifications")
+def test_xml_13_empty_body_raises_no_notification(server, enter):
+    alice, bob, service = enter("alice"), enter("bob"), enter("service")
+    enable = f"<enable xmlns='{PUSH}' jid='{service.jid}' node='device'/>"
+    assert bob.request(enable, "set").get("type") == "result"
+    account = bob.account
+    bob.close()
+    for text in ("<body/>", "<body></body>", "", "a word"):
+        inner = f"<body>{text}</body>" if text == "a word" else text
+        alice.write(f"<message to='{account.jid}' type='chat' id='m'>{inner}</message>")
+        assert not [e for e in alice.ping() if e.get("type") == "error"]
+    # What is told is told in order: of the last of them, and of that alone.
+    told = service.wait(lambda e: e.tag == IQ and e.get("type") == "set")
+    service.write(f"<iq type='result' id='{told.get('id')}' to='{told.get('from')}'/>")
+    assert told.find(f".//{q(PUSH, 'notification')}") is not None
+    values = {e.get("var"): e.findtext(q(FORMS, "value")) for e in told.iter(q(FORMS, "field"))}
+    assert values["message-count"] == "1"
+    alice.write(f"<message to='{account.jid}' type='chat'><body>another</body></message>")
+    told = service.wait(lambda e: e.tag == IQ and e.get("type") == "set")
+    values = {e.get("var"): e.findtext(q(FORMS, "value")) for e in told.iter(q(FORMS, "field"))}
+    assert values["message-count"] == "2"
 
 
 def test_xml_15_whitespace(server, enter):
