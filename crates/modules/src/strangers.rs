@@ -175,7 +175,7 @@ impl Strangers {
 fn is_counted(stanza: &Stanza) -> bool {
     match stanza.message_type() {
         Some(MessageType::Groupchat | MessageType::Error) => false,
-        Some(_) => Content::of(stanza) >= Content::Text,
+        Some(_) => Content::of(stanza) >= Content::Blank,
         None => stanza.presence_type() == Some(PresenceType::Subscribe),
     }
 }

@@ -22,6 +22,8 @@ pub enum Content {
     Marker,
     /// Keys without a message (XEP-0384 §5.5.3).
     Secret,
+    /// Room for text and no text in it: a body or a subject that is empty.
+    Blank,
     /// Something for people: text, a subject, an encrypted message, a file.
     Text,
     /// A reaction or other addition to a message (XEP-0444, XEP-0422).
@@ -67,7 +69,8 @@ fn of_element(element: ElementRef<'_>) -> Content {
     let is_one_of = |names: &[&str]| names.contains(&element.name());
     match element.ns() {
         ns::CLIENT => match element.name() {
-            "body" | "subject" => Content::Text,
+            "body" | "subject" if element.has_text() => Content::Text,
+            "body" | "subject" => Content::Blank,
             // The thread accompanies, and an error speaks of something earlier.
             _ => Content::Nothing,
         },

@@ -210,7 +210,8 @@ fn wake(kind: MessageType, content: Content) -> Wake {
         | Content::Unknown
         | Content::Receipt
         | Content::Marker
-        | Content::Secret => Wake::No,
+        | Content::Secret
+        | Content::Blank => Wake::No,
     }
 }
 
