@@ -6,10 +6,10 @@ from pathlib import Path
 import federation_matrix
 import pytest
 from federation_matrix import Cell, Matrix
-from harness.names import DELAY, MESSAGE, PRESENCE, bodies, child
-from harness.neighbours import Domain, Ejabberd, Prosody, Region, Stentor
-from harness.raw import login
-from harness.scenes import befriend, chat
+from harness.names import DELAY, child
+from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
+from harness.people import Person, friends
+from harness.scenes import chat
 from harness.stentor import ROOT
 
 REFUSALS = {
@@ -60,73 +60,13 @@ def _is_expected(cell: Cell, outcome) -> bool:
 
 
 @pytest.fixture
-def region():
-    """One server of each kind, each with a domain named after it."""
-    with tempfile.TemporaryDirectory(prefix="interop-federation-") as folder:
-        shared = Region(Path(folder))
-        servers = [
-            kind(shared, Domain(f"{kind.name}.example")) for kind in (Stentor, Prosody, Ejabberd)
-        ]
-        try:
-            yield [server.start() for server in servers]
-        finally:
-            for server in servers:
-                server.dispose()
-            shared.dns.close()
+def people():
+    """A user of a server of ours, of Prosody and of ejabberd, subscribed to each other."""
+    with neighbourhood(Stentor, Prosody, Ejabberd) as servers:
+        yield friends(*servers)
 
 
-class Person:
-    """A user of one of the servers."""
-
-    def __init__(self, server, name: str):
-        self.server, self.account = server, server.account(name)
-        self.enter()
-
-    def enter(self) -> None:
-        # Some send what they kept before the presence that asks for it.
-        self.stream = login(self.server, self.account, "here", is_available=False)
-        self.stream.write("<presence/>")
-
-    def leave(self) -> None:
-        self.stream.close()
-
-    @property
-    def jid(self) -> str:
-        return self.account.jid
-
-    @property
-    def full(self) -> str:
-        return f"{self.jid}/here"
-
-    def gather(self, count: int, match) -> list:
-        """The next elements that match."""
-        return [self.stream.wait(match) for _ in range(count)]
-
-    def sees(self, others, kind: str | None = None, status: str = "") -> None:
-        """Presence of all the others has come, in whatever order."""
-        left = {other.full for other in others}
-
-        def is_last(element) -> bool:
-            is_it = element.tag == PRESENCE and element.get("type") == kind
-            if is_it and status in _status(element):
-                left.discard(element.get("from"))
-            return not left
-
-        if left:
-            self.stream.wait(is_last)
-
-    def hears(self, expected: list[tuple[str, str]]) -> list:
-        """These senders' messages, and no others."""
-        heard = self.gather(len(expected), lambda e: e.tag == MESSAGE and bodies([e]))
-        assert sorted((e.get("from"), bodies([e])[0]) for e in heard) == sorted(expected)
-        return heard
-
-
-def test_users_of_three_servers_talk_while_each_is_restarted(region):
-    people = [Person(server, "user") for server in region]
-    for at, one in enumerate(people):
-        for other in people[at + 1 :]:
-            befriend(one.stream, other.stream)
+def test_users_of_three_servers_talk_while_each_is_restarted(people):
     _talk(people, "first")
     for person in people:
         others = [other for other in people if other is not person]
@@ -162,16 +102,10 @@ def _offline_and_back(person: Person, others: list[Person]) -> None:
     for other in others:
         other.sees([person], "unavailable")
         chat(other.stream, person.jid, "kept")
-        # The answer to a request behind it says that the message has been dealt with.
-        query = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
-        other.stream.request(query, to=person.account.domain)
+        other.asks(person.account.domain)
     person.enter()
     for message in person.hears([(other.full, "kept") for other in others]):
         delay = child(message, DELAY, "delay")
         assert delay.get("from") in (None, person.account.domain, person.jid)
     for other in others:
         other.sees([person])
-
-
-def _status(element) -> str:
-    return next((e.text or "" for e in element if e.tag.endswith("}status")), "")

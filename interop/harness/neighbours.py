@@ -6,6 +6,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import tempfile
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,26 @@ class Region:
     def __post_init__(self):
         self.ca = TestCa(self.folder / "ca")
         self.folder.chmod(0o755)
+
+
+@contextlib.contextmanager
+def neighbourhood(*kinds, **ours):
+    """Started servers of these kinds, each with a domain named after it.
+
+    `ours` are options of our own.
+    """
+    with tempfile.TemporaryDirectory(prefix="interop-federation-") as folder:
+        region = Region(Path(folder))
+        made = []
+        try:
+            for kind in kinds:
+                options = ours if kind is Stentor else {}
+                made.append(kind(region, Domain(f"{kind.name}.example"), **options))
+            yield [server.start() for server in made]
+        finally:
+            for server in made:
+                server.dispose()
+            region.dns.close()
 
 
 class Neighbour(Server):

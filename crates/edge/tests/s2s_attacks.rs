@@ -126,6 +126,46 @@ async fn stanzas_without_addresses_or_for_others_end_the_stream() {
     }
 }
 
+// covers: fed-27
+#[tokio::test]
+async fn what_is_malformed_or_forged_costs_only_its_own_stream() {
+    let to = "to='user@one.example'";
+    for (stanza, condition) in [
+        (format!("<message from='a@two.example' {to}><body>bad</message>"), "not-well-formed"),
+        (format!("<message {to}><body>bad</body></message>"), "improper-addressing"),
+        ("<message from='a@two.example'><body>bad</body></message>".into(), "improper-addressing"),
+        (message("a@three.example"), "invalid-from"),
+        ("<message from='a@two.example' to='a@nowhere.example'/>".into(), "host-unknown"),
+    ] {
+        let scene = Scene::new().await;
+        let mut user = scene.one.user().await;
+        let mut three = Peer::external(&scene.one, &scene.three.ca, "three.example").await;
+        let mut two = scene.two().await;
+        user.say("<message to='a@two.example' type='chat' id='before'/>").await;
+        two.hear("id='before'").await;
+        two.say(&stanza).await;
+        let heard = two.hear_end().await;
+        assert!(heard.contains(&format!("<{condition} ")), "{stanza}: {heard}");
+        assert!(heard.ends_with("</stream:stream>"), "{stanza}: {heard}");
+        // What is for the other server goes over another stream.
+        user.say("<message to='a@two.example' type='chat' id='after'/>").await;
+        let mut again = Peer::accept(&scene.two.listener, &scene.two.ca, "two.example").await;
+        again.say("<stream:features/>").await;
+        again.hear("</db:result>").await;
+        again.say("<db:result from='two.example' to='one.example' type='valid'/>").await;
+        again.hear("id='after'").await;
+        // Nothing of the bad stanza came, and others go on.
+        three.say(&message("good@three.example")).await;
+        let first = user.hear_message().await;
+        assert_eq!(first.head.from.as_ref().unwrap().as_str(), "good@three.example");
+    }
+    let scene = Scene::new().await;
+    let mut early = Peer::secure(&scene.one, &scene.two.ca, "two.example").await;
+    early.say(&message("a@two.example")).await;
+    let heard = early.hear_end().await;
+    assert!(heard.contains("<not-authorized "), "{heard}");
+}
+
 #[tokio::test]
 async fn an_answer_that_nobody_asked_for_ends_the_stream() {
     for answer in [

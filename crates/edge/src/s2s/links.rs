@@ -138,13 +138,13 @@ impl Links {
             && self.federation.policy.hold_ms > 0
     }
 
-    /// Ends all streams when what waits for those that stand has been sent, and waits for that for
-    /// as long as a stop may take.
+    /// Ends all streams when what waits for servers that can be reached has been sent, and waits for
+    /// that for as long as a stop may take.
     pub async fn drain(&self) {
         self.federation.stop();
         let wait = Duration::from_millis(S2S_DRAIN_WAIT_MS);
         let ended = async {
-            while self.federation.admission.open() + self.standing() > 0 {
+            while self.federation.admission.open() + self.standing() + self.open() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

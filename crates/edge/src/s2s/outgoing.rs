@@ -26,7 +26,7 @@ use crate::monotonic;
 /// Drains a link's queue until it is idle, or nobody can be reached. `taker` is its right to.
 pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
     let mut stopping = links.federation.stopping();
-    while !*stopping.borrow() {
+    loop {
         let Err(failure) = attempt(&links, &link, taker).await else {
             // The stream did its work; what came since starts another.
             if link.leave(taker) && !link.queue.is_empty() {
@@ -48,11 +48,13 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
             () = tokio::time::sleep(Duration::from_millis(wait)) => {}
             _ = stopping.changed() => {}
         }
+        if *stopping.borrow() {
+            link.leave(taker);
+        }
         if !link.is_taken_by(taker) {
             return;
         }
     }
-    link.leave(taker);
 }
 
 /// Why a domain could not be spoken to.
@@ -332,7 +334,7 @@ impl<'a> Stream<'a> {
     }
 
     fn has_nothing_to_say(&self) -> bool {
-        !self.is_closing && (!self.is_authorized || self.link.queue.is_empty())
+        !self.is_closing && self.link.queue.is_empty()
     }
 
     fn fill(&mut self) {
