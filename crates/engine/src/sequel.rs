@@ -10,10 +10,10 @@ use crate::account::Account;
 use crate::iq::BoxFuture;
 use crate::service;
 
-/// What is still to be done. Each request that changes an account adds one at most, and whoever
-/// sent it waits until it is done.
+/// What is still to be done; almost always nothing, and then it takes no room. Each request that
+/// changes an account adds one at most, and whoever sent it waits until it is done.
 #[derive(Default)]
-pub(crate) struct Sequel(Mutex<Inner>);
+pub(crate) struct Sequel(Mutex<Option<Box<Inner>>>);
 
 #[derive(Default)]
 struct Inner {
@@ -25,7 +25,7 @@ impl Account {
     /// Adds work behind all that waits. Called under the account's lock it is done in the order of
     /// the changes. [`Account::catch_up`] or [`Account::catch_up_alone`] follows, without the lock.
     pub fn afterwards(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.sequel.0.lock().waiting.push_back(Box::pin(work));
+        self.sequel.0.lock().get_or_insert_default().waiting.push_back(Box::pin(work));
     }
 
     /// Does what waits, unless somebody is at it already. Who stops waiting for it stops nothing.
@@ -44,10 +44,8 @@ impl Account {
 
     fn begin(self: &Arc<Self>) -> Option<impl Future<Output = ()> + Send + 'static> {
         let mut sequel = self.sequel.0.lock();
-        if sequel.is_running || sequel.waiting.is_empty() {
-            return None;
-        }
-        sequel.is_running = true;
+        let inner = sequel.as_mut().filter(|inner| !inner.is_running)?;
+        inner.is_running = true;
         let account = self.clone();
         Some(async move {
             while let Some(work) = account.next_work() {
@@ -58,10 +56,9 @@ impl Account {
 
     fn next_work(&self) -> Option<BoxFuture<'static, ()>> {
         let mut sequel = self.sequel.0.lock();
-        let next = sequel.waiting.pop_front();
+        let next = sequel.as_mut()?.waiting.pop_front();
         if next.is_none() {
-            sequel.waiting = VecDeque::new();
-            sequel.is_running = false;
+            *sequel = None;
         }
         next
     }

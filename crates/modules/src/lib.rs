@@ -34,4 +34,6 @@ mod xep0388_sasl2;
 mod xep0424_retract;
 mod xep0441_mam_prefs;
 mod xep0484_fast;
+mod xep0490_displayed;
+mod xep0492_notify;
 mod xep0494_access;

@@ -239,6 +239,11 @@ fn xep0386_bind2() {
 }
 
 #[test]
+fn xep0490_displayed() {
+    run("xep0490_displayed");
+}
+
+#[test]
 fn xep0494_access() {
     run("xep0494_access");
 }

@@ -11,7 +11,7 @@ use stentor_store::{NodeChange, Stage};
 use super::config::NodeConfig;
 use super::event::{Event, News};
 use super::nodes::{Node, Nodes};
-use super::{Limits, not_ready, write};
+use super::{Limits, derived, not_ready, write};
 
 /// Makes a node; returns its name.
 ///
@@ -81,6 +81,7 @@ pub(crate) fn configure(
     if config.notifies_config {
         news.push(News::new(owner, name, &config, Event::Configured));
     }
+    derived::removed(owner, state, name, &gone, stage);
     Ok(news)
 }
 
@@ -108,7 +109,9 @@ pub(crate) fn purge(
     }
     node.items = Vec::new();
     stage.push(write(owner, name, NodeChange::Purge));
-    Ok(vec![News::new(owner, name, &node.config, Event::Purged)])
+    let news = vec![News::new(owner, name, &node.config, Event::Purged)];
+    derived::cleared(owner, state, name, stage);
+    Ok(news)
 }
 
 /// Deletes a node; returns it and what is to be told.
@@ -125,6 +128,7 @@ pub(crate) fn delete(
     let nodes = Nodes::of_mut(state).ok_or(not_ready())?;
     let node = nodes.remove(name).ok_or(StanzaError::new(Condition::ItemNotFound))?;
     stage.push(write(owner, name, NodeChange::Remove));
+    derived::cleared(owner, state, name, stage);
     let news = News::new(owner, name, &node.config, Event::Deleted(redirect));
     Ok((node, news))
 }

@@ -12,6 +12,7 @@
 mod access;
 mod authorize;
 pub(crate) mod config;
+mod derived;
 pub(crate) mod event;
 mod items;
 mod manage;

@@ -7,14 +7,14 @@ use stentor_jid::BareJid;
 use stentor_payload::xep0004_forms::Form;
 use stentor_payload::xep0060_pubsub::{PUBLISH_OPTIONS, error, unsupported};
 use stentor_stanza::{Condition, ErrorType, StanzaError};
-use stentor_store::{NodeChange, NodeItemMark, NodeItemRow, Stage, Write};
+use stentor_store::{NodeChange, NodeItemMark, NodeItemRow, Stage};
 use stentor_xml::Frame;
 
 use super::access::Asker;
 use super::config::{self, Misfit, NodeConfig, WhenFull};
 use super::event::{Event, News};
 use super::nodes::{Node, Nodes};
-use super::{Limits, not_ready, write};
+use super::{Limits, derived, not_ready, write};
 
 /// What is published, by whom.
 pub(crate) struct Publication<'a> {
@@ -24,6 +24,8 @@ pub(crate) struct Publication<'a> {
     /// Whether there is an item at all.
     pub(crate) has_item: bool,
     pub(crate) options: Option<&'a Form>,
+    /// How the node is made if it is not there and the options say nothing else.
+    pub(crate) usual: NodeConfig,
     pub(crate) by: &'a BareJid,
 }
 
@@ -62,7 +64,7 @@ pub(crate) fn publish(
         None if !asker.is_owner() => return Err(StanzaError::new(Condition::Forbidden)),
         None => {
             limits.check_nodes(nodes)?;
-            Some(Arc::new(make(publication.options, limits)?))
+            Some(Arc::new(make(publication.usual.clone(), publication.options, limits)?))
         }
     };
     let known = nodes.find(publication.node);
@@ -90,6 +92,9 @@ pub(crate) fn publish(
             stage.push(write(owner, &name, NodeChange::RemoveItems(gone.clone())));
         }
         stage.push(write(owner, &name, NodeChange::PutItem(row.clone())));
+    }
+    if let Some(row) = row.as_ref().filter(|_| config.persists) {
+        derived::published(owner, state, &name, row, &gone, stage);
     }
     engine.metrics.items_published.inc();
     let news = news(owner, &name, &config, row.as_ref(), &gone);
@@ -130,8 +135,11 @@ fn check_options(
 }
 
 /// §7.1.5 rule 3.
-fn make(options: Option<&Form>, limits: &Limits) -> Result<NodeConfig, StanzaError> {
-    let mut config = NodeConfig::default();
+fn make(
+    mut config: NodeConfig,
+    options: Option<&Form>,
+    limits: &Limits,
+) -> Result<NodeConfig, StanzaError> {
     let Some(form) = options else { return Ok(config) };
     config::check(form, PUBLISH_OPTIONS)?;
     for field in config::fields(form) {
@@ -265,11 +273,8 @@ pub(crate) fn retract(
     let ids = vec![id.to_owned()];
     let is_told = notify || node.config.notifies_retraction;
     let news = is_told.then(|| News::new(owner, name, &node.config, Event::Retracted(&ids)));
-    stage.push(Write::Node {
-        owner: owner.clone(),
-        node: name.to_owned(),
-        change: NodeChange::RemoveItems(ids),
-    });
+    stage.push(write(owner, name, NodeChange::RemoveItems(ids.clone())));
+    derived::removed(owner, state, name, &ids, stage);
     Ok(news)
 }
 

@@ -179,7 +179,9 @@ impl Pep {
         let (id, payload) = item.map_or((None, None), |item| (item.id, item.payload));
         change(cx, account, |state, stage| {
             let (name, options) = (node.as_str(), options.as_ref());
-            let publication = Publication { node: name, id, payload, has_item, options, by: who };
+            let usual = NodeConfig::default();
+            let publication =
+                Publication { node: name, id, payload, has_item, options, usual, by: who };
             let published =
                 publish::publish(cx.engine, account, state, &self.limits, publication, stage)?;
             // §7.1.2: the id is told where it is the service's.

@@ -22,6 +22,7 @@ use stentor_payload::xep0060_pubsub::{
 
 use crate::limits::{PUBSUB_ITEM_BYTES_CEILING, PUBSUB_ITEMS_CEILING, PUBSUB_NODES_CEILING};
 use crate::xep0060_pubsub::{Approval, Limits};
+use crate::{xep0490_displayed, xep0492_notify};
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Pep>();
@@ -64,6 +65,8 @@ impl Module for Pep {
             Xep { number: 163, version: "1.2.2", status: Status::Complete, note: "" },
             Xep { number: 222, version: "1.0", status: Status::Complete, note: "" },
             Xep { number: 223, version: "1.1.1", status: Status::Complete, note: "" },
+            Xep { number: 490, version: "1.0.1", status: Status::Complete, note: "" },
+            Xep { number: 492, version: "0.2.0", status: Status::Complete, note: "" },
         ],
         requires: &["caps", "disco"],
         options: &[
@@ -123,6 +126,8 @@ impl Module for Pep {
         r.watch(Arc::new(watch::Watcher));
         r.lookup(Arc::new(Approval));
         r.screen(Arc::new(Approval));
+        xep0490_displayed::register(r, &self.limits);
+        xep0492_notify::register(r);
     }
 }
 

@@ -1,0 +1,46 @@
+//! What else follows for an account from what it publishes on nodes that have a meaning of their
+//! own: kept where messages are judged, in the same stage.
+
+use stentor_engine::AccountState;
+use stentor_jid::BareJid;
+use stentor_store::{NodeItemRow, Stage};
+
+use crate::xep0492_notify as notify;
+
+/// An item was published, and others went for it.
+pub(crate) fn published(
+    owner: &BareJid,
+    state: &mut AccountState,
+    node: &str,
+    row: &NodeItemRow,
+    gone: &[String],
+    stage: &mut Stage,
+) {
+    if node == notify::BOOKMARKS {
+        notify::removed(owner, state, gone, stage);
+        // What others wrote there is not the owner's wish.
+        if row.publisher.is_none() {
+            notify::published(owner, state, &row.id, &row.payload, stage);
+        }
+    }
+}
+
+/// Items were removed.
+pub(crate) fn removed(
+    owner: &BareJid,
+    state: &mut AccountState,
+    node: &str,
+    ids: &[String],
+    stage: &mut Stage,
+) {
+    if node == notify::BOOKMARKS {
+        notify::removed(owner, state, ids, stage);
+    }
+}
+
+/// All items of a node were removed, or the node itself was.
+pub(crate) fn cleared(owner: &BareJid, state: &mut AccountState, node: &str, stage: &mut Stage) {
+    if node == notify::BOOKMARKS {
+        notify::cleared(owner, state, stage);
+    }
+}
