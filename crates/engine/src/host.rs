@@ -280,3 +280,32 @@ impl Hosts {
         self.rows.values().map(|row| &**row)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase::Heed;
+
+    /// A wish about one chat.
+    struct Knows(&'static str, Wish);
+
+    impl Heed for Knows {
+        fn wish(&self, chat: &BareJid, _: &AccountState) -> Option<Wish> {
+            (chat.as_str() == self.0).then_some(self.1)
+        }
+    }
+
+    #[test]
+    fn the_first_who_knows_a_wish_decides() {
+        let mut registrar = Registrar::default();
+        registrar.heed(Arc::new(Knows("a@x.example", Wish::Never)));
+        registrar.heed(Arc::new(Knows("a@x.example", Wish::Always)));
+        registrar.heed(Arc::new(Knows("b@x.example", Wish::OnMention)));
+        let profile = Arc::new(Profile::new(Settings::default(), registrar));
+        let host = Host { domain: "x.example".into(), profile };
+        let wish = |chat: &str| host.wish(&BareJid::new(chat).unwrap(), &AccountState::default());
+        assert_eq!(wish("a@x.example"), Some(Wish::Never));
+        assert_eq!(wish("b@x.example"), Some(Wish::OnMention));
+        assert_eq!(wish("c@x.example"), None);
+    }
+}

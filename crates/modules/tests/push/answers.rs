@@ -27,10 +27,10 @@ async fn silence_is_tried_again_at_growing_times_and_then_left_alone() {
     assert_eq!(street.told().await, None);
     assert_eq!(street.world.engine.metrics.pushes_paused.get(), 1);
     street.says("<body>y</body>").await;
-    street.world.engine.do_chores().await;
+    street.do_chores().await;
     assert_eq!(street.told().await, None, "it is left alone");
     street.wait(3_600).await;
-    street.world.engine.do_chores().await;
+    street.do_chores().await;
     assert_eq!(street.accepts().await.unwrap().count, "2");
     assert_eq!(street.told().await, None);
 }
@@ -41,12 +41,13 @@ async fn what_may_pass_is_tried_again_until_it_is_taken() {
     street.phone_away().await;
     street.says("<body>x</body>").await;
     for condition in ["internal-server-error", "resource-constraint", "remote-server-timeout"] {
-        let told = street.told().await.unwrap();
+        let told = street.told_later().await;
         street.refuses(&told.id, "wait", condition).await;
         assert_eq!(street.told().await, None, "not at once");
-        street.wait(40).await;
     }
-    assert_eq!(street.accepts().await.unwrap().count, "1");
+    let told = street.told_later().await;
+    assert_eq!(told.count, "1");
+    street.answers(&told.id, "type='result'", "").await;
     street.wait(600).await;
     assert_eq!(street.told().await, None, "once");
     assert_eq!(street.world.engine.metrics.pushes_retried.get(), 3);
@@ -77,9 +78,7 @@ async fn what_will_not_pass_removes_the_registration_and_no_other() {
         assert_eq!(street.told().await, None, "{condition}");
         assert_eq!(street.world.engine.metrics.pushes_removed.get(), 1);
         // It stays so.
-        street.world.restart();
-        street.romeo = street.world.connect("romeo@montague.example/orchard").await;
-        street.service = street.world.connect(SERVICE).await;
+        street.restart().await;
         street.says("<body>z</body>").await;
         assert_eq!(street.accepts().await.unwrap().node.as_deref(), Some("good"));
         assert_eq!(street.told().await, None, "{condition}");
@@ -105,8 +104,7 @@ async fn nonsense_is_no_answer() {
     settle().await;
     street.service.receive_all();
     assert_eq!(street.world.engine.metrics.pushes_sent.get(), 0);
-    street.wait(40).await;
-    let again = street.told().await.unwrap();
+    let again = street.told_later().await;
     assert_ne!(again.id, told.id);
     // An answer that is too late, and a result with something odd in it.
     street.answers(&told.id, "type='result'", "").await;
@@ -117,8 +115,9 @@ async fn nonsense_is_no_answer() {
     // An error that says nothing is one that may pass.
     let told = street.told().await.unwrap();
     street.answers(&told.id, "type='error'", "").await;
-    street.wait(40).await;
-    assert!(street.accepts().await.is_some());
+    let again = street.told_later().await;
+    street.answers(&again.id, "type='result'", "").await;
+    assert_eq!(street.world.engine.metrics.pushes_sent.get(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,25 +209,20 @@ async fn what_a_killed_server_had_not_told_is_told_once_when_it_starts() {
     street.says("<body>x</body>").await;
     // It is killed with the notification on its way.
     assert!(street.told().await.is_some());
-    street.world.restart();
-    street.romeo = street.world.connect("romeo@montague.example/orchard").await;
-    street.service = street.world.connect(SERVICE).await;
-    street.world.engine.do_chores().await;
+    street.restart().await;
+    street.do_chores().await;
     assert_eq!(street.accepts().await.unwrap().count, "1");
     assert_eq!(street.told().await, None);
-    street.world.restart();
-    street.romeo = street.world.connect("romeo@montague.example/orchard").await;
-    street.service = street.world.connect(SERVICE).await;
-    street.world.engine.do_chores().await;
+    street.restart().await;
+    street.do_chores().await;
     assert_eq!(street.told().await, None);
     street.says("<body>y</body>").await;
     assert_eq!(street.accepts().await.unwrap().count, "2", "and nothing is forgotten");
     // Four weeks later nobody wants to hear of it.
     street.says("<body>z</body>").await;
-    street.world.restart();
-    street.service = street.world.connect(SERVICE).await;
+    street.restart().await;
     street.world.advance(29 * 86_400);
-    street.world.engine.do_chores().await;
+    street.do_chores().await;
     assert_eq!(street.told().await, None);
     assert_eq!(street.world.engine.metrics.pushes_expired.get(), 1);
 }

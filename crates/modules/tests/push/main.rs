@@ -78,6 +78,17 @@ impl Street {
         Some(told(&self.service.receive()?))
     }
 
+    /// The same, as soon as it comes.
+    async fn told_later(&mut self) -> Told {
+        for _ in 0..120 {
+            if let Some(told) = self.told().await {
+                return told;
+            }
+            self.wait(1).await;
+        }
+        panic!("nothing was told");
+    }
+
     /// The same; the service accepts it.
     async fn accepts(&mut self) -> Option<Told> {
         let told = self.told().await?;
@@ -98,6 +109,18 @@ impl Street {
         self.answers(id, "type='error'", &error).await;
     }
 
+    /// The server is killed and starts again. Romeo and the service are back.
+    async fn restart(&mut self) {
+        self.world.restart();
+        self.romeo = awake(self.world.connect("romeo@montague.example/orchard")).await;
+        self.service = awake(self.world.connect(SERVICE)).await;
+    }
+
+    async fn do_chores(&self) {
+        awake(self.world.engine.do_chores()).await;
+        settle().await;
+    }
+
     /// Time passes on all clocks.
     async fn wait(&self, secs: u64) {
         self.world.advance(i64::try_from(secs).unwrap());
@@ -108,6 +131,14 @@ impl Street {
 
 fn message(inside: &str) -> String {
     format!("<message type='chat' id='m' to='{JULIET}'>{inside}</message>")
+}
+
+/// Waits for a thread of the store: a clock that is paused would run ahead meanwhile.
+async fn awake<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::resume();
+    let done = work.await;
+    tokio::time::pause();
+    done
 }
 
 /// Lets all tasks do what they can without time.

@@ -120,9 +120,7 @@ async fn registrations_outlive_the_server() {
     let mut phone = street.phone().await;
     enable(&mut phone, SERVICE, Some("n"), &OPTIONS.replace("SECRET", "s")).await;
     phone.cut().await;
-    street.world.restart();
-    street.romeo = street.world.connect("romeo@montague.example/orchard").await;
-    street.service = street.world.connect(SERVICE).await;
+    street.restart().await;
     street.says("<body>x</body>").await;
     let told = street.accepts().await.unwrap();
     assert_eq!((told.node.as_deref(), told.secret.as_deref()), (Some("n"), Some("s")));
