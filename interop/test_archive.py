@@ -303,6 +303,7 @@ def test_off_40_offline_and_archive(server, enter):
 def test_msg_33_a_tombstone_for_a_new_device(server, enter):
     alice, bob, carol = enter("alice"), enter("bob"), enter("carol")
     alice.write(f"<message to='{bob.jid}' type='chat' id='m1'><body>palmers</body></message>")
+    bob.until(lambda e: e.get("id") == "m1")
     retract = f"<retract xmlns='{RETRACT}' id='m1'/>"
     carol.write(f"<message to='{bob.jid}' type='chat' id='forged'>{retract}</message>")
     bob.until(lambda e: e.get("id") == "forged")

@@ -34,7 +34,7 @@ def region():
 
 @pytest.fixture(scope="module")
 def ours(region):
-    server = Stentor(region, Domain("a.example"), dialback=False).start()
+    server = Stentor(region, Domain("a.example"), dialback=False, hold_secs=0).start()
     yield server
     server.dispose()
 
@@ -104,7 +104,9 @@ def test_sec_26_servers_check_each_other_without_dialback(ours, theirs, alice, d
 
 # covers: sec-26
 def test_sec_26_ours_without_a_good_certificate_is_refused(region, theirs):
-    server = Stentor(region, Domain("c.example", "self-signed"), dialback=False).start()
+    server = Stentor(
+        region, Domain("c.example", "self-signed"), dialback=False, hold_secs=0
+    ).start()
     try:
         with login(server, server.account("carol")) as carol:
             ident = chat(carol, f"x@{theirs.domain}", "hello")
