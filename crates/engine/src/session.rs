@@ -85,6 +85,10 @@ impl Session {
             let session = self.clone();
             return Handling::Later(Box::pin(async move {
                 session.settle_all().await;
+                // The disk is behind: senders wait their turn, and none is refused for it.
+                while session.engine.stores.writer.is_pressed() {
+                    let _ = session.engine.stores.writer.barrier().await;
+                }
                 if let Handling::Later(rest) = session.handle_now(stanza) {
                     rest.await;
                 }
@@ -313,7 +317,7 @@ impl Session {
     }
 
     fn must_settle(&self) -> bool {
-        self.unsettled.lock().len() >= UNSETTLED_MAX
+        self.engine.stores.writer.is_pressed() || self.unsettled.lock().len() >= UNSETTLED_MAX
     }
 
     /// Whether messages of this session wait for their commit.

@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::pin::pin;
+use std::task::Poll;
+
 use stentor_engine::host::{Delivery, ResourceConflict};
-use stentor_engine::{Close, Settings};
+use stentor_engine::{Close, Handling, Settings};
 use stentor_jid::BareJid;
 use stentor_stanza::Stanza;
-use stentor_store::{RosterRow, Write};
+use stentor_store::{RosterRow, Write, Writer, WriterLimits};
+use stentor_store_sqlite::{Options, Sqlite};
 use stentor_testkit::{Client, World};
 
 const JULIET: &str = "juliet@capulet.example";
@@ -72,6 +76,38 @@ async fn priorities_are_shown_as_they_count() {
             assert!(seen.len() == 1 && seen[0].ends_with(&inside), "{rule:?} {said}: {seen:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn senders_wait_for_a_slow_disk_and_none_is_refused() {
+    let limits = WriterLimits { staged_writes_max: 16, ..WriterLimits::default() };
+    let options = Options { writer: limits, ..Options::default() };
+    let stores = Sqlite::in_memory_stepped(&options).unwrap().stores();
+    let writer = stores.writer.clone();
+    let world = World::over(stores, Settings::default(), "");
+    for account in [JULIET, ROMEO] {
+        until_committed(&writer, world.add_account(account)).await;
+    }
+    let romeo = until_committed(&writer, world.connect("romeo@montague.example/r")).await;
+    let mut juliet = until_committed(&writer, world.connect("juliet@capulet.example/r")).await;
+    until_committed(&writer, juliet.send("<presence/>")).await;
+    juliet.receive_all();
+
+    let message = format!("<message type='chat' to='{JULIET}'><body>x</body></message>");
+    let mut waits = 0;
+    for _ in 0..100 {
+        // The disk does nothing unless somebody waits for it.
+        if let Handling::Later(rest) =
+            romeo.session().handle(Stanza::parse(message.as_bytes()).unwrap())
+        {
+            waits += 1;
+            until_committed(&writer, rest).await;
+        }
+    }
+    assert_eq!(juliet.receive_all().len(), 100);
+    let mut romeo = romeo;
+    assert_eq!(texts(&mut romeo), [String::new(); 0]);
+    assert!((10..=50).contains(&waits), "{waits}");
 }
 
 #[tokio::test]
@@ -175,4 +211,22 @@ async fn pair(world: &World) -> (Client, Client) {
 fn texts(client: &mut Client) -> Vec<String> {
     let text = |stanza: &Stanza| String::from_utf8(stanza.to_bytes()).unwrap();
     client.receive_all().iter().map(text).collect()
+}
+
+/// Waits for something; the writer works only while that does not go on without it.
+async fn until_committed<T>(writer: &Writer, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| {
+        loop {
+            match work.as_mut().poll(cx) {
+                Poll::Ready(done) => return Poll::Ready(done),
+                Poll::Pending if writer.step() => {}
+                Poll::Pending => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+    })
+    .await
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Writes of one transaction, unless a single stage holds more: a stage is never split.
-pub const BATCH_WRITES_MAX: usize = 256;
+/// Writes of one transaction, unless a single stage holds more: a stage is never split. When a
+/// disk is slow to flush, many share one flush; they take some twenty milliseconds themselves.
+pub const BATCH_WRITES_MAX: usize = 2_048;
 /// How long a busy writer gathers stages for its next transaction.
 pub const BATCH_WAIT_MAX: Duration = Duration::from_millis(2);
 /// A batch of this many writes makes the writer busy, so that it gathers before the next one.
@@ -15,6 +16,9 @@ pub const BATCH_BUSY_WRITES: usize = 32;
 pub const STAGED_WRITES_MAX: usize = 8_192;
 /// Bytes staged and not committed at which [`Writer::has_room`](crate::Writer::has_room) says no.
 pub const STAGED_BYTES_MAX: usize = 64 << 20;
+/// Of those two, the share at which [`Writer::is_pressed`](crate::Writer::is_pressed) says yes:
+/// what is left is for those who cannot wait.
+pub const STAGED_PRESSED_SHARE: usize = 2;
 /// How often those two may be exceeded by passes that asked for room at the same time. Beyond it
 /// a stage is refused with [`StoreError::Busy`](crate::StoreError::Busy).
 pub const STAGED_OVERSHOOT: usize = 2;

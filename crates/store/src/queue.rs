@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::limits::{BATCH_BUSY_WRITES, STAGED_OVERSHOOT};
+use crate::limits::{BATCH_BUSY_WRITES, STAGED_OVERSHOOT, STAGED_PRESSED_SHARE};
 use crate::{Counters, Stage, StoreError, WriterLimits};
 
 /// Stages that wait and outcomes that were not asked for yet.
@@ -80,9 +80,19 @@ impl Queue {
     }
 
     pub(crate) fn has_room(&self) -> bool {
+        self.is_below(1)
+    }
+
+    pub(crate) fn is_pressed(&self) -> bool {
+        !self.is_below(STAGED_PRESSED_SHARE)
+    }
+
+    /// Whether less waits than this share of what may.
+    fn is_below(&self, share: usize) -> bool {
         let writes = Counters::read(&self.counters.writes_waiting);
         let bytes = Counters::read(&self.counters.bytes_waiting);
-        writes < self.limits.staged_writes_max as u64 && bytes < self.limits.staged_bytes_max as u64
+        let WriterLimits { staged_writes_max, staged_bytes_max, .. } = self.limits;
+        writes < (staged_writes_max / share) as u64 && bytes < (staged_bytes_max / share) as u64
     }
 
     pub(crate) fn push(&self, stage: Stage) -> Result<Place, StoreError> {

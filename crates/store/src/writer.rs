@@ -127,6 +127,12 @@ impl Writer {
         self.shared.queue.has_room()
     }
 
+    /// Whether so much waits that whoever can wait should, for [`Writer::barrier`] at the longest:
+    /// then there is room again for those who cannot.
+    pub fn is_pressed(&self) -> bool {
+        self.shared.queue.is_pressed()
+    }
+
     /// Takes a stage for the next transaction and never waits.
     ///
     /// Stages commit in the order of these calls. An empty stage is done at once. The ticket fails

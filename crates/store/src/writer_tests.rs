@@ -113,8 +113,9 @@ fn a_batch_has_a_maximum_and_a_stage_is_never_split() {
 fn says_when_there_is_no_room_and_refuses_far_above_it() {
     let limits = WriterLimits { staged_writes_max: 2, ..WriterLimits::default() };
     let (writer, hand) = held(limits);
+    assert!(!writer.is_pressed());
     let mut tickets = vec![writer.submit(write(1))];
-    assert!(writer.has_room());
+    assert!(writer.has_room() && writer.is_pressed());
     tickets.push(writer.submit(write(2)));
     assert!(!writer.has_room());
     tickets.push(writer.submit(write(3)));

@@ -66,6 +66,10 @@ impl Pipe {
         let count = lane.bytes.len().min(buf.remaining());
         let taken: Vec<u8> = lane.bytes.drain(..count).collect();
         buf.put_slice(&taken);
+        if lane.bytes.is_empty() {
+            // An idle connection holds no buffer, as a socket's is not the process's.
+            lane.bytes = VecDeque::new();
+        }
         wake(&mut lane.writer);
         Poll::Ready(Ok(()))
     }
