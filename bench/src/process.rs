@@ -100,6 +100,14 @@ impl Process {
     pub fn open_files(self) -> io::Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.pid))?.count())
     }
+
+    /// How many threads it has.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn threads(self) -> io::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/task", self.pid))?.count())
+    }
 }
 
 /// Raises the limit of open files as far as it goes, and returns it.
@@ -145,6 +153,7 @@ mod tests {
         assert!(after.private >= before.private + (24 << 20), "{before:?} {after:?}");
         assert!(after.resident >= after.private);
         assert!(process.open_files().unwrap() >= 3);
+        assert!(process.threads().unwrap() >= 1);
         assert_eq!(block.len(), 32 << 20);
         let address = listener.local_addr().unwrap();
         drop(listener);

@@ -9,6 +9,7 @@ pub mod muc;
 pub mod ping;
 pub mod presence;
 pub mod slow;
+pub mod soak;
 pub mod storm;
 
 use std::time::{Duration, Instant};

@@ -76,7 +76,7 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Report> {
         let (begun, length) = (Instant::now(), Duration::from_secs(timing.secs));
         load.chatting.begin(fleet.outs());
         (load.begun, load.sent) = (Instant::now(), 0);
-        let mut peak = 0;
+        let (mut peak, mut looked) = (0, Instant::now());
         while begun.elapsed() < length {
             let wait = load.tick(fleet.outs(), &mut meter);
             fleet.turn(wait, &mut |who, xml, outs| load.hear(who, xml, outs, &mut meter))?;
@@ -86,11 +86,12 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Report> {
                     news => anyhow::bail!("one that reads was thrown out: {news:?}"),
                 }
             }
-            progress.say(|| {
+            if looked.elapsed() >= MEMORY_EVERY {
+                looked = Instant::now();
                 let memory = target.process.and_then(|process| process.memory().ok());
                 peak = peak.max(memory.map_or(0, |memory| memory.private));
-                format!("{} delivered, {closed} thrown out", meter.delivered)
-            });
+            }
+            progress.say(|| format!("{} delivered, {closed} thrown out", meter.delivered));
         }
         let measured = stopwatch.stop(meter)?;
         let names = match is_deaf {
@@ -138,3 +139,6 @@ impl Load for Slow {
         self.chatting.tick(outs, meter)
     }
 }
+
+/// How often the server's memory is looked at.
+const MEMORY_EVERY: Duration = Duration::from_millis(500);
