@@ -54,7 +54,7 @@ async fn main() {
     });
     let listener = Arc::new(C2sListener {
         kind: Kind::StartTls,
-        settings: Arc::new(Settings::default()),
+        settings: Arc::new(Settings::default()).into(),
         tls_required: false,
         acceptor: None,
         shared,
@@ -77,7 +77,6 @@ async fn main() {
     let each = (private() - before) / u64::try_from(count).unwrap();
     println!("{count} sessions in {took:.0} s, {:.0} a second", as_float(count) / took);
     println!("private memory of each: {} bytes, and {pipes} of its pipe", each - pipes);
-    std::process::exit(0);
 }
 
 /// Accounts with one password; deriving its keys for each would take most of the time.

@@ -106,7 +106,7 @@ async fn senders_wait_for_a_slow_disk_and_none_is_refused() {
     }
     assert_eq!(juliet.receive_all().len(), 100);
     let mut romeo = romeo;
-    assert_eq!(texts(&mut romeo), [String::new(); 0]);
+    assert!(texts(&mut romeo).is_empty());
     assert!((10..=50).contains(&waits), "{waits}");
 }
 

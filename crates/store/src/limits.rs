@@ -16,8 +16,9 @@ pub const BATCH_BUSY_WRITES: usize = 32;
 pub const STAGED_WRITES_MAX: usize = 8_192;
 /// Bytes staged and not committed at which [`Writer::has_room`](crate::Writer::has_room) says no.
 pub const STAGED_BYTES_MAX: usize = 64 << 20;
-/// Of those two, the share at which [`Writer::is_pressed`](crate::Writer::is_pressed) says yes:
-/// what is left is for those who cannot wait.
+/// How often the writes and bytes that wait must fit into those two; with more,
+/// [`Writer::is_pressed`](crate::Writer::is_pressed) says yes. What is left is for those who cannot
+/// wait.
 pub const STAGED_PRESSED_SHARE: usize = 2;
 /// How often those two may be exceeded by passes that asked for room at the same time. Beyond it
 /// a stage is refused with [`StoreError::Busy`](crate::StoreError::Busy).
