@@ -16,11 +16,12 @@ use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::Federation;
 use super::certificates::proves;
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
 use super::verify::verify;
-use super::{ALPN, Federation};
+use super::xep0368_direct_tls::is_for_servers;
 use crate::accept::Serve;
 use crate::admission::Permit;
 use crate::c2s::Kind;
@@ -324,8 +325,7 @@ impl Stream {
         let Some(facts) = &self.pump.conn.facts().tls else {
             return Err("the connection is not encrypted".to_owned());
         };
-        // XEP-0368 §3: a protocol that is named is the one of servers.
-        if facts.alpn.as_deref().is_some_and(|alpn| alpn != ALPN) {
+        if !is_for_servers(facts.alpn.as_deref()) {
             return Err("the connection was not made for servers".to_owned());
         }
         let roots = &self.federation().roots;

@@ -18,6 +18,7 @@ mod queue;
 mod throttle;
 mod verify;
 mod xep0185_keys;
+mod xep0368_direct_tls;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -36,6 +37,7 @@ pub use self::links::Links;
 pub use self::policy::{Policy, Terms};
 use self::throttle::Throttle;
 use self::xep0185_keys::Keys;
+use self::xep0368_direct_tls::ALPN;
 use crate::admission::Admission;
 use crate::limits::S2S_VERIFICATIONS_MAX;
 use crate::metrics::FederationMetrics;
@@ -169,6 +171,3 @@ impl Connectors {
         self.by_name.get(domain).unwrap_or(&self.default)
     }
 }
-
-/// The protocol between servers in ALPN (XEP-0368 §3).
-pub(crate) const ALPN: &[u8] = b"xmpp-server";

@@ -15,11 +15,12 @@ use stentor_stream::s2s::{How, Outgoing, OutgoingEvent, Verdict};
 use stentor_transport::{Conn, dial};
 use tokio::sync::watch;
 
+use super::Federation;
 use super::certificates::proves;
 use super::discovery::{NotFound, Target};
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
-use super::{ALPN, Federation};
+use super::xep0368_direct_tls::is_for_servers;
 use crate::limits::{HANDSHAKE_WAIT_MS, S2S_STAGGER_MS, S2S_UNSETTLED_MAX};
 use crate::monotonic;
 
@@ -138,9 +139,8 @@ pub(crate) async fn connect(
     let mut conn = race(&target.addresses, wait).await?;
     if target.is_direct_tls {
         secure(federation, &mut conn, local, remote, true, &[]).await?;
-        let alpn = conn.facts().tls.as_ref().and_then(|tls| tls.alpn.clone());
-        // XEP-0368 §3: a server that names another protocol is not one of XMPP.
-        if alpn.is_some_and(|alpn| alpn != ALPN) {
+        let tls = conn.facts().tls.as_ref();
+        if !is_for_servers(tls.and_then(|tls| tls.alpn.as_deref())) {
             return Err("the port speaks another protocol".to_owned());
         }
     }

@@ -1,6 +1,5 @@
-//! The addresses of stanzas between servers, and of who signs in.
+//! The addresses of stanzas between servers.
 
-use stentor_jid::prep_domain;
 use stentor_stanza::Stanza;
 
 use super::Pair;
@@ -28,15 +27,4 @@ pub(super) fn judge_addresses<'a>(
 pub(super) fn pair_from_us(stanza: &Stanza) -> Option<Pair> {
     let (from, to) = (stanza.head.from.as_ref()?, stanza.head.to.as_ref()?);
     Some(Pair { local: from.domain().to_owned(), remote: to.domain().to_owned() })
-}
-
-/// XEP-0178 §3: an authorization identity is absent, empty, or the stream's `from`.
-pub(super) fn names(authzid: Option<&[u8]>, from: &str) -> bool {
-    match authzid {
-        None | Some([]) => true,
-        Some(authzid) => std::str::from_utf8(authzid)
-            .ok()
-            .and_then(|authzid| prep_domain(authzid).ok())
-            .is_some_and(|authzid| authzid == from),
-    }
 }

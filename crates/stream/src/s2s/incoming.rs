@@ -7,11 +7,12 @@ use stentor_sasl::Condition as SaslCondition;
 use stentor_stanza::{BadStanza, Condition, Stanza};
 use stentor_xml::{ElementRef, Frame, Header, Item, ns as xml_ns};
 
-use super::addresses::{judge_addresses, names, pair_from_us};
+use super::addresses::{judge_addresses, pair_from_us};
 use super::incoming_event::{Answer, Ask, Event, Offer};
 use super::wire::Wire;
+use super::xep0178_external::names;
 use super::xep0220_dialback::{self as dialback, Content, Element, Key, Name, Verdict};
-use super::{How, IncomingSettings, Pair};
+use super::{How, IncomingSettings, Pair, xep0288_bidi};
 use crate::fault::{Fault, Limit, Misbehaviour, PeerError, Wait};
 use crate::framing::tcp;
 use crate::opening::judge;
@@ -327,7 +328,7 @@ impl Incoming {
                 w.close();
             }
             if offer.bidi {
-                w.leaf("bidi", ns::BIDI_FEATURE);
+                xep0288_bidi::write_feature(w);
             }
             w.raw(b"</stream:features>");
         });
@@ -369,7 +370,7 @@ impl Incoming {
         if root.is(ns::SASL, "auth") {
             return self.authenticate(root);
         }
-        if root.is(ns::BIDI, "bidi") {
+        if xep0288_bidi::is_request(root) {
             // XEP-0288 §2.2: before authentication, and with TLS behind it.
             let is_offered = self.offer.as_ref().is_some_and(|offer| offer.bidi);
             self.is_bidi |= is_offered && self.pairs.is_empty();

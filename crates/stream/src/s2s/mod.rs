@@ -10,7 +10,9 @@ mod incoming_event;
 mod outgoing;
 mod settings;
 mod wire;
+mod xep0178_external;
 mod xep0220_dialback;
+mod xep0288_bidi;
 
 pub use incoming::Incoming;
 pub use incoming_event::{Answer, Ask, Event as IncomingEvent, Offer};

@@ -3,15 +3,13 @@
 use std::mem;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use stentor_stanza::{Condition, Stanza};
 use stentor_xml::{ElementRef, Frame, Header, Item, ns as xml_ns};
 
 use super::addresses::{judge_addresses, pair_from_us};
 use super::wire::Wire;
 use super::xep0220_dialback::{self as dialback, Content, Element, Key, Name, Verdict};
-use super::{How, OutgoingSettings, Pair, Tls};
+use super::{How, OutgoingSettings, Pair, Tls, xep0178_external, xep0288_bidi};
 use crate::fault::{Fault, Misbehaviour, PeerError, Wait};
 use crate::framing::tcp;
 use crate::opening::judge;
@@ -369,7 +367,7 @@ impl Outgoing {
             }),
             dialback_errors: dialback
                 .is_some_and(|d| d.child(ns::DIALBACK_FEATURE, "errors").is_some()),
-            bidi: features.child(ns::BIDI_FEATURE, "bidi").is_some(),
+            bidi: xep0288_bidi::is_offered(features),
         };
         if !self.is_tls && self.settings.tls != Tls::Never {
             if self.offers.starttls {
@@ -392,18 +390,13 @@ impl Outgoing {
         // XEP-0288 §2.2: before SASL or dialback.
         if self.offers.bidi && self.settings.wants_bidi && self.wants_pair && !self.is_bidi {
             self.is_bidi = true;
-            self.wire.write(|w| {
-                w.leaf("bidi", ns::BIDI);
-            });
+            self.wire.write(xep0288_bidi::write_request);
         }
         let may_show = self.is_tls && self.settings.has_certificate && self.wants_pair;
         if self.offers.external && may_show {
             self.phase = Phase::Sasl;
-            // XEP-0178 §3: older servers want the identity.
-            let identity = STANDARD.encode(&self.pair.local);
-            self.wire.write(|w| {
-                w.open("auth", ns::SASL).attr("mechanism", "EXTERNAL").text(&identity).close();
-            });
+            let domain = &self.pair.local;
+            self.wire.write(|w| xep0178_external::write_auth(w, domain));
             return Ok(());
         }
         self.open()
