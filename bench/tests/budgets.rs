@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use stentor_bench::fleet::{Fleet, Login, News, Server, TlsUse, tls_config};
-use stentor_edge::{Admission, C2sListener, Driver, Kind, Metrics, Offers, Shared};
+use stentor_edge::{Admission, C2sListener, Driver, Kind, Metrics, Offers, Rates, Shared};
 use stentor_engine::{Resource, Settings as ProfileSettings};
 use stentor_jid::{BareJid, FullJid, Jid};
 use stentor_sasl::Mechanism;
@@ -171,6 +171,7 @@ fn serve() -> ((SocketAddr, SocketAddr), std::thread::JoinHandle<()>) {
             let shared = Arc::new(Shared {
                 engine: world.engine.clone(),
                 admission: Arc::new(Admission::default()),
+                rates: Rates::default(),
                 metrics: Metrics::default(),
                 offers: Offers::default(),
             });

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::accept::Serve;
 use crate::admission::{Admission, Permit};
 use crate::asks::Offers;
-use crate::driver::{Driver, Link};
+use crate::driver::{Driver, Link, Rates};
 use crate::limits::HANDSHAKE_WAIT_MS;
 use crate::metrics::Metrics;
 
@@ -32,6 +32,8 @@ pub struct Shared {
     pub engine: Arc<Engine>,
     /// Who may connect.
     pub admission: Arc<Admission>,
+    /// How fast clients may send.
+    pub rates: Rates,
     /// What is counted.
     pub metrics: Metrics,
     /// What each domain offers.
@@ -41,9 +43,19 @@ pub struct Shared {
 impl Shared {
     /// The right to connect, unless the peer's address is blocked or a limit has been reached.
     pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Permit> {
+        self.admit_as(peer, Some)
+    }
+
+    /// The same, where a limit of `kind` has not been reached either.
+    fn admit_as(
+        &self,
+        peer: SocketAddr,
+        kind: impl FnOnce(Permit) -> Option<Permit>,
+    ) -> Option<Permit> {
         let guard = &self.engine.credentials.guard;
         let is_blocked = guard.is_blocked(peer.ip(), self.engine.clock.unix_ms());
         let permit = (!is_blocked).then(|| self.admission.admit(peer.ip())).flatten();
+        let permit = permit.and_then(kind);
         let metrics = &self.metrics;
         let counter = if permit.is_some() { &metrics.accepted } else { &metrics.turned_away };
         counter.inc();
@@ -68,7 +80,7 @@ pub struct C2sListener {
 
 impl Serve for C2sListener {
     fn admit(&self, peer: SocketAddr) -> Option<Permit> {
-        self.shared.admit(peer)
+        self.shared.admit_as(peer, Permit::before_sign_in)
     }
 
     fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {

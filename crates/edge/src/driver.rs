@@ -5,9 +5,9 @@
 //! of the thread, output is kept only as long as the socket does not take it.
 
 mod ending;
+mod intake;
 mod managed;
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -23,17 +23,18 @@ use stentor_stream::c2s::{C2s, ConnInfo};
 use stentor_stream::event::{Answer, Ask, Event};
 use stentor_stream::fault::Fault;
 use stentor_transport::{Conn, HandshakeError};
-use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use crate::admission::Permit;
 use crate::asks::{self, Answered, Caller};
 use crate::c2s::C2sListener;
-use crate::limits::{ACKS_DUE_MAX, HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX, ROUNDS_MAX};
+use crate::limits::{ACKS_DUE_MAX, HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, ROUNDS_MAX};
 use crate::monotonic;
 use crate::out::{Out, write_all};
 use crate::sign_in::Begun;
 use crate::stored::Confirmations;
+
+pub use self::intake::Rates;
 
 /// Where a connection comes from. It counts as open until this is dropped.
 pub struct Link {
@@ -41,7 +42,7 @@ pub struct Link {
     pub listener: Arc<C2sListener>,
     /// The peer's address.
     pub peer: SocketAddr,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Link {
@@ -49,7 +50,7 @@ impl Link {
     #[must_use]
     pub fn new(listener: Arc<C2sListener>, peer: SocketAddr, permit: Permit) -> Self {
         listener.shared.metrics.open.inc();
-        Self { listener, peer, _permit: permit }
+        Self { listener, peer, permit }
     }
 }
 
@@ -78,6 +79,7 @@ pub struct Driver {
     acks_due: VecDeque<(u64, u64)>,
     /// Stream management is being turned on: what is sent now would not be counted.
     is_enabling: bool,
+    paces: intake::Paces,
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     cert_addrs: Option<Arc<[String]>>,
@@ -125,6 +127,7 @@ impl Driver {
             stored: Confirmations::default(),
             acks_due: VecDeque::new(),
             is_enabling: false,
+            paces: intake::Paces::default(),
             timer: None,
             phase: Phase::Open,
             cert_addrs,
@@ -193,6 +196,7 @@ impl Driver {
 
     /// Sign-in is over: what it needed is not kept.
     fn forget_sign_in(&mut self) {
+        self.link.permit.signed_in();
         self.cert_addrs = None;
         if let Some(conn) = &mut self.conn {
             conn.forget_bindings();
@@ -219,7 +223,10 @@ impl Driver {
 
     fn poll_events(&mut self) -> bool {
         let mut moved = false;
-        while self.work.is_none() && self.phase == Phase::Open && self.acks_due.len() < ACKS_DUE_MAX
+        while self.work.is_none()
+            && self.phase == Phase::Open
+            && self.acks_due.len() < ACKS_DUE_MAX
+            && !self.is_paused()
         {
             let Some(event) = self.machine.poll_event() else { break };
             moved = true;
@@ -245,6 +252,7 @@ impl Driver {
                 self.work = Some(Box::pin(async move { Done::Answered(asked.await) }));
             }
             Event::Stanza(stanza) => {
+                self.count_stanza();
                 let Some(session) = &self.session else { return };
                 if session.resource.outbox.is_counting() {
                     session.note_received(self.machine.received());
@@ -469,50 +477,17 @@ impl Driver {
         moved
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_busy = self.work.is_some() || self.acks_due.len() >= ACKS_DUE_MAX;
-        if self.phase != Phase::Open || is_busy || !self.machine.may_read() {
-            return false;
-        }
-        let now = monotonic::now();
-        if !self.rest.is_empty() {
-            let rest = std::mem::take(&mut self.rest);
-            let mut input = &rest[..];
-            self.machine.handle_bytes(&mut input, now);
-            self.rest = input.to_vec();
-            return true;
-        }
-        let Some(conn) = &mut self.conn else { return false };
-        match conn.poll_readable(cx) {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(()) | Err(_)) => {}
-        }
-        INPUT.with_borrow_mut(|buffer| {
-            let mut buf = ReadBuf::new(buffer);
-            match conn.poll_read(cx, &mut buf) {
-                Poll::Pending => false,
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    self.machine.handle_eof(now);
-                    true
-                }
-                Poll::Ready(Ok(len)) => {
-                    self.link.listener.shared.metrics.bytes_in.inc_by(len as u64);
-                    let mut input = buf.filled();
-                    self.machine.handle_bytes(&mut input, now);
-                    self.rest.extend_from_slice(input);
-                    true
-                }
-            }
-        })
-    }
-
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase != Phase::Open {
             return false;
         }
-        let Some(due) = self.machine.poll_timeout() else { return false };
         let now = monotonic::now();
-        if due <= now {
+        if self.go_on(now) {
+            return true;
+        }
+        let machine = self.machine.poll_timeout();
+        let Some(due) = machine.into_iter().chain(self.paused_until()).min() else { return false };
+        if machine.is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
             return true;
         }
@@ -579,9 +554,4 @@ fn fault_of(reason: Close) -> Fault {
 fn token() -> String {
     let half = || random_id().map(|id| id.to_string()).unwrap_or_default();
     half() + &half()
-}
-
-thread_local! {
-    /// The input buffer of this worker: lent to one connection at a time, for one read.
-    static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
 }

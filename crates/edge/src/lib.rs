@@ -24,5 +24,5 @@ pub use admission::{Admission, AdmissionSettings};
 pub use asks::Offers;
 pub use c2s::{C2sListener, Kind, Shared};
 pub use component::{ComponentListener, ComponentSettings, Components, OnConflict};
-pub use driver::{Driver, Link};
+pub use driver::{Driver, Link, Rates};
 pub use metrics::{ComponentMetrics, FederationMetrics, Metrics};

@@ -18,6 +18,8 @@ pub struct Metrics {
     pub handshakes_failed: Counter,
     /// Streams that ended with an error of ours.
     pub faults: Counter,
+    /// Pauses of clients that sent faster than they may.
+    pub paused: Counter,
     /// Plaintext bytes read.
     pub bytes_in: Counter,
     /// Plaintext bytes written.
@@ -41,6 +43,11 @@ impl Metrics {
             self.handshakes_failed.clone(),
         );
         r.register("faults", "Streams that ended with an error of ours", self.faults.clone());
+        r.register(
+            "paused",
+            "Pauses in reading from clients that sent faster than they may",
+            self.paused.clone(),
+        );
         r.register("bytes_in", "Plaintext bytes read", self.bytes_in.clone());
         r.register("bytes_out", "Plaintext bytes written", self.bytes_out.clone());
     }

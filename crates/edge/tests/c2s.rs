@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared, accept};
+use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Rates, Shared, accept};
 use stentor_engine::Close;
 use stentor_jid::BareJid;
 use stentor_sasl::{Hash, ScramKeys};
@@ -54,6 +54,7 @@ impl Server {
         let shared = Arc::new(Shared {
             engine: world.engine.clone(),
             admission: Arc::new(Admission::default()),
+            rates: Rates::default(),
             metrics: Metrics::default(),
             offers: Offers::default(),
         });

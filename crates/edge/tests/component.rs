@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use stentor_edge::{
     Admission, ComponentListener, ComponentSettings, Components, Metrics, Offers, OnConflict,
-    Shared, accept,
+    Rates, Shared, accept,
 };
 use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
@@ -105,6 +105,7 @@ impl Server {
         let shared = Arc::new(Shared {
             engine: engine.clone(),
             admission: Arc::new(Admission::default()),
+            rates: Rates::default(),
             metrics: Metrics::default(),
             offers: Offers::default(),
         });

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use stentor_jid::BareJid;
 
+use crate::pace::Pace;
 use crate::resource::{Flag, Resource};
 use crate::roster::Roster;
 use crate::sequel::Sequel;
@@ -24,8 +25,19 @@ pub struct Account {
     stale: AtomicBool,
     /// A tick of the directory's clock, for the bounded cache.
     pub(crate) touched: AtomicU64,
+    /// How fast its clients send.
+    pub paces: Paces,
     state: Mutex<AccountState>,
     pub(crate) sequel: Sequel,
+}
+
+/// What the clients of an account have taken of its rates together.
+#[derive(Debug, Default)]
+pub struct Paces {
+    /// Stanzas.
+    pub stanzas: Pace,
+    /// Bytes.
+    pub bytes: Pace,
 }
 
 /// What changes about an account.
@@ -72,6 +84,7 @@ impl Account {
             is_ephemeral,
             stale: AtomicBool::new(false),
             touched: AtomicU64::new(0),
+            paces: Paces::default(),
             state: Mutex::new(state),
             sequel: Sequel::default(),
         }

@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod module;
 mod notices;
 pub mod outbox;
+pub mod pace;
 mod pending;
 pub mod phase;
 mod pipeline;

@@ -40,6 +40,10 @@ pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
 /// (XEP-0198 §5): a day.
 pub const ENDED_SESSIONS_MS: i64 = 86_400_000;
 
+/// Seconds that a session has at least to be resumed after a restart, if it has so many at all: who
+/// could not reach the server meanwhile comes back within that time.
+pub const RESTORED_SECS_MIN: u32 = 120;
+
 /// Requests of one session that are answered by an error if their answer is lost in a restart; of
 /// more the oldest are forgotten.
 pub const OPEN_IQS_MAX: usize = 64;

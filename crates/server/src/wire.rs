@@ -167,6 +167,7 @@ pub(crate) fn shared(config: &Config, engine: &Arc<Engine>) -> anyhow::Result<Ar
     Ok(Arc::new(Shared {
         engine: engine.clone(),
         admission: Arc::new(Admission::new(config.admission)),
+        rates: config.rates,
         metrics: Metrics::default(),
         offers,
     }))

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Shared, accept};
+use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Rates, Shared, accept};
 use stentor_engine::Settings as ProfileSettings;
 use stentor_jid::BareJid;
 use stentor_stream::c2s::Settings;
@@ -38,6 +38,7 @@ impl Server {
         let shared = Arc::new(Shared {
             engine: world.engine.clone(),
             admission: Arc::new(Admission::default()),
+            rates: Rates::default(),
             metrics: Metrics::default(),
             offers: Offers::default(),
         });

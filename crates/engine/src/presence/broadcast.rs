@@ -17,7 +17,7 @@ use crate::phase::{Direction, Flow};
 use crate::pipeline;
 use crate::presence::check;
 use crate::resource::{Available, Resource};
-use crate::session::{Handling, Session, send_to_resource};
+use crate::session::{Handling, Session, bare_presence, send_to_resource};
 use crate::watch;
 
 /// A session says that it is there, for the first time or again.
@@ -86,6 +86,22 @@ pub(crate) fn greet(session: &Session) {
     // §3.1.3: at each new presence session until it is answered.
     for request in requests {
         me.outbox.push(request, Fate::Forget);
+    }
+}
+
+/// Tells a client that comes back after a restart which contacts are not there: it may have seen
+/// them before. They are told as a probe would be answered (§4.3.2). Whoever comes meanwhile is
+/// shown by [`greet`], which follows.
+pub(crate) fn show_absent(session: &Session) {
+    let (engine, account, me) = (&session.engine, &session.account, &session.resource);
+    let contacts: Vec<_> = account.lock().roster.subscriptions().cloned().collect();
+    for contact in contacts {
+        let found = engine.directory.find(contact.as_str());
+        let is_there = found.is_some_and(|other| other.lock().available().next().is_some());
+        if !is_there && engine.host(contact.domain()).is_some() {
+            let absent = bare_presence(PresenceType::Unavailable, contact, me.jid.clone());
+            me.outbox.push(absent, Fate::Forget);
+        }
     }
 }
 

@@ -12,9 +12,8 @@ use std::sync::Arc;
 
 use stentor_stanza::{PresenceType, Stanza};
 
-pub(crate) use broadcast::greet;
 pub use broadcast::leave;
-pub(crate) use broadcast::{Left, announce_end};
+pub(crate) use broadcast::{Left, announce_end, greet, show_absent};
 pub(crate) use check::priority;
 pub use sight::{Shift, Sight};
 pub use subscription::{Correspondent, correspondent, forget_account, remove_contact};

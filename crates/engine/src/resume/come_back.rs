@@ -67,6 +67,7 @@ impl Engine {
         {
             tracing::error!(jid = %session.resource.jid, %error, "A resumption could not be kept.");
             session.forget_written();
+            let _account = session.account.lock();
             session.detach();
             return Err(NotResumed::Unknown(None));
         }
@@ -138,6 +139,7 @@ impl Session {
             self.refuse(&request, &StanzaError::new(Condition::InternalServerError));
         }
         if self.resource.is_available() {
+            presence::show_absent(self);
             presence::greet(self);
         }
     }

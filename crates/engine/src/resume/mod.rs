@@ -18,13 +18,13 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use stentor_jid::BareJid;
-use stentor_store::Stage;
+use stentor_store::{SessionState, Stage};
 use tokio::sync::Notify;
 
 use crate::backlog;
 use crate::bind::random_id;
 use crate::iq::BoxFuture;
-use crate::limits::TAKE_OVER_WAIT_MS;
+use crate::limits::{RESTORED_SECS_MIN, TAKE_OVER_WAIT_MS};
 use crate::outbox::{Item, Stored, TooHigh};
 use crate::resource::Flag;
 use crate::service;
@@ -108,6 +108,12 @@ pub enum NotResumed {
     TooHigh(TooHigh),
 }
 
+impl Right {
+    fn millis(&self) -> i64 {
+        i64::from(self.secs) * 1_000
+    }
+}
+
 impl Session {
     /// Turns stream management on; with `resume` the answer is the id by which the session may be
     /// resumed, and for how many seconds. It comes once the session outlives the process; until
@@ -177,16 +183,32 @@ impl Session {
         self.attachment.state.lock().is_leaving
     }
 
-    /// Takes in what an earlier process left: the session waits to be resumed.
-    pub(crate) fn wait_restored(self: &Arc<Self>, right: Right, h: u32) {
-        let (number, secs) = (right.number, right.secs);
+    /// Takes in what an earlier process left: the session waits to be resumed, for what is left of
+    /// its time since its stream broke, which a kill does as well, but long enough for clients that
+    /// could not reach the server.
+    pub(super) fn wait_restored(self: &Arc<Self>, right: Right, was: SessionState, h: u32) {
+        let (number, now_ms) = (right.number, self.engine.clock.unix_ms());
+        let until_ms = match was {
+            SessionState::Detached(until_ms) => until_ms,
+            SessionState::Attached | SessionState::Ended(_) => {
+                now_ms.saturating_add(right.millis())
+            }
+        };
+        let left_secs = until_ms.saturating_sub(now_ms).max(0).unsigned_abs().div_ceil(1_000);
+        let left_secs = u32::try_from(left_secs).unwrap_or(u32::MAX);
+        let secs = left_secs.max(RESTORED_SECS_MIN).min(right.secs);
+        let broken_ms = until_ms.saturating_sub(right.millis()).min(now_ms);
         {
             let mut state = self.attachment.state.lock();
             state.right = Some(right);
             state.stage = Standing::Detached;
             state.place = Some(self.engine.detached.join(&self.resource));
-            state.broken_ms = self.engine.clock.unix_ms();
+            state.broken_ms = broken_ms;
             state.received = u64::from(h);
+        }
+        if was == SessionState::Attached {
+            let _account = self.account.lock();
+            self.write_standing();
         }
         self.engine.resumable.0.lock().insert(number, Arc::downgrade(self));
         self.engine.metrics.sessions_detached.inc();
@@ -209,7 +231,11 @@ impl Session {
     /// be; otherwise it is ended, for which the answer is the work. `unwritten` was taken from the
     /// outbox before stream management was on and did not reach the client.
     pub fn break_off(self: &Arc<Self>, unwritten: Vec<Item>) -> Option<BoxFuture<'static, ()>> {
-        if !self.detach() {
+        let is_waiting = {
+            let _account = self.account.lock();
+            self.detach()
+        };
+        if !is_waiting {
             return Some(Box::pin(self.clone().end(unwritten)));
         }
         let (marks, stanzas): (Vec<_>, Vec<_>) =
@@ -226,6 +252,8 @@ impl Session {
         None
     }
 
+    /// Leaves the stream and waits for another; false if the session may not. The caller holds the
+    /// account's lock.
     fn detach(self: &Arc<Self>) -> bool {
         let (secs, stream) = {
             let mut state = self.attachment.state.lock();
@@ -242,6 +270,7 @@ impl Session {
             (secs, state.streams)
         };
         self.resource.set(Flag::Detached);
+        self.write_standing();
         self.engine.metrics.sessions_detached.inc();
         self.attachment.changed.notify_waiters();
         let session = self.clone();

@@ -2,7 +2,7 @@
 
 use stentor_store::{OpenIq, SessionChange, SessionRow, SessionState, Stage, Write};
 
-use super::Right;
+use super::{Right, Standing, State};
 use crate::backlog;
 use crate::limits::ENDED_SESSIONS_MS;
 use crate::outbox::{Acknowledged, TooHigh};
@@ -21,14 +21,24 @@ impl Session {
         let (h, open_iqs) = (wrapped(state.received), self.resource.outbox.open_iqs());
         let session = right.number;
         let change = if is_changed {
-            SessionChange::Put(Box::new(self.row(right, h, open_iqs)))
+            let standing = state.kept(&right);
+            SessionChange::Put(Box::new(self.row(right, standing, h, open_iqs)))
         } else {
             SessionChange::In { h, open_iqs }
         };
         stage.push(Write::Session { session, change });
     }
 
-    fn row(&self, right: Right, h: u32, open_iqs: Vec<OpenIq>) -> SessionRow {
+    /// Writes until when the session waits for its client. The caller holds the account's lock.
+    pub(super) fn write_standing(&self) {
+        let state = self.attachment.state.lock();
+        let Some(right) = &state.right else { return };
+        let change = SessionChange::State(state.kept(right));
+        // If it fails, the session has more time after a restart than it should.
+        drop(self.engine.stores.writer.submit(Write::Session { session: right.number, change }));
+    }
+
+    fn row(&self, right: Right, state: SessionState, h: u32, open_iqs: Vec<OpenIq>) -> SessionRow {
         let mut directed = self.resource.directed();
         directed.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         SessionRow {
@@ -40,7 +50,7 @@ impl Session {
             max_secs: right.secs,
             flags: self.resource.lasting_flags(),
             epoch: self.resource.outbox.epoch(),
-            state: SessionState::Attached,
+            state,
             presence: self.resource.presence().map(|presence| presence.to_bytes()),
             directed,
             h,
@@ -109,6 +119,18 @@ impl Session {
             SessionChange::State(SessionState::Ended(until_ms)),
         ] {
             stage.push(Write::Session { session, change });
+        }
+    }
+}
+
+impl State {
+    /// How a session stands, as the store is told.
+    fn kept(&self, right: &Right) -> SessionState {
+        match self.stage {
+            Standing::Detached => {
+                SessionState::Detached(self.broken_ms.saturating_add(right.millis()))
+            }
+            Standing::Attached | Standing::Wanted | Standing::Over => SessionState::Attached,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Sessions of an earlier process: they wait to be resumed, as if their streams had just broken.
 //!
-//! Their presence is what it was, and nobody is told anything, unless they do not come back.
+//! Their presence is what it was, and nobody is told anything, unless they do not come back. They
+//! learn who is there now and which contacts are not; of a contact who has several devices, one that
+//! went with the process and cannot be resumed stays as it was seen until he is gone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -87,9 +89,8 @@ impl Engine {
         account.lock().add_resource(resource.clone());
         self.metrics.sessions.inc();
         let restored = Arc::new(Session::new(self.clone(), account, resource));
-        // The time that the server was away is not the client's: it has all of it again.
         let right = Right { number: session, token: row.token, secs: row.max_secs };
-        restored.wait_restored(right, row.h);
+        restored.wait_restored(right, row.state, row.h);
         Ok(true)
     }
 

@@ -126,6 +126,13 @@ pub(crate) const ALL: &[SectionDoc] = &[
             &STANZA_BYTES_BEFORE_SIGN_IN_MAX,
             &CONNECTIONS_MAX,
             &CONNECTIONS_PER_SOURCE_MAX,
+            &CONNECTIONS_BEFORE_SIGN_IN_PER_SOURCE_MAX,
+            &CONNECTIONS_PER_SOURCE_PER_MINUTE,
+            &STANZAS_PER_SEC,
+            &BYTES_PER_SEC,
+            &ACCOUNT_STANZAS_PER_SEC,
+            &ACCOUNT_BYTES_PER_SEC,
+            &BURST_SECS,
             &HEADER_WAIT_SECS,
             &SIGN_IN_WAIT_SECS,
             &IDLE_SECS,
@@ -303,6 +310,20 @@ keys! {
         "Connections in all.";
     CONNECTIONS_PER_SOURCE_MAX = "connections_per_source_max", Number(1, 1_000_000, "connections"), "10000", Restart,
         "Connections from one address (IPv6: one /64).";
+    CONNECTIONS_BEFORE_SIGN_IN_PER_SOURCE_MAX = "connections_before_sign_in_per_source_max", Number(1, 1_000_000, "connections"), "10000", Restart,
+        "Those of clients among them that have no session yet.";
+    CONNECTIONS_PER_SOURCE_PER_MINUTE = "connections_per_source_per_minute", Number(0, 1_000_000, "connections"), "60000", Restart,
+        "New connections from one address in a minute, for long, and as many at once; 0 for no limit. More are turned away.";
+    STANZAS_PER_SEC = "stanzas_per_sec", Number(0, 1_000_000_000, "stanzas"), "20000", Restart,
+        "What one client may send for long; 0 for no limit. Who is faster is read more slowly, and nothing is refused.";
+    BYTES_PER_SEC = "bytes_per_sec", Number(0, 1_000_000_000_000, "bytes"), "20971520", Restart,
+        "The same in bytes.";
+    ACCOUNT_STANZAS_PER_SEC = "account_stanzas_per_sec", Number(0, 1_000_000_000, "stanzas"), "40000", Restart,
+        "What all clients of one account may send together for long; 0 for no limit.";
+    ACCOUNT_BYTES_PER_SEC = "account_bytes_per_sec", Number(0, 1_000_000_000_000, "bytes"), "41943040", Restart,
+        "The same in bytes.";
+    BURST_SECS = "burst_secs", UP_TO_AN_HOUR, "5", Restart,
+        "Who was quiet may send at once what these rates bring in so many seconds.";
     HEADER_WAIT_SECS = "header_wait_secs", UP_TO_AN_HOUR, "30", Restart,
         "Until a connection must have opened a stream.";
     SIGN_IN_WAIT_SECS = "sign_in_wait_secs", UP_TO_AN_HOUR, "60", Restart,

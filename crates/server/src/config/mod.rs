@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use stentor_edge::AdmissionSettings;
+use stentor_edge::{AdmissionSettings, Rates};
 use stentor_engine::Settings as ProfileSettings;
 use stentor_engine::guard::GuardSettings;
 use stentor_sasl::Mechanism;
@@ -67,6 +67,8 @@ pub(crate) struct Config {
     pub stream: StreamSettings,
     /// Limits of connections.
     pub admission: AdmissionSettings,
+    /// How fast clients may send.
+    pub rates: Rates,
     /// SASL mechanisms in the order of preference; none means the default.
     pub mechanisms: Option<Vec<Mechanism>>,
     /// Iterations of new keys.

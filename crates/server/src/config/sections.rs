@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use stentor_edge::AdmissionSettings;
+use stentor_edge::{AdmissionSettings, Rates};
 use stentor_engine::guard::GuardSettings;
+use stentor_engine::pace::Rate;
 use stentor_sasl::Mechanism;
 use stentor_stream::c2s::{Idle, Settings as StreamSettings};
 use stentor_transport::{UnknownName, VersionMin};
@@ -40,6 +41,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'_>, root: &'t DeTable<'t>) -> Config
         unknown_name: UnknownName::default(),
         stream: StreamSettings::default(),
         admission: AdmissionSettings::default(),
+        rates: Rates::default(),
         mechanisms: None,
         iterations: 0,
         guard: GuardSettings::default(),
@@ -127,6 +129,18 @@ fn limits<'t>(reader: &mut Reader<'_>, value: Option<&'t Value<'t>>, config: &mu
     config.admission = AdmissionSettings {
         connections_max: size(s.number(&keys::CONNECTIONS_MAX)),
         per_source_max: small(s.number(&keys::CONNECTIONS_PER_SOURCE_MAX)),
+        per_source_before_sign_in_max: small(
+            s.number(&keys::CONNECTIONS_BEFORE_SIGN_IN_PER_SOURCE_MAX),
+        ),
+        per_source_attempts_per_minute: s.number(&keys::CONNECTIONS_PER_SOURCE_PER_MINUTE),
+    };
+    let burst_secs = s.number(&keys::BURST_SECS);
+    let rate = |per_sec: u64| Rate::new(per_sec, burst_secs);
+    config.rates = Rates {
+        stanzas: rate(s.number(&keys::STANZAS_PER_SEC)),
+        bytes: rate(s.number(&keys::BYTES_PER_SEC)),
+        account_stanzas: rate(s.number(&keys::ACCOUNT_STANZAS_PER_SEC)),
+        account_bytes: rate(s.number(&keys::ACCOUNT_BYTES_PER_SEC)),
     };
     let millis = |secs: u64| secs * 1_000;
     stream.header_wait_ms = millis(s.number(&keys::HEADER_WAIT_SECS));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stentor_edge::AdmissionSettings;
+use stentor_edge::{AdmissionSettings, Rates};
 use stentor_engine::Settings as ProfileSettings;
 use stentor_engine::guard::GuardSettings;
 use stentor_stream::c2s::Settings as StreamSettings;
@@ -376,8 +376,8 @@ fn documented_defaults_are_those_of_the_parts() {
     assert_eq!(config.stream.auth_retries_max, stream.auth_retries_max);
     assert_eq!(config.stream.idle, stream.idle);
     let admission = AdmissionSettings::default();
-    assert_eq!(config.admission.connections_max, admission.connections_max);
-    assert_eq!(config.admission.per_source_max, admission.per_source_max);
+    assert_eq!(config.admission, admission);
+    assert_eq!(config.rates, Rates::default());
     assert_eq!(format!("{:?}", config.guard), format!("{:?}", GuardSettings::default()));
     // A written profile has the same defaults as none.
     let written = sound("[profile.default]").profiles["default"].settings.clone();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use stentor_edge::{Admission, C2sListener, Driver, Kind, Link, Metrics, Offers, Shared};
+use stentor_edge::{Admission, C2sListener, Driver, Kind, Link, Metrics, Offers, Rates, Shared};
 use stentor_engine::credentials::{Credentials, derive_all};
 use stentor_engine::guard::GuardSettings;
 use stentor_engine::{Clock, Engine, Host, Hosts, Settings};
@@ -67,6 +67,7 @@ impl Server {
         let shared = Arc::new(Shared {
             engine: engine.clone(),
             admission: Arc::new(Admission::default()),
+            rates: Rates::default(),
             metrics: Metrics::default(),
             offers: Offers::default(),
         });

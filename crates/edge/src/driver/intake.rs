@@ -1,0 +1,149 @@
+//! Reading from a client, and how fast that may go.
+//!
+//! Who sends faster than he may is read more slowly (XEP-0205 §4.7): nothing is refused, and TCP
+//! tells the client. Each connection has its own rates, and all of one account have theirs together.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll};
+
+use stentor_engine::pace::{Pace, Rate};
+use stentor_stream::Millis;
+use tokio::io::ReadBuf;
+
+use super::{Driver, Phase};
+use crate::limits::{ACKS_DUE_MAX, READ_BYTES_MAX};
+use crate::monotonic;
+
+/// How fast clients may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Stanzas of one connection.
+    pub stanzas: Rate,
+    /// Bytes of one connection, without TLS; also before it is signed in.
+    pub bytes: Rate,
+    /// Stanzas of all connections of one account.
+    pub account_stanzas: Rate,
+    /// Bytes of all connections of one account.
+    pub account_bytes: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            stanzas: Rate::new(STANZAS_PER_SEC, BURST_SECS),
+            bytes: Rate::new(BYTES_PER_SEC, BURST_SECS),
+            account_stanzas: Rate::new(ACCOUNT_STANZAS_PER_SEC, BURST_SECS),
+            account_bytes: Rate::new(ACCOUNT_BYTES_PER_SEC, BURST_SECS),
+        }
+    }
+}
+
+/// What a connection has taken of its rates.
+#[derive(Default)]
+pub(super) struct Paces {
+    stanzas: Pace,
+    bytes: Pace,
+    /// When more is read.
+    until: Option<Millis>,
+}
+
+impl Driver {
+    /// Reads what there is, into the buffer of the thread. Whether anything moved.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_busy =
+            self.work.is_some() || self.acks_due.len() >= ACKS_DUE_MAX || self.is_paused();
+        if self.phase != Phase::Open || is_busy || !self.machine.may_read() {
+            return false;
+        }
+        let now = monotonic::now();
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            let mut input = &rest[..];
+            self.machine.handle_bytes(&mut input, now);
+            self.rest = input.to_vec();
+            return true;
+        }
+        let Some(conn) = &mut self.conn else { return false };
+        match conn.poll_readable(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(()) | Err(_)) => {}
+        }
+        let came = INPUT.with_borrow_mut(|buffer| {
+            let mut buf = ReadBuf::new(buffer);
+            match conn.poll_read(cx, &mut buf) {
+                Poll::Pending => None,
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.machine.handle_eof(now);
+                    Some(0)
+                }
+                Poll::Ready(Ok(len)) => {
+                    let mut input = buf.filled();
+                    self.machine.handle_bytes(&mut input, now);
+                    self.rest.extend_from_slice(input);
+                    Some(len)
+                }
+            }
+        });
+        self.count_bytes(came.unwrap_or(0));
+        came.is_some()
+    }
+
+    fn count_bytes(&mut self, len: usize) {
+        if len == 0 {
+            return;
+        }
+        self.link.listener.shared.metrics.bytes_in.inc_by(len as u64);
+        let (rates, now) = (self.link.listener.shared.rates, monotonic::now());
+        let len = len as u64;
+        let own = self.paces.bytes.take(rates.bytes, len, now.0);
+        let account = self.session.as_ref().map(|session| &session.account.paces.bytes);
+        let all = account.map_or(0, |pace| pace.take(rates.account_bytes, len, now.0));
+        self.pause(own.max(all), now);
+    }
+
+    /// Notes a stanza that came.
+    pub(super) fn count_stanza(&mut self) {
+        let (rates, now) = (self.link.listener.shared.rates, monotonic::now());
+        let own = self.paces.stanzas.take(rates.stanzas, 1, now.0);
+        let account = self.session.as_ref().map(|session| &session.account.paces.stanzas);
+        let all = account.map_or(0, |pace| pace.take(rates.account_stanzas, 1, now.0));
+        self.pause(own.max(all), now);
+    }
+
+    fn pause(&mut self, wait_ms: u64, now: Millis) {
+        if wait_ms == 0 {
+            return;
+        }
+        let until = Millis(now.0.saturating_add(wait_ms));
+        if self.paces.until.is_none() {
+            self.link.listener.shared.metrics.paused.inc();
+        }
+        self.paces.until = self.paces.until.max(Some(until));
+    }
+
+    /// Whether nothing more is taken from the client for now. What ends the stream is not held up.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paces.until.is_some() && !self.machine.is_ended()
+    }
+
+    /// When the pause ends, if there is one.
+    pub(super) const fn paused_until(&self) -> Option<Millis> {
+        self.paces.until
+    }
+
+    /// Goes on if the pause is over; whether it was.
+    pub(super) fn go_on(&mut self, now: Millis) -> bool {
+        self.paces.until.take_if(|until| *until <= now).is_some()
+    }
+}
+
+const STANZAS_PER_SEC: u64 = 20_000;
+const BYTES_PER_SEC: u64 = 20 * 1024 * 1024;
+const ACCOUNT_STANZAS_PER_SEC: u64 = 40_000;
+const ACCOUNT_BYTES_PER_SEC: u64 = 40 * 1024 * 1024;
+const BURST_SECS: u64 = 5;
+
+thread_local! {
+    /// The input buffer of this worker: lent to one connection at a time, for one read.
+    static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
+}
