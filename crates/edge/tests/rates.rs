@@ -34,7 +34,7 @@ impl Slow {
         });
         let listener = Arc::new(C2sListener {
             kind: Kind::StartTls,
-            settings: Arc::new(Settings::default()),
+            settings: Arc::new(Settings::default()).into(),
             tls_required: false,
             acceptor: None,
             shared,
