@@ -72,6 +72,10 @@ impl Engine {
             let found = self.account(account).await.map_err(|e| store_error(&e))?;
             found.ok_or(StanzaError::new(Condition::NotAllowed))?
         };
+        let former = former(&account, &wish);
+        if !former.is_empty() {
+            self.give_up(&former).await;
+        }
         let (resource, replaced) = self.add_resource(&account, wish, settings)?;
         for older in replaced {
             // Its end must be seen before the newcomer's beginning.
@@ -142,6 +146,16 @@ impl Engine {
             }
         }
     }
+}
+
+/// Sessions without a stream that the device had which binds now.
+fn former(account: &Account, wish: &Wish<'_>) -> Vec<Arc<Resource>> {
+    let is_same = |older: &&Arc<Resource>| {
+        let is_client = wish.client.is_some() && older.client == wish.client;
+        is_client || wish.resource == Some(older.jid.resource())
+    };
+    let state = account.lock();
+    state.resources().iter().filter(|r| r.has(Flag::Detached)).filter(is_same).cloned().collect()
 }
 
 fn free_resource(

@@ -388,6 +388,13 @@ impl Session {
     /// again, so that nothing is lost. `unwritten` are stanzas taken from the outbox that did not
     /// reach the wire.
     pub async fn end(self: Arc<Self>, unwritten: Vec<Item>) {
+        if let Some(flush) = self.end_session(unwritten).await {
+            flush.hand_over(&self.engine).await;
+        }
+    }
+
+    /// The same, but for handing what is stored to whom it is due now.
+    pub(crate) async fn end_session(self: &Arc<Self>, unwritten: Vec<Item>) -> Option<Flush> {
         self.forget_resumption();
         self.look();
         let host = self.host();
@@ -422,9 +429,7 @@ impl Session {
             self.engine.directory.remove(self.account.jid.as_str());
         }
         self.engine.metrics.sessions.dec();
-        if let Some(flush) = flush {
-            flush.hand_over(&self.engine).await;
-        }
+        flush
     }
 
     /// What this session did not take goes where it would have gone without it.

@@ -43,8 +43,8 @@ impl Default for Rates {
 pub(super) struct Paces {
     stanzas: Pace,
     bytes: Pace,
-    /// When more is read.
-    until: Option<Millis>,
+    /// When more is read; 0 if it is now.
+    until: Millis,
 }
 
 impl Driver {
@@ -115,25 +115,29 @@ impl Driver {
             return;
         }
         let until = Millis(now.0.saturating_add(wait_ms));
-        if self.paces.until.is_none() {
+        if self.paces.until == Millis(0) {
             self.link.listener.shared.metrics.paused.inc();
         }
-        self.paces.until = self.paces.until.max(Some(until));
+        self.paces.until = self.paces.until.max(until);
     }
 
     /// Whether nothing more is taken from the client for now. What ends the stream is not held up.
     pub(super) fn is_paused(&self) -> bool {
-        self.paces.until.is_some() && !self.machine.is_ended()
+        self.paces.until != Millis(0) && !self.machine.is_ended()
     }
 
     /// When the pause ends, if there is one.
-    pub(super) const fn paused_until(&self) -> Option<Millis> {
-        self.paces.until
+    pub(super) fn paused_until(&self) -> Option<Millis> {
+        Some(self.paces.until).filter(|until| *until != Millis(0))
     }
 
     /// Goes on if the pause is over; whether it was.
     pub(super) fn go_on(&mut self, now: Millis) -> bool {
-        self.paces.until.take_if(|until| *until <= now).is_some()
+        let is_over = self.paused_until().is_some_and(|until| until <= now);
+        if is_over {
+            self.paces.until = Millis(0);
+        }
+        is_over
     }
 }
 

@@ -182,6 +182,11 @@ impl Durable {
         Some(Write::Session { session: self.session, change })
     }
 
+    /// The session's number in the store.
+    pub(super) const fn session(&self) -> u64 {
+        self.session
+    }
+
     /// How often the stanzas have been numbered anew.
     pub(super) const fn epoch(&self) -> u32 {
         self.epoch

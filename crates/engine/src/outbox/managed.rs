@@ -83,6 +83,11 @@ impl Outbox {
         self.0.lock().durable().is_some()
     }
 
+    /// The session's number in the store, if it has one.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.0.lock().durable().map(Durable::session)
+    }
+
     /// What waits here dies with the process after all.
     pub(crate) fn forget_places(&self) {
         if let Some(managed) = self.0.lock().managed_mut() {

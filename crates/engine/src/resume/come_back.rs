@@ -11,7 +11,7 @@ use crate::backlog::Flush;
 use crate::engine::Engine;
 use crate::outbox::Close;
 use crate::presence;
-use crate::resource::Flag;
+use crate::resource::{Flag, Resource};
 use crate::service;
 use crate::session::Session;
 
@@ -109,6 +109,24 @@ impl Engine {
         let row = self.stores.sessions.load(number).await.map_err(|_| None)?.ok_or(None)?;
         let is_it = row.owner == *account && row.token == token;
         Err(is_it.then_some(u64::from(row.h)))
+    }
+
+    /// A device that binds anew has given its former session up if that waits without a stream: what
+    /// waits there finds its place before anything that comes later.
+    pub(crate) async fn give_up(self: &Arc<Self>, former: &[Arc<Resource>]) {
+        for resource in former {
+            let number = resource.outbox.number();
+            let found = number.and_then(|number| self.resumable.0.lock().get(&number)?.upgrade());
+            let Some(session) = found else { continue };
+            // Nobody else resumes it from here on.
+            if !session.take_over().await {
+                continue;
+            }
+            if let Some(flush) = session.end_session(Vec::new()).await {
+                let engine = self.clone();
+                service::start(async move { flush.hand_over(&engine).await });
+            }
+        }
     }
 
     /// The server stops: sessions that outlive the process leave their streams, the others end.
