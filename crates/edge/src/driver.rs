@@ -80,9 +80,20 @@ pub struct Driver {
     /// Stream management is being turned on: what is sent now would not be counted.
     is_enabling: bool,
     paces: intake::Paces,
+    /// When more is read from one who was too fast, in milliseconds modulo 2³².
+    paused_until: u32,
+    is_paused: bool,
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
-    cert_addrs: Option<Arc<[String]>>,
+    /// Away once the client has a session.
+    signing_in: Option<Box<SigningIn>>,
+}
+
+/// What only signing in needs.
+#[derive(Default)]
+struct SigningIn {
+    /// The addresses that the client's certificate proves.
+    cert_addrs: Arc<[String]>,
     /// When credentials were last judged, by [`Engine::moment`](stentor_engine::Engine::moment).
     proven: u64,
 }
@@ -114,6 +125,7 @@ impl Driver {
         let offers = &link.listener.shared.offers;
         let tls = conn.facts().tls.as_ref().map(|facts| offers.tls_info(facts));
         let (tls, cert_addrs) = tls.unzip();
+        let signing_in = cert_addrs.map(|cert_addrs| Box::new(SigningIn { cert_addrs, proven: 0 }));
         let info = ConnInfo { tls, tokens: Box::new(token) };
         let machine = C2s::new(link.listener.stream_settings(), info, monotonic::now());
         Self {
@@ -128,10 +140,11 @@ impl Driver {
             acks_due: VecDeque::new(),
             is_enabling: false,
             paces: intake::Paces::default(),
+            paused_until: 0,
+            is_paused: false,
             timer: None,
             phase: Phase::Open,
-            cert_addrs,
-            proven: 0,
+            signing_in,
         }
     }
 
@@ -197,7 +210,7 @@ impl Driver {
     /// Sign-in is over: what it needed is not kept.
     fn forget_sign_in(&mut self) {
         self.link.permit.signed_in();
-        self.cert_addrs = None;
+        self.signing_in = None;
         if let Some(conn) = &mut self.conn {
             conn.forget_bindings();
         }
@@ -208,7 +221,7 @@ impl Driver {
         match (outcome, &conn.facts().tls) {
             (Ok(()), Some(facts)) => {
                 let (info, addrs) = shared.offers.tls_info(facts);
-                self.cert_addrs = Some(addrs);
+                self.signing_in.get_or_insert_default().cert_addrs = addrs;
                 self.machine.handle_tls(info, monotonic::now());
             }
             (outcome, _) => {
@@ -226,7 +239,7 @@ impl Driver {
         while self.work.is_none()
             && self.phase == Phase::Open
             && self.acks_due.len() < ACKS_DUE_MAX
-            && !self.is_paused()
+            && !self.is_held_up()
         {
             let Some(event) = self.machine.poll_event() else { break };
             moved = true;
@@ -242,7 +255,7 @@ impl Driver {
                 let listener = self.link.listener.clone();
                 let engine = listener.shared.engine.clone();
                 if is_about_credentials(&ask) {
-                    self.proven = engine.moment();
+                    self.signing_in.get_or_insert_default().proven = engine.moment();
                 }
                 let caller = self.caller();
                 let asked = asks::answer(engine, ask, caller, |host| {
@@ -304,12 +317,12 @@ impl Driver {
     }
 
     fn caller(&self) -> Caller {
-        Caller {
-            peer: self.link.peer,
-            domain: self.machine.domain().map(Box::from),
-            cert_addrs: self.cert_addrs.clone().unwrap_or_default(),
-            proven: self.proven,
-        }
+        let (cert_addrs, proven) = match &self.signing_in {
+            Some(signing_in) => (signing_in.cert_addrs.clone(), signing_in.proven),
+            None => Default::default(),
+        };
+        let domain = self.machine.domain().map(Box::from);
+        Caller { peer: self.link.peer, domain, cert_addrs, proven }
     }
 
     fn tls_version(&self) -> &'static str {
@@ -486,7 +499,9 @@ impl Driver {
             return true;
         }
         let machine = self.machine.poll_timeout();
-        let Some(due) = machine.into_iter().chain(self.paused_until()).min() else { return false };
+        let Some(due) = machine.into_iter().chain(self.pause_ends(now)).min() else {
+            return false;
+        };
         if machine.is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
             return true;

@@ -55,6 +55,31 @@ async fn a_session_that_is_ending_is_passed_over_for_the_next_best() {
     assert_eq!(other.receive_all().len(), 2);
 }
 
+#[tokio::test]
+async fn what_waited_for_a_session_that_is_bound_anew_comes_before_what_comes_later() {
+    let world = World::new();
+    let (juliet, mut romeo) = pair(&world).await;
+    juliet.session().enable_sm(true, None).await.unwrap();
+    assert!(juliet.session().break_off(Vec::new()).is_none());
+    let say =
+        |id: u32| format!("<message type='chat' id='m{id}' to='{JULIET}'><body>x</body></message>");
+    for id in 1..=3 {
+        romeo.send(&say(id)).await;
+    }
+    // It resumes nothing, and is not there yet for the next.
+    let mut newer = world.connect("juliet@capulet.example/r").await;
+    romeo.send(&say(4)).await;
+    newer.send("<presence/>").await;
+    romeo.send(&say(5)).await;
+    let ids: Vec<_> = newer
+        .receive_all()
+        .into_iter()
+        .filter(|stanza| stanza.message_type().is_some())
+        .filter_map(|stanza| stanza.head.id)
+        .collect();
+    assert_eq!(ids, ["m1", "m2", "m3", "m4", "m5"]);
+}
+
 // RFC 6121 §4.7.2.3.
 #[tokio::test]
 async fn priorities_are_shown_as_they_count() {

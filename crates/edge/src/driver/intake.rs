@@ -43,15 +43,13 @@ impl Default for Rates {
 pub(super) struct Paces {
     stanzas: Pace,
     bytes: Pace,
-    /// When more is read; 0 if it is now.
-    until: Millis,
 }
 
 impl Driver {
     /// Reads what there is, into the buffer of the thread. Whether anything moved.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> bool {
         let is_busy =
-            self.work.is_some() || self.acks_due.len() >= ACKS_DUE_MAX || self.is_paused();
+            self.work.is_some() || self.acks_due.len() >= ACKS_DUE_MAX || self.is_held_up();
         if self.phase != Phase::Open || is_busy || !self.machine.may_read() {
             return false;
         }
@@ -114,33 +112,47 @@ impl Driver {
         if wait_ms == 0 {
             return;
         }
-        let until = Millis(now.0.saturating_add(wait_ms));
-        if self.paces.until == Millis(0) {
+        if !self.is_paused {
             self.link.listener.shared.metrics.paused.inc();
         }
-        self.paces.until = self.paces.until.max(until);
+        let left_ms = self.pause_left_ms(now).unwrap_or(0);
+        let wait_ms = u32::try_from(wait_ms).unwrap_or(PAUSE_MS_MAX).min(PAUSE_MS_MAX);
+        self.paused_until = wrapped(now).wrapping_add(wait_ms.max(left_ms));
+        self.is_paused = true;
     }
 
     /// Whether nothing more is taken from the client for now. What ends the stream is not held up.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paces.until != Millis(0) && !self.machine.is_ended()
+    pub(super) fn is_held_up(&self) -> bool {
+        self.is_paused && !self.machine.is_ended()
     }
 
     /// When the pause ends, if there is one.
-    pub(super) fn paused_until(&self) -> Option<Millis> {
-        Some(self.paces.until).filter(|until| *until != Millis(0))
+    pub(super) fn pause_ends(&self, now: Millis) -> Option<Millis> {
+        self.pause_left_ms(now).map(|left_ms| Millis(now.0.saturating_add(u64::from(left_ms))))
     }
 
     /// Goes on if the pause is over; whether it was.
     pub(super) fn go_on(&mut self, now: Millis) -> bool {
-        let is_over = self.paused_until().is_some_and(|until| until <= now);
-        if is_over {
-            self.paces.until = Millis(0);
-        }
+        let is_over = self.pause_left_ms(now) == Some(0);
+        self.is_paused &= !is_over;
         is_over
+    }
+
+    /// Milliseconds of the pause that are left, 0 if it is over.
+    fn pause_left_ms(&self, now: Millis) -> Option<u32> {
+        let left_ms = self.paused_until.wrapping_sub(wrapped(now));
+        // A moment of the past is far ahead, as the numbers go round.
+        self.is_paused.then_some(if left_ms > PAUSE_MS_MAX { 0 } else { left_ms })
     }
 }
 
+/// The moment as it is kept.
+const fn wrapped(now: Millis) -> u32 {
+    (now.0 & 0xFFFF_FFFF) as u32
+}
+
+/// A pause is never longer: 12 days, which no rate and no stanza that is allowed bring about.
+const PAUSE_MS_MAX: u32 = 1 << 30;
 const STANZAS_PER_SEC: u64 = 20_000;
 const BYTES_PER_SEC: u64 = 20 * 1024 * 1024;
 const ACCOUNT_STANZAS_PER_SEC: u64 = 40_000;

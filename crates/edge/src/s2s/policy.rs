@@ -56,7 +56,11 @@ impl Default for Policy {
             connect_wait_ms: 10_000,
             hold_ms: 1_800_000,
             back_off_ms: 5_000,
-            admission: AdmissionSettings { connections_max: 10_000, per_source_max: 1_000 },
+            admission: AdmissionSettings {
+                connections_max: 10_000,
+                per_source_max: 1_000,
+                ..AdmissionSettings::default()
+            },
         }
     }
 }

@@ -122,6 +122,8 @@ impl Engine {
             if !session.take_over().await {
                 continue;
             }
+            session.resource.outbox.close(Close::Conflict);
+            self.metrics.sessions_given_up.inc();
             if let Some(flush) = session.end_session(Vec::new()).await {
                 let engine = self.clone();
                 service::start(async move { flush.hand_over(&engine).await });

@@ -32,6 +32,7 @@ pub(super) fn read<'t>(
             connections_max: size(s.number(&keys::FEDERATION_CONNECTIONS_MAX)),
             per_source_max: u32::try_from(s.number(&keys::FEDERATION_PER_SOURCE_MAX))
                 .unwrap_or(u32::MAX),
+            ..AdmissionSettings::default()
         },
         ..Policy::default()
     };
