@@ -19,7 +19,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 use stentor_bench::process::Process;
 use stentor_edge::{
-    Admission, AdmissionSettings, C2sListener, Driver, Kind, Link, Metrics, Offers, Shared,
+    Admission, AdmissionSettings, C2sListener, Driver, Kind, Link, Metrics, Offers, Rates, Shared,
 };
 use stentor_engine::Settings as ProfileSettings;
 use stentor_engine::credentials::derive_all;
@@ -44,11 +44,16 @@ async fn main() {
     make_accounts(&sqlite.stores(), WARM_UP + count).await;
     println!("accounts made in {:.0} s", begun.elapsed().as_secs_f64());
     let world = World::over(sqlite.stores(), ProfileSettings::default(), "");
-    let admission =
-        Admission::new(AdmissionSettings { connections_max: usize::MAX, per_source_max: u32::MAX });
+    let admission = Admission::new(AdmissionSettings {
+        connections_max: usize::MAX,
+        per_source_max: u32::MAX,
+        per_source_before_sign_in_max: u32::MAX,
+        per_source_attempts_per_minute: 0,
+    });
     let shared = Arc::new(Shared {
         engine: world.engine.clone(),
         admission: Arc::new(admission),
+        rates: Rates::default(),
         metrics: Metrics::default(),
         offers: Offers::default(),
     });
