@@ -18,6 +18,8 @@ class Settings:
     hosts: tuple[str, ...] = ("localhost",)
     anonymous_hosts: tuple[str, ...] = ()
     gone_hosts: tuple[str, ...] = ()
+    # Domains of components, which may attach themselves by the password of accounts.
+    components: tuple[str, ...] = ()
     stanza_bytes_max: int | None = None
     # Which devices get a message to an account: "most-available" or "all".
     delivery: str | None = None

@@ -14,7 +14,7 @@ from pathlib import Path
 from . import certs
 from .clock import Clock
 from .disk import Disk
-from .server import Account, Server, free_ports, run_tool
+from .server import PASSWORD, Account, Server, free_ports, run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,6 +62,12 @@ class Stentor(Server):
             lines += ["[[host]]", f'name = "{host}"', 'profile = "anonymous"']
         for host in settings.gone_hosts:
             lines += ["[[host]]", f'name = "{host}"', "gone = true"]
+        if settings.components:
+            (self.component_port,) = free_ports(1)
+            lines += ["[[listen]]", 'kind = "component"']
+            lines.append(f'address = "{self.address}:{self.component_port}"')
+        for domain in settings.components:
+            lines += ["[[component]]", f'domain = "{domain}"', f'secret = "{PASSWORD}"']
         lines += ["[profile.anonymous]", "anonymous = true"]
         lines += ["[profile.anonymous.modules.anonymous]", f"allow = {list(settings.hosts)}"]
         lines += ["[profile.default]"]

@@ -6,6 +6,7 @@ use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Condition, IqType, Stanza, StanzaError};
 
 use crate::account::Account;
+use crate::component::xep0356_privilege;
 use crate::engine::{Engine, Route};
 use crate::host::Host;
 use crate::iq::{IqCx, Scope};
@@ -22,6 +23,21 @@ pub(crate) struct Asker<'a> {
     pub(crate) from: &'a Jid,
     /// Its session, if it is one of ours.
     pub(crate) session: Option<&'a Arc<Session>>,
+    /// Whether it has the rights of the account that it asks (XEP-0356).
+    pub(crate) is_privileged: bool,
+}
+
+impl<'a> Asker<'a> {
+    /// A session of ours.
+    pub(crate) fn of(session: &'a Arc<Session>) -> Self {
+        let from = session.resource.jid.as_jid();
+        Self { from, session: Some(session), is_privileged: false }
+    }
+
+    /// Somebody elsewhere.
+    pub(crate) const fn elsewhere(from: &'a Jid) -> Self {
+        Self { from, session: None, is_privileged: false }
+    }
 }
 
 /// Hands an IQ to one resource. RFC 6121 §8.5.3: requests reach only those whose presence the
@@ -71,6 +87,8 @@ async fn to_account(
     jid: &BareJid,
     stanza: &Stanza,
 ) -> Result<Option<Stanza>, StanzaError> {
+    let reads_roster = xep0356_privilege::reaches_roster(engine, asker.from, host, stanza);
+    let asker = Asker { is_privileged: asker.is_privileged || reads_roster, ..asker };
     let account = match asker.session.filter(|s| s.account.jid == *jid) {
         Some(session) => session.account.clone(),
         None => {
@@ -80,12 +98,17 @@ async fn to_account(
             let direction = Direction::Received;
             match pipeline::may_pass(engine, &account, direction, &account.lock(), stanza) {
                 Ok(()) => {}
+                // What the owner says of others is not said of itself.
+                Err(_) if asker.is_privileged => {}
                 Err(Some(error)) => return Err(error),
                 Err(None) => return Ok(None),
             }
             account
         }
     };
+    if asker.is_privileged && xep0356_privilege::is_roster_get(stanza) {
+        return Ok(Some(xep0356_privilege::roster_of(&account, stanza)));
+    }
     let for_account = host.profile.iqs.find(Scope::Account, stanza).is_some();
     // RFC 6120 §10.3.3: without an address the server answers for the account; what only the
     // domain knows (its version, say) is asked that way too by clients of old.
@@ -101,8 +124,10 @@ async fn to_handler(
     scope: Scope,
     stanza: &Stanza,
 ) -> Result<Option<Stanza>, StanzaError> {
-    let Asker { from, session } = asker;
-    let cx = IqCx { engine, host, account, from: Some(from), source: None, session, stanza };
+    let Asker { from, session, is_privileged } = asker;
+    let from = Some(from);
+    let source = None;
+    let cx = IqCx { engine, host, account, from, source, session, is_privileged, stanza };
     match (host.profile.iqs.find(scope, stanza), stanza.payload()) {
         (Some(handler), Some(payload)) => handler.handle(&cx, payload).await,
         _ => Err(StanzaError::new(Condition::ServiceUnavailable)),

@@ -9,14 +9,18 @@ use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, IqType, Kind, Stanza};
 use stentor_store::{Stage, StoreError, Stores, Ticket};
 use stentor_xml::Writer;
+use tokio::sync::Semaphore;
 
 use crate::account::{Account, AccountState, OfflineState};
 use crate::clock::Clock;
 use crate::component::Components;
+use crate::component::xep0355_delegation::Nested;
+use crate::component::xep0356_privilege::{self, Contacts};
 use crate::credentials::Credentials;
 use crate::detached::Detached;
 use crate::directory::Directory;
 use crate::host::{Host, Hosts};
+use crate::limits::DELEGATED_MAX;
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Fate};
 use crate::phase::{Attend, AttendCx};
@@ -51,6 +55,10 @@ pub struct Engine {
     pub(crate) resumable: Resumable,
     pub(crate) asked: Asked,
     pub(crate) detached: Detached,
+    /// Requests that are being answered by others, or for others.
+    pub(crate) delegating: Arc<Semaphore>,
+    pub(crate) contacts: Contacts,
+    pub(crate) nested: Nested,
     pub(crate) links: OnceLock<Arc<dyn Links>>,
     pub(crate) caps: Known,
     next_serial: AtomicU64,
@@ -90,6 +98,9 @@ impl Engine {
             metrics: Metrics::default(),
             resumable: Resumable::default(),
             detached: Detached::default(),
+            delegating: Arc::new(Semaphore::new(DELEGATED_MAX)),
+            contacts: Contacts::default(),
+            nested: Nested::default(),
             links: OnceLock::new(),
             caps: Known::default(),
             next_serial: AtomicU64::new(1),
@@ -182,7 +193,7 @@ impl Engine {
         state.roster.version = state.roster.version.max(former.version);
         for contact in state.roster.differences(&former) {
             state.roster.version += 1;
-            self.push_roster(&state, &contact, state.roster.version);
+            self.push_roster(&account.jid, &state, &contact, state.roster.version);
         }
         Ok(true)
     }
@@ -203,8 +214,9 @@ impl Engine {
     }
 
     /// Tells the interested resources about a changed contact, or about one that is gone
-    /// (RFC 6121 §2.1.6).
-    pub fn push_roster(&self, state: &AccountState, jid: &BareJid, version: u64) {
+    /// (RFC 6121 §2.1.6), and components that may know (XEP-0356 §4.4).
+    pub fn push_roster(&self, owner: &BareJid, state: &AccountState, jid: &BareJid, version: u64) {
+        xep0356_privilege::push_roster(self, owner, state, jid);
         for resource in state.interested() {
             self.push_iq(resource, |w| {
                 w.open("query", NS_ROSTER).attr("ver", &version.to_string());

@@ -44,6 +44,8 @@ pub struct IqCx<'a> {
     pub source: Option<IpAddr>,
     /// The session that asks; none if it is not one of ours.
     pub session: Option<&'a Arc<Session>>,
+    /// Whether the asker has the rights of the account asked: a privileged entity (XEP-0356).
+    pub is_privileged: bool,
     /// The whole request.
     pub stanza: &'a Stanza,
 }
@@ -53,6 +55,7 @@ impl IqCx<'_> {
     #[must_use]
     pub fn is_own_account(&self) -> bool {
         match (self.account, self.session) {
+            (Some(_), _) if self.is_privileged => true,
             (Some(asked), Some(session)) => Arc::ptr_eq(asked, &session.account),
             _ => false,
         }
@@ -78,17 +81,25 @@ impl IqCx<'_> {
         }
     }
 
+    /// The account, if it is the asker's own, or one that it has the rights of, and is stored.
+    ///
+    /// # Errors
+    /// `forbidden`, as above; `not-allowed` for an account that is never stored (RFC 4505).
+    pub fn own_kept_account(&self) -> Result<&Arc<Account>, StanzaError> {
+        let account = self.own_account()?;
+        if account.is_ephemeral {
+            return Err(StanzaError::new(Condition::NotAllowed));
+        }
+        Ok(account)
+    }
+
     /// The asker's session and the account, if it is its own.
     ///
     /// # Errors
     /// `forbidden`, as above; `not-allowed` for an account that is never stored (RFC 4505).
     pub fn own_stored_account(&self) -> Result<(&Arc<Session>, &Arc<Account>), StanzaError> {
-        let account = self.own_account()?;
         let session = self.session.ok_or(StanzaError::new(Condition::Forbidden))?;
-        if account.is_ephemeral {
-            return Err(StanzaError::new(Condition::NotAllowed));
-        }
-        Ok((session, account))
+        Ok((session, self.own_kept_account()?))
     }
 }
 
@@ -241,8 +252,16 @@ impl Engine {
         stanza: &Stanza,
         source: Option<IpAddr>,
     ) -> Option<Stanza> {
-        let cx =
-            IqCx { engine: self, host, account: None, from: None, source, session: None, stanza };
+        let cx = IqCx {
+            engine: self,
+            host,
+            account: None,
+            from: None,
+            source,
+            session: None,
+            is_privileged: false,
+            stanza,
+        };
         let handler = host.profile.iqs.find(Scope::Stream, stanza);
         let outcome = match (handler, stanza.payload()) {
             (Some(handler), Some(payload)) => handler.handle(&cx, payload).await,

@@ -63,7 +63,9 @@ pub use account::{Account, AccountState};
 pub use bind::random_id;
 pub use chores::Chore;
 pub use clock::Clock;
-pub use component::{Component, Components};
+pub use component::{
+    Access, Component, Components, Delegated, Delegation, PresenceAccess, Privileges,
+};
 pub use disco::{DiscoNode, DiscoNodes, NodeInfo, NodeItem};
 pub use domains::DomainError;
 pub use engine::{Engine, Route};

@@ -1,5 +1,11 @@
 //! The maxima of the engine. Those an operator may change are defaults of [`crate::Settings`].
 
+/// Requests that components answer for us, or that we make for components, at once.
+pub const DELEGATED_MAX: usize = 4_096;
+
+/// Contacts whose presence is remembered for one component, in entries (XEP-0356 §8).
+pub const COMPONENT_CONTACTS_MAX: usize = 65_536;
+
 /// Domains of one server, by number of hosts.
 pub const DOMAINS_MAX: usize = 100_000;
 

@@ -13,6 +13,7 @@ use stentor_store::Ticket;
 
 use crate::account::Account;
 use crate::ask::{self, Asker};
+use crate::component::{xep0355_delegation as delegation, xep0356_privilege as privilege};
 use crate::deliver;
 use crate::engine::{Engine, Route};
 use crate::host::Host;
@@ -21,6 +22,7 @@ use crate::outbox::Pressure;
 use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::presence;
 use crate::refuse::store_error;
+use crate::service;
 use crate::session::{Handling, pause, send_to_resource};
 use crate::watch;
 
@@ -63,10 +65,10 @@ impl Engine {
                     send_to_resource(self, stanza);
                 }
             }
-            Some(Route::Account(..)) => {
+            Some(Route::Account(..)) if !stanza.head.to.as_ref().is_some_and(Jid::is_bare) => {
                 send_to_resource(self, stanza);
             }
-            Some(Route::Host(_)) => {
+            Some(Route::Account(..) | Route::Host(_)) => {
                 self.take_answer(&stanza);
             }
             None => {}
@@ -157,6 +159,9 @@ impl Inbound {
         self.engine.metrics.messages_in.inc();
         let (host, jid) = match route {
             Route::Account(host, jid) => (host, jid),
+            Route::Host(host) if self.may_send_for_others(&stanza) => {
+                return self.send_for_others(host, stanza);
+            }
             // RFC 6120 §10.5.2: nobody reads messages to the domain itself.
             Route::Host(_) | Route::Remote => {
                 return self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable));
@@ -188,6 +193,26 @@ impl Inbound {
             };
             if let Handling::Later(rest) = handling {
                 rest.await;
+            }
+        }))
+    }
+
+    /// Whether a component sends a message for somebody else (XEP-0356 §5).
+    fn may_send_for_others(&self, stanza: &Stanza) -> bool {
+        let from = stanza.head.from.as_ref();
+        privilege::is_message(stanza)
+            && from.is_some_and(|from| self.engine.component(from.domain()).is_some())
+    }
+
+    fn send_for_others(self: &Arc<Self>, host: Arc<Host>, stanza: Stanza) -> Handling {
+        let inbound = self.clone();
+        Handling::Later(Box::pin(async move {
+            let engine = &inbound.engine;
+            let from = stanza.head.from.as_ref();
+            let component = from.and_then(|from| privilege::privileged(engine, from, &host));
+            let sent = privilege::send_message(engine, &host, component.as_deref(), &stanza).await;
+            if let Err(error) = sent {
+                inbound.refuse(&stanza, &error);
             }
         }))
     }
@@ -276,7 +301,7 @@ impl Inbound {
     ) -> Handling {
         self.engine.metrics.iqs_in.inc();
         if to.is_full() && matches!(route, Route::Account(..)) {
-            let asker = Asker { from, session: None };
+            let asker = Asker::elsewhere(from);
             return match ask::to_resource(&self.engine, asker, to, &stanza) {
                 Pressure::High => Handling::Later(pause()),
                 Pressure::Low => Handling::Done,
@@ -289,15 +314,50 @@ impl Inbound {
             self.engine.take_answer(&stanza);
             return Handling::Done;
         }
+        if let Some(request) = delegation::request(&self.engine, from, &route, &stanza) {
+            let engine = self.engine.clone();
+            return self.apart(&stanza, async move { request.answer(&engine).await });
+        }
+        if let (true, Route::Account(host, _)) = (privilege::is_iq(&stanza), &route)
+            && self.engine.component(from.domain()).is_some()
+        {
+            let component = privilege::privileged(&self.engine, from, host);
+            let (engine, outer) = (self.engine.clone(), stanza.clone());
+            return self.apart(&stanza, async move {
+                match privilege::send_iq(&engine, component.as_deref(), &outer).await {
+                    Ok(answer) => Some(answer),
+                    Err(error) => outer.reply_error(&error),
+                }
+            });
+        }
         let (inbound, from) = (self.clone(), from.clone());
         Handling::Later(Box::pin(async move {
             let engine = &inbound.engine;
-            let asker = Asker { from: &from, session: None };
+            let asker = Asker::elsewhere(&from);
             let reply = ask::answer(engine, asker, route, &stanza).await;
             // An answer says that what was sent before it has been recorded.
             inbound.settle_all().await;
             reply.into_iter().for_each(|reply| engine.send_answer(reply));
         }))
+    }
+
+    /// Answers a request by something that may take long: nothing else waits for it.
+    fn apart(
+        self: &Arc<Self>,
+        stanza: &Stanza,
+        answer: impl Future<Output = Option<Stanza>> + Send + 'static,
+    ) -> Handling {
+        let Ok(permit) = self.engine.delegating.clone().try_acquire_owned() else {
+            return self.refused(stanza, &StanzaError::new(Condition::ResourceConstraint));
+        };
+        let inbound = self.clone();
+        service::start(async move {
+            let answer = answer.await;
+            inbound.settle_all().await;
+            answer.into_iter().for_each(|answer| inbound.engine.send_answer(answer));
+            drop(permit);
+        });
+        Handling::Done
     }
 
     fn refused(&self, stanza: &Stanza, error: &StanzaError) -> Handling {

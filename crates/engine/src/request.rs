@@ -92,6 +92,35 @@ impl Engine {
         }
     }
 
+    /// Waits for the answer to a request that is sent in somebody's name, from a bare address of ours.
+    /// It keeps its id unless that is in use.
+    ///
+    /// # Errors
+    /// As in [`Engine::request`]; an error that the entity answers is an answer.
+    pub(crate) async fn request_for(
+        &self,
+        mut stanza: Stanza,
+        send: impl FnOnce(Stanza) -> Result<(), StanzaError> + Send,
+    ) -> Result<Stanza, StanzaError> {
+        let missing = || StanzaError::new(Condition::BadRequest);
+        let from = stanza.head.from.clone().ok_or_else(missing)?;
+        let to = stanza.head.to.clone().ok_or_else(missing)?;
+        let given = stanza.head.id.clone().ok_or_else(missing)?;
+        let mut id = given.clone();
+        if self.asked.0.lock().contains_key(&id) {
+            id = random_id().map_err(|_| StanzaError::new(Condition::InternalServerError))?;
+        }
+        let answer = self.asked.ask(&id, &from, &to)?;
+        stanza.head.id = Some(id.clone());
+        let _forget = Forget(&self.asked, id);
+        send(stanza)?;
+        let wait = Duration::from_secs(OWN_REQUEST_WAIT_SECS);
+        let said = tokio::time::timeout(wait, answer).await.ok().and_then(Result::ok);
+        let mut said = said.ok_or(StanzaError::new(Condition::RemoteServerTimeout))?;
+        said.head.id = Some(given);
+        Ok(said)
+    }
+
     /// Sends the request on its way. `Some` answer where one of us gives it at once.
     async fn hand_out(
         self: &Arc<Self>,
@@ -106,7 +135,7 @@ impl Engine {
                 false => Err(StanzaError::new(Condition::ServiceUnavailable)),
             },
             route => {
-                let asker = Asker { from, session: None };
+                let asker = Asker::elsewhere(from);
                 let answer = ask::answer(self, asker, route, &stanza).await;
                 answer.map(Some).ok_or(StanzaError::new(Condition::ServiceUnavailable))
             }

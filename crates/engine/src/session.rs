@@ -15,6 +15,7 @@ use stentor_store::{Stage, Ticket};
 use crate::account::{Account, AccountState};
 use crate::ask::{self, Asker};
 use crate::backlog::{self, Flush};
+use crate::component::xep0355_delegation as delegation;
 use crate::deliver;
 use crate::engine::{Engine, Route};
 use crate::host::Host;
@@ -277,8 +278,12 @@ impl Session {
         if matches!(route, Route::Remote) {
             return self.leave(&stanza);
         }
+        let asked = delegation::request(&self.engine, self.resource.jid.as_jid(), &route, &stanza);
+        if let Some(request) = asked {
+            return self.delegate(request, &stanza);
+        }
         if to.is_full() && matches!(route, Route::Account(..)) {
-            let asker = Asker { from: self.resource.jid.as_jid(), session: Some(self) };
+            let asker = Asker::of(self);
             return match ask::to_resource(&self.engine, asker, &to, &stanza) {
                 Pressure::High => Handling::Later(pause()),
                 Pressure::Low => Handling::Done,
@@ -294,7 +299,7 @@ impl Session {
         }
         let session = self.clone();
         Handling::Later(Box::pin(async move {
-            let asker = Asker { from: session.resource.jid.as_jid(), session: Some(&session) };
+            let asker = Asker::of(&session);
             let reply = ask::answer(&session.engine, asker, route, &stanza).await;
             // An answer says that what was sent before it has been recorded.
             session.settle_all().await;
@@ -305,6 +310,21 @@ impl Session {
                 session.reply(reply);
             }
         }))
+    }
+
+    /// A component answers. Nobody's other stanzas wait for it (XEP-0355 §9).
+    fn delegate(self: &Arc<Self>, request: delegation::Request, stanza: &Stanza) -> Handling {
+        let Ok(permit) = self.engine.delegating.clone().try_acquire_owned() else {
+            return self.refused(stanza, &StanzaError::new(Condition::ResourceConstraint));
+        };
+        let session = self.clone();
+        service::start(async move {
+            let answer = request.answer(&session.engine).await;
+            session.settle_all().await;
+            answer.into_iter().for_each(|answer| session.reply(answer));
+            drop(permit);
+        });
+        Handling::Done
     }
 
     /// Sends a stanza to another domain.

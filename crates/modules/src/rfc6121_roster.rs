@@ -214,7 +214,7 @@ impl OnSet<Set> for Roster {
     type Reply = ();
 
     async fn set(&self, cx: &IqCx<'_>, set: Set) -> Result<(), StanzaError> {
-        let (session, account) = cx.own_stored_account()?;
+        let account = cx.own_kept_account()?;
         self.check(&set)?;
         if set.jid == account.jid {
             return Err(StanzaError::new(Condition::NotAllowed));
@@ -235,7 +235,7 @@ impl OnSet<Set> for Roster {
                     .ok_or(StanzaError::new(Condition::ItemNotFound))?;
                 let write = Write::RemoveRoster { owner, contact: set.jid.clone(), version };
                 let ticket = cx.engine.stores.writer.submit(write);
-                cx.engine.push_roster(&state, &set.jid, version);
+                cx.engine.push_roster(&account.jid, &state, &set.jid, version);
                 (ticket, Some(item))
             } else {
                 let former = state.roster.item(&set.jid);
@@ -251,12 +251,13 @@ impl OnSet<Set> for Roster {
                 let version = state.roster.put(&set.jid, item);
                 let ticket =
                     cx.engine.stores.writer.submit(Write::PutRoster { owner, item: row, version });
-                cx.engine.push_roster(&state, &set.jid, version);
+                cx.engine.push_roster(&account.jid, &state, &set.jid, version);
                 (ticket, None)
             }
         };
         if let Some(item) = removed {
-            presence::remove_contact(session, other.as_ref(), &item);
+            let other = other.as_ref();
+            presence::remove_contact(cx.engine, account, cx.session, other, &item);
         }
         cx.engine.settle(account, ticket).await.map_err(|e| refuse::store_error(&e))
     }

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
+use stentor_engine::component::xep0355_delegation::NS_DELEGATION;
 use stentor_engine::registrar::DiscoForm;
 use stentor_engine::{
-    Component, DiscoNode, Factory, IqCx, Module, NoConfig, NodeInfo, NodeItem, OnGet, Registrar,
-    Scope, Spec, Status, Xep,
+    Component, Delegated, DiscoNode, Factory, IqCx, Module, NoConfig, NodeInfo, NodeItem, OnGet,
+    Registrar, Scope, Spec, Status, Xep,
 };
 use stentor_payload::xep0004_forms::{Form, NS as NS_FORM};
 use stentor_payload::xep0030_disco::{NS_INFO, NS_ITEMS};
@@ -83,6 +84,8 @@ pub(crate) struct Info {
     pub(crate) forms: Vec<DiscoForm>,
     /// The form of a node.
     pub(crate) node_form: Option<Form>,
+    /// What components answer for.
+    pub(crate) delegated: Delegated,
 }
 
 /// What an entity is, in the registered words.
@@ -101,6 +104,7 @@ impl Info {
             features: info.features,
             forms: Vec::new(),
             node_form: info.form,
+            delegated: Delegated::default(),
         }
     }
 }
@@ -115,13 +119,16 @@ impl Encode for Info {
                 .attr_opt("name", identity.name)
                 .close();
         }
-        for feature in &self.features {
+        for feature in self.features.iter().filter(|name| !self.delegated.hides(name)) {
             w.open("feature", NS_INFO).attr("var", feature).close();
         }
-        for form in &self.forms {
+        for form in self.forms.iter().filter(|form| !self.delegated.hides(form.form_type)) {
             write_form(form, w);
         }
         self.node_form.encode(w);
+        for nested in self.delegated.nested() {
+            w.element(nested);
+        }
         w.close();
     }
 }
@@ -173,12 +180,18 @@ impl OnGet<AskInfo> for DiscoModule {
             if !known_node {
                 return Err(StanzaError::new(Condition::ItemNotFound));
             }
+            let delegated = cx.engine.delegated(&cx.host.domain, Scope::Host);
+            let mut features = disco.host.clone();
+            if !delegated.is_empty() {
+                features.push(NS_DELEGATION);
+            }
             return Ok(Info {
                 node: ask.node,
                 identities: vec![SERVER],
-                features: disco.host.clone(),
+                features,
                 forms: disco.forms.clone(),
                 node_form: None,
+                delegated,
             });
         }
         check_account(cx)?;
@@ -198,6 +211,7 @@ impl OnGet<AskInfo> for DiscoModule {
             features: disco.account.clone(),
             forms: Vec::new(),
             node_form: None,
+            delegated: cx.engine.delegated(&cx.host.domain, Scope::Account),
         })
     }
 }

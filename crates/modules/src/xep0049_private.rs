@@ -138,7 +138,7 @@ impl OnGet<Get> for Private {
     type Reply = Answer;
 
     async fn get(&self, cx: &IqCx<'_>, ask: Get) -> Result<Answer, StanzaError> {
-        let (_, account) = cx.own_stored_account()?;
+        let account = cx.own_kept_account()?;
         let bytes = cx.engine.stores.private.load(&account.jid, &ask.ns, &ask.name).await;
         let bytes = bytes.map_err(|e| refuse::store_error(&e))?;
         let document = bytes.and_then(|b| Frame::parse(&b).ok());
@@ -150,7 +150,7 @@ impl OnSet<Set> for Private {
     type Reply = ();
 
     async fn set(&self, cx: &IqCx<'_>, set: Set) -> Result<(), StanzaError> {
-        let (_, account) = cx.own_stored_account()?;
+        let account = cx.own_kept_account()?;
         let store_error = |e| refuse::store_error(&e);
         let usage = cx.engine.stores.private.usage(&account.jid).await.map_err(store_error)?;
         let added: usize = set.0.iter().map(|d| d.bytes().len()).sum();

@@ -116,7 +116,7 @@ impl OnSet<Card> for Vcard {
     type Reply = ();
 
     async fn set(&self, cx: &IqCx<'_>, card: Card) -> Result<(), StanzaError> {
-        let (_, account) = cx.own_stored_account()?;
+        let account = cx.own_kept_account()?;
         if card.0.bytes().len() > self.config.bytes_max {
             return Err(StanzaError::new(Condition::NotAcceptable));
         }

@@ -85,7 +85,7 @@ impl Reloader {
         let mut domains: Vec<String> = hosts.iter().map(|h| h.domain.to_string()).collect();
         domains.sort_unstable();
         self.core.engine.replace_hosts(hosts);
-        self.core.engine.components.store(Arc::new(wire::known_components(&config)));
+        self.core.engine.replace_components(wire::known_components(&config));
         self.components.replace(components);
         let _ = self.level.reload(logging::filter(&config.log_level));
         let mut need_restart = self.started.fixed_changes(&config);

@@ -272,7 +272,7 @@ pub(crate) fn components(
     links: Option<&Arc<Links>>,
 ) -> anyhow::Result<Arc<Components>> {
     let settings = component_settings(config)?;
-    core.engine.components.store(Arc::new(known_components(config)));
+    core.engine.replace_components(known_components(config));
     let others = links.map(Links::for_engine);
     let components = Components::new(core.engine.clone(), settings, others);
     core.engine.connect_links(components.for_engine());

@@ -144,6 +144,23 @@ fn the_digest_is_the_one_of_the_specification() {
     assert_eq!(handshake("3BF96D32", SECRET), "99133095906e9dee26dabb5bf27c91fa3489a517");
 }
 
+/// COMPAT(biboumi, 9.0): it declares the namespace of the stream on every element.
+#[test]
+fn the_namespace_may_be_declared_again() {
+    let mut stream = Stream::new();
+    stream.says(HEADER);
+    let declared = "xmlns='jabber:component:accept'";
+    let shake = shake(SECRET).replace("<handshake", &format!("<handshake {declared}"));
+    assert_eq!(stream.says(&shake), "<handshake/>");
+    let message = format!(
+        "<message {declared} from='a@{DOMAIN}' to='b@capulet.example'><body {declared}>O</body>\
+         </message>"
+    );
+    assert_eq!(stream.says(&message), "");
+    let message = String::from_utf8(stream.stanzas[0].to_bytes()).unwrap();
+    assert!(message.contains("<body>O</body>"), "{message}");
+}
+
 #[test]
 fn every_byte_may_come_alone() {
     let mut stream = Stream::new();

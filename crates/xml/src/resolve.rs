@@ -478,7 +478,7 @@ fn check_declaration(prefix: &[u8], uri: &str) -> Result<(), MalformedKind> {
 /// Whether a namespace may be the default one and is no content namespace.
 #[inline(always)]
 fn is_ordinary(uri: &[u8]) -> bool {
-    let special = ["", ns::CLIENT, ns::SERVER, ns::XML, ns::XMLNS];
+    let special = ["", ns::CLIENT, ns::SERVER, ns::COMPONENT, ns::XML, ns::XMLNS];
     special.iter().all(|special| uri != special.as_bytes())
 }
 

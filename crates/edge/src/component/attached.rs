@@ -42,6 +42,8 @@ struct State {
 pub(crate) struct Leftover {
     /// Nobody takes these any more: they go back.
     pub(crate) homeless: Vec<Stanza>,
+    /// Whether that was the last stream.
+    pub(crate) is_gone: bool,
     /// The component is gone, and whoever saw its entities gets these.
     pub(crate) farewells: Vec<Stanza>,
 }
@@ -115,8 +117,9 @@ impl Attached {
         let waiting = unwritten.into_iter().chain(lane.drain());
         // Under the lock: nothing overtakes what is placed again.
         let homeless = waiting.filter(|stanza| state.place(stanza.clone()).is_err());
-        let mut leftover = Leftover { homeless: homeless.collect(), farewells: Vec::new() };
-        if state.lanes.is_empty() {
+        let mut leftover = Leftover { homeless: homeless.collect(), ..Leftover::default() };
+        leftover.is_gone = state.lanes.is_empty();
+        if leftover.is_gone {
             leftover.farewells = state.shown.take_back();
         }
         leftover

@@ -57,6 +57,11 @@ impl Lane {
         Some(if is_high { Pressure::High } else { Pressure::Low })
     }
 
+    /// Queues what the component is told first; without room it has to do without.
+    pub(crate) fn hand_over(&self, stanza: Stanza) {
+        let _ = self.push(0, stanza);
+    }
+
     /// Takes the next stanza. Its shard stays here until it is [settled](Self::settle).
     pub(crate) fn pop(&self) -> Option<(Shard, Stanza)> {
         let mut inner = self.inner.lock();

@@ -233,7 +233,10 @@ impl Stream {
     fn admit(&mut self, domain: &str) -> Result<(), Fault> {
         let components = &self.listener.components;
         let component = components.find(domain).ok_or(Fault::HostGone)?;
-        let (lane, _) = component.enter()?;
+        let (lane, is_first) = component.enter()?;
+        components
+            .engine
+            .component_attached(domain, is_first, &mut |stanza| lane.hand_over(stanza));
         components.metrics.admitted.inc();
         components.metrics.streams_of(domain).inc();
         self.place = Some((component, lane));
@@ -333,6 +336,9 @@ impl Stream {
             for stanza in leftover.homeless {
                 components.metrics.returned.inc();
                 components.engine.bounce(&stanza, &error);
+            }
+            if leftover.is_gone {
+                components.engine.component_left(self.domain.as_deref().unwrap_or_default());
             }
             for farewell in leftover.farewells {
                 drop(self.inbound.handle(farewell));

@@ -3,10 +3,18 @@
 //! The engine knows which there may be and what they may do; whether one is connected is known to
 //! the [`Links`](crate::Links) by which everything for it leaves.
 
+pub mod xep0355_delegation;
+pub mod xep0356_privilege;
+
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use stentor_jid::Jid;
+use stentor_stanza::{Head, Kind, MessageType, Stanza};
+use stentor_xml::Writer;
 
+pub use self::xep0355_delegation::{Delegated, Delegation};
+pub use self::xep0356_privilege::{Access, PresenceAccess, Privileges};
 use crate::engine::Engine;
 
 /// What one component may do.
@@ -20,11 +28,21 @@ pub struct Component {
     pub hosts: Vec<String>,
     /// Whether it and other servers may speak to each other.
     pub may_federate: bool,
+    /// What it may do for the accounts of these domains (XEP-0356).
+    pub privileges: Privileges,
+    /// What it answers in the place of these domains and their accounts (XEP-0355).
+    pub delegations: Vec<Delegation>,
 }
 
 /// All components that there may be.
 #[derive(Debug, Default)]
-pub struct Components(HashMap<String, Arc<Component>>);
+pub struct Components {
+    by_domain: HashMap<String, Arc<Component>>,
+    /// Those with privileges, by domain.
+    privileged: Vec<Arc<Component>>,
+    /// Those with delegations, by domain.
+    delegating: Vec<Arc<Component>>,
+}
 
 impl Component {
     /// Whether it belongs to a domain of ours.
@@ -42,26 +60,119 @@ impl Components {
     /// The table of these components.
     #[must_use]
     pub fn new(components: impl IntoIterator<Item = Component>) -> Self {
-        let named = components.into_iter().map(|c| (c.domain.clone(), Arc::new(c)));
-        Self(named.collect())
+        let by_domain: HashMap<_, _> =
+            components.into_iter().map(|c| (c.domain.clone(), Arc::new(c))).collect();
+        let mut all: Vec<_> = by_domain.values().cloned().collect();
+        all.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
+        let those = |fits: fn(&Component) -> bool| {
+            all.iter().filter(|c| fits(c)).cloned().collect::<Vec<_>>()
+        };
+        Self {
+            privileged: those(|c| !c.privileges.is_empty()),
+            delegating: those(|c| !c.delegations.is_empty()),
+            by_domain,
+        }
     }
 
     /// The component of this domain.
     #[must_use]
     pub fn find(&self, domain: &str) -> Option<&Arc<Component>> {
-        self.0.get(domain)
+        self.by_domain.get(domain)
     }
 
     /// Those that belong to a domain of ours, by their domains.
     #[must_use]
     pub fn of_host(&self, host: &str) -> Vec<Arc<Component>> {
-        let mut all: Vec<_> = self.0.values().filter(|c| c.is_of(host)).cloned().collect();
+        let mut all: Vec<_> = self.by_domain.values().filter(|c| c.is_of(host)).cloned().collect();
         all.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
         all
     }
 }
 
+impl Components {
+    /// Those with privileges at a domain of ours.
+    pub(crate) fn privileged(&self, host: &str) -> impl Iterator<Item = &Arc<Component>> {
+        self.privileged.iter().filter(move |c| c.is_of(host))
+    }
+}
+
 impl Engine {
+    /// Takes other components over. Those that are connected are told of what has changed
+    /// (XEP-0355 §8, rule 3).
+    pub fn replace_components(self: &Arc<Self>, components: Components) {
+        let former = self.components.swap(Arc::new(components));
+        let components = self.components.load_full();
+        self.contacts.keep(|domain| components.find(domain).is_some());
+        for component in components.by_domain.values() {
+            let may = |c: &Component| (c.privileges.clone(), c.delegations.clone());
+            let before = former.find(&component.domain).map(|c| may(c)).unwrap_or_default();
+            if before != may(component) {
+                self.forget_features(&component.domain);
+                self.greet_component(component, true, &mut |stanza| drop(self.send_remote(stanza)));
+            }
+        }
+    }
+
+    /// A component has a stream: hands over what it is to be told first, and with the first stream
+    /// everything that it would know, had it been there before.
+    pub fn component_attached(
+        self: &Arc<Self>,
+        domain: &str,
+        is_first: bool,
+        give: &mut dyn FnMut(Stanza),
+    ) {
+        if let Some(component) = self.component(domain) {
+            self.greet_component(&component, is_first, give);
+        }
+    }
+
+    /// A component has no stream any more.
+    pub fn component_left(&self, domain: &str) {
+        self.forget_features(domain);
+    }
+
+    fn greet_component(
+        self: &Arc<Self>,
+        component: &Component,
+        is_all: bool,
+        give: &mut dyn FnMut(Stanza),
+    ) {
+        let has_privileges = !component.privileges.is_empty();
+        let has_delegations = !component.delegations.is_empty();
+        if !has_privileges && !has_delegations {
+            return;
+        }
+        let hosts = self.hosts.load_full();
+        let mut first = None;
+        for host in hosts.iter().filter(|host| component.is_of(&host.domain)) {
+            first.get_or_insert(host);
+            if has_privileges {
+                let told = self.notice(&host.domain, component, |w| component.privileges.write(w));
+                told.into_iter().for_each(&mut *give);
+            }
+            if has_delegations {
+                let write = |w: &mut Writer| xep0355_delegation::write(&component.delegations, w);
+                self.notice(&host.domain, component, write).into_iter().for_each(&mut *give);
+            }
+        }
+        if let Some(host) = first.filter(|_| is_all) {
+            self.show_all(component, give);
+            self.ask_for_features(component, host);
+        }
+    }
+
+    fn notice(
+        &self,
+        host: &str,
+        component: &Component,
+        f: impl FnOnce(&mut Writer),
+    ) -> Option<Stanza> {
+        let (from, to) = (Jid::new(host).ok()?, Jid::new(&component.domain).ok()?);
+        let id = format!("may-{}", self.next_serial());
+        let head = Head::new(Kind::Message(MessageType::Normal)).from(from).to(to).id(id);
+        Some(Stanza::build(head, f))
+    }
+
     /// The component of this domain, whether it is connected or not.
     #[must_use]
     pub fn component(&self, domain: &str) -> Option<Arc<Component>> {

@@ -9,6 +9,7 @@ use stentor_xml::ns;
 
 use crate::account::{Account, AccountState};
 use crate::backlog::Flush;
+use crate::component::xep0356_privilege;
 use crate::engine::Engine;
 use crate::host::Delivery;
 use crate::locks::Locks;
@@ -44,6 +45,8 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
     to_subscribers(&session.engine, &session.account, &session.resource, stanza);
     to_own_resources(&session.account, stanza);
     if former.is_none() {
+        // XEP-0356 §7.1: only initial presence.
+        xep0356_privilege::show_session(&session.engine, &session.account, stanza);
         greet(session);
     }
     let mut work = watch::shown(session, stanza, former.as_ref().map(|former| &former.stanza));
@@ -201,6 +204,7 @@ pub(crate) fn announce_end(
     if left.was_available {
         to_subscribers(engine, account, resource, &stanza);
         to_own_resources(account, &stanza);
+        xep0356_privilege::show_session(engine, account, &stanza);
         // §4.5.2: to the one that said so as well.
         if said.is_some() {
             push(resource, stanza.clone(), resource.jid.as_jid());
@@ -274,6 +278,7 @@ fn admits(
 /// Delivers presence to all available resources of an account of ours, if it has any (§8.5.2), or
 /// to its server.
 pub(crate) fn to_bare(engine: &Arc<Engine>, stanza: &Stanza, to: &BareJid) {
+    xep0356_privilege::show_contact(engine, stanza, to);
     let Some(account) = engine.directory.find(to.as_str()) else {
         if engine.host(to.domain()).is_none() {
             drop(engine.send_remote(stanza.with_head(stanza.head.clone().to(to.clone()))));

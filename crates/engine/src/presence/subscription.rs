@@ -16,6 +16,7 @@ use crate::presence::broadcast;
 use crate::presence::table::{Direction, Event, State};
 use crate::refuse::store_error;
 use crate::roster::Item;
+use crate::service;
 use crate::session::{Session, bare_presence};
 use crate::watch;
 
@@ -149,17 +150,30 @@ pub(crate) fn from_remote(
 
 /// What a session's removal of a contact means for the contact (§2.5.2): the subscriptions end.
 /// `other` is the [`correspondent`], asked for before the removal.
-pub fn remove_contact(session: &Session, other: Option<&Correspondent>, item: &Item) {
+///
+/// `session` is whose later answers wait for that to be on disk, if a session removed it.
+pub fn remove_contact(
+    engine: &Arc<Engine>,
+    account: &Arc<Account>,
+    session: Option<&Arc<Session>>,
+    other: Option<&Correspondent>,
+    item: &Item,
+) {
     let Some(other) = other else { return };
     if let Correspondent::Ours(theirs) = other {
-        let (from, to) = (session.account.jid.clone(), theirs.jid.clone());
+        let (from, to) = (account.jid.clone(), theirs.jid.clone());
         let stanza = bare_presence(PresenceType::Unsubscribe, from, to);
-        if takes(&session.engine, theirs, &stanza).is_err() {
+        if takes(engine, theirs, &stanza).is_err() {
             return;
         }
     }
-    for (ticket, account) in end_subscriptions(&session.engine, &session.account, other, item) {
-        session.await_commit(ticket, &account, None);
+    for (ticket, account) in end_subscriptions(engine, account, other, item) {
+        if let Some(session) = session {
+            session.await_commit(ticket, &account, None);
+        } else {
+            let engine = engine.clone();
+            service::start(async move { drop(engine.settle(&account, ticket).await) });
+        }
     }
 }
 
@@ -304,7 +318,7 @@ fn apply(
     let row = item.row(contact);
     let version = state.roster.put(contact, item);
     stage.push(Write::PutRoster { owner: owner.clone(), item: row, version });
-    engine.push_roster(state, contact, version);
+    engine.push_roster(owner, state, contact, version);
 }
 
 /// Whether an account takes a subscription stanza at all (XEP-0016 §2.2, rule 4).

@@ -3,12 +3,14 @@
 use std::fs;
 
 use stentor_edge::ComponentSettings;
-use stentor_engine::Component;
+use stentor_engine::component::xep0355_delegation::NS_DELEGATION;
+use stentor_engine::{Access, Component, Delegation, PresenceAccess, Privileges};
 use stentor_jid::prep_domain;
 use zeroize::Zeroizing;
 
 use super::reader::{Reader, Section, Value};
 use super::sections::size;
+use super::words::Word as _;
 use super::{ComponentEntry, HostEntry, Secret, keys};
 
 /// Reads `[[component]]`.
@@ -27,6 +29,8 @@ pub(super) fn read<'t>(
             name: s.text(&keys::COMPONENT_NAME).map(|(_, name)| name),
             hosts: domains(&mut s, hosts),
             may_federate: s.truth(&keys::COMPONENT_FEDERATE),
+            privileges: privileges(&mut s, table),
+            delegations: delegations(&mut s),
         };
         let settings = ComponentSettings {
             domain: may.domain.clone(),
@@ -99,6 +103,56 @@ fn domains(s: &mut Section<'_, '_, '_>, hosts: &[HostEntry]) -> Vec<String> {
         }
     }
     domains
+}
+
+/// XEP-0356.
+fn privileges(s: &mut Section<'_, '_, '_>, table: &Value<'_>) -> Privileges {
+    let mut iq = Vec::new();
+    for (span, text) in s.texts(&keys::COMPONENT_IQ_ACCESS) {
+        let granted = text.split_once(' ').and_then(|(ns, access)| Some((ns, Access::of(access)?)));
+        match granted {
+            Some((ns, access)) => iq.push((ns.to_owned(), access)),
+            None => s.wrong(
+                &span,
+                format!("`{text}` is no namespace with `get`, `set` or `both` behind it"),
+            ),
+        }
+    }
+    let privileges = Privileges {
+        roster: s.word(&keys::COMPONENT_ROSTER_ACCESS),
+        roster_push: s.truth(&keys::COMPONENT_ROSTER_PUSH),
+        messages: s.truth(&keys::COMPONENT_MESSAGE_ACCESS),
+        iq,
+        presence: s.word(&keys::COMPONENT_PRESENCE_ACCESS),
+    };
+    let reads = matches!(privileges.roster, Access::Get | Access::Both);
+    if privileges.presence == PresenceAccess::Roster && !reads {
+        s.wrong(
+            &table.span(),
+            "`presence_access = \"roster\"` needs `roster_access` of `get` or `both` (XEP-0356 §7.4)",
+        );
+    }
+    // Without any other word nothing is granted.
+    let roster_push = privileges.roster_push && reads;
+    Privileges { roster_push, ..privileges }
+}
+
+/// XEP-0355.
+fn delegations(s: &mut Section<'_, '_, '_>) -> Vec<Delegation> {
+    let mut delegations = Vec::new();
+    for (span, text) in s.texts(&keys::COMPONENT_DELEGATE) {
+        let mut words = text.split_whitespace().map(str::to_owned);
+        match words.next() {
+            None => s.wrong(&span, "an empty text names no namespace"),
+            Some(namespace) if namespace == NS_DELEGATION => {
+                s.wrong(&span, format!("`{namespace}` itself cannot be delegated (XEP-0355 §8)"));
+            }
+            Some(namespace) => {
+                delegations.push(Delegation { namespace, attributes: words.collect() });
+            }
+        }
+    }
+    delegations
 }
 
 impl ComponentEntry {

@@ -2,6 +2,7 @@
 
 use stentor_edge::OnConflict;
 use stentor_engine::host::{Delivery, ResourceConflict};
+use stentor_engine::{Access, PresenceAccess};
 use stentor_transport::{UnknownName as UnknownServerName, VersionMin};
 
 use super::key::Change::{Reload, Restart};
@@ -116,6 +117,12 @@ pub(crate) const ALL: &[SectionDoc] = &[
             &COMPONENT_ON_CONFLICT,
             &COMPONENT_QUEUE_BYTES_MAX,
             &COMPONENT_STANZA_BYTES_MAX,
+            &COMPONENT_ROSTER_ACCESS,
+            &COMPONENT_ROSTER_PUSH,
+            &COMPONENT_MESSAGE_ACCESS,
+            &COMPONENT_IQ_ACCESS,
+            &COMPONENT_PRESENCE_ACCESS,
+            &COMPONENT_DELEGATE,
         ],
     },
     SectionDoc {
@@ -301,6 +308,18 @@ keys! {
         "What may wait for one connection; what is more comes back to its senders.";
     COMPONENT_STANZA_BYTES_MAX = "stanza_bytes_max", Number(10_000, 16_777_216, "bytes"), "524288", Reload,
         "One stanza of the component.";
+    COMPONENT_ROSTER_ACCESS = "roster_access", Word(words::<Access>), "\"none\"", Reload,
+        "What it may do with the rosters of the accounts of its `hosts` (XEP-0356).";
+    COMPONENT_ROSTER_PUSH = "roster_push", Truth, "true", Reload,
+        "Whether it is told of changes of rosters that it may read.";
+    COMPONENT_MESSAGE_ACCESS = "message_access", Truth, "false", Reload,
+        "Whether it sends messages in the name of these accounts and domains (XEP-0356).";
+    COMPONENT_IQ_ACCESS = "iq_access", Texts, "[]", Reload,
+        "The IQs that it sends in the name of these accounts, each a namespace with `get`, `set` or `both` behind it (XEP-0356).";
+    COMPONENT_PRESENCE_ACCESS = "presence_access", Word(words::<PresenceAccess>), "\"none\"", Reload,
+        "Whose presence it gets: that of these accounts, or with `roster` that of their contacts as well, which needs `roster_access` (XEP-0356).";
+    COMPONENT_DELEGATE = "delegate", Texts, "[]", Reload,
+        "The namespaces of IQs that it answers in the place of the server, each with the attributes behind it that the payload must have (XEP-0355).";
 
     STANZA_BYTES_MAX = "stanza_bytes_max", Number(10_000, 16_777_216, "bytes"), "262144", Restart,
         "One stanza after sign-in.";

@@ -143,6 +143,20 @@ fn every_mistake_names_its_place_reason_and_remedy() {
             "f:4:10: `b.example` is no domain of this server; add a `[[host]]`",
         ),
         (
+            "[[component]]\ndomain = 'irc.example'\nsecret = 's'\npresence_access = 'roster'",
+            "f:1:1: `presence_access = \"roster\"` needs `roster_access` of `get` or `both` (XEP-0356 \
+             §7.4)",
+        ),
+        (
+            "[[component]]\ndomain = 'irc.example'\nsecret = 's'\niq_access = ['urn:x all']",
+            "f:4:14: `urn:x all` is no namespace with `get`, `set` or `both` behind it",
+        ),
+        (
+            "[[component]]\ndomain = 'irc.example'\nsecret = 's'\n\
+             delegate = ['urn:xmpp:delegation:2']",
+            "f:4:13: `urn:xmpp:delegation:2` itself cannot be delegated (XEP-0355 §8)",
+        ),
+        (
             "[[listen]]\nkind = 'component'\naddress = '0.0.0.0:5347'",
             "f:3:11: `0.0.0.0:5347` is not on the loopback interface, and passwords and messages \
              would cross the network in clear: leave out `tls`, or set \

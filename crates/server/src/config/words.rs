@@ -2,6 +2,7 @@
 
 use stentor_edge::OnConflict;
 use stentor_engine::host::{Delivery, ResourceConflict};
+use stentor_engine::{Access, PresenceAccess};
 use stentor_transport::{UnknownName, VersionMin};
 
 use super::{Asked, LogFormat, PortKind, TlsUse};
@@ -54,6 +55,16 @@ impl Word for Delivery {
 impl Word for ResourceConflict {
     const ALL: &'static [(&'static str, Self)] =
         &[("rename", Self::Rename), ("replace", Self::Replace), ("refuse", Self::Refuse)];
+}
+
+impl Word for Access {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("get", Self::Get), ("set", Self::Set), ("both", Self::Both)];
+}
+
+impl Word for PresenceAccess {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("managed_entity", Self::ManagedEntity), ("roster", Self::Roster)];
 }
 
 impl Word for OnConflict {
