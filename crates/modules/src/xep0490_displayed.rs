@@ -60,8 +60,8 @@ impl Assist {
     fn read(stanza: &Stanza) -> Option<Self> {
         // §4.5.3: the chat is the address; an error says nothing of its own.
         stanza.message_type().filter(|kind| *kind != MessageType::Error)?;
-        let chat = stanza.head.to.as_ref()?.to_string();
         let displayed = stanza.children().find(|child| is_displayed(*child))?;
+        let chat = stanza.head.to.as_ref()?.to_string();
         (chat.len() <= NODE_ITEM_ID_BYTES_MAX).then(|| Self {
             chat,
             displayed: Frame::build(|w| {
