@@ -76,7 +76,10 @@ pub(crate) async fn load(engine: &Engine, owner: &BareJid) -> Result<Slots, Stor
     }
     let kinds: Vec<&'static str> = residents.iter().map(|r| r.kind()).collect();
     let mut rows = engine.stores.data.of_kinds(owner, &kinds).await?;
-    Ok(Slots(residents.iter().map(|resident| build(resident, &mut rows)).collect()))
+    let slots = residents.iter().map(|resident| build(resident, &mut rows));
+    let mut slots: Vec<_> = slots.filter(|slot| !slot.is::<()>()).collect();
+    slots.shrink_to_fit();
+    Ok(Slots(slots))
 }
 
 fn build(resident: &Arc<dyn Resident>, rows: &mut Vec<DataRow>) -> Slot {

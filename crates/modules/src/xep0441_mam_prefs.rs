@@ -6,7 +6,7 @@
 //! Status: complete
 
 use stentor_engine::roster::Roster;
-use stentor_engine::{IqCx, OnGet, OnSet, Resident, Slot, refuse};
+use stentor_engine::{IqCx, OnGet, OnSet, Resident, Slot, refuse, slots};
 use stentor_jid::Jid;
 use stentor_payload::{Decode, Encode};
 use stentor_stanza::{Condition, StanzaError};
@@ -157,7 +157,7 @@ impl Resident for Rows {
             }
             prefs
         });
-        Box::new(prefs.unwrap_or_default())
+        prefs.map_or_else(slots::nothing, |prefs| Box::new(prefs))
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stentor_engine::{AccountState, Heed, Registrar, Resident, Slot, Wish};
+use stentor_engine::{AccountState, Heed, Registrar, Resident, Slot, Wish, slots};
 use stentor_jid::BareJid;
 use stentor_store::{Stage, Write};
 use stentor_xml::{ElementRef, Frame, Limits};
@@ -42,7 +42,7 @@ impl Resident for Rows {
                 _ => tracing::error!(%chat, "A stored notification setting is damaged."),
             }
         }
-        Box::new(wishes)
+        if wishes.0.is_empty() { slots::nothing() } else { Box::new(wishes) }
     }
 }
 

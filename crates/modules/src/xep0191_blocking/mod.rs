@@ -16,7 +16,7 @@ use hashbrown::HashSet;
 use serde::Deserialize;
 use stentor_engine::{
     AccountState, Factory, Flag, IqCx, Module, OnAsk, OnSet, OptionDoc, Registrar, Resident, Scope,
-    Slot, Spec, Status, Xep,
+    Slot, Spec, Status, Xep, slots,
 };
 use stentor_jid::Jid;
 use stentor_payload::xep0191_blocking::{self as blocking, Ask, Block, Blocklist, Unblock};
@@ -100,7 +100,7 @@ impl Resident for Blocking {
     }
 
     fn build(&self, rows: Vec<(String, Vec<u8>)>) -> Slot {
-        Box::new(Rules::read(rows))
+        if rows.is_empty() { slots::nothing() } else { Box::new(Rules::read(rows)) }
     }
 }
 
