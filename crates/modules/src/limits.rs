@@ -26,6 +26,21 @@ pub const ARCHIVE_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the name that an archive query gives its results.
 pub const ARCHIVE_QUERY_ID_BYTES_MAX: usize = 1_024;
 
+/// Conversations in the inbox of one account; for one more the one without activity for the longest
+/// time is forgotten. They are in memory with the account.
+pub const INBOX_CHATS_MAX: usize = 1_000;
+
+/// Unread messages of one conversation that are told apart; of those before them only the number is
+/// known.
+pub const INBOX_UNREAD_KNOWN_MAX: usize = 64;
+
+/// Unread messages of one conversation that are counted and not told apart.
+pub const INBOX_UNREAD_MAX: u64 = 1_000;
+
+/// Conversations in one answer of an inbox, whatever is asked for; as many as an archive returns
+/// messages by their ids.
+pub const INBOX_PAGE_MAX: u32 = 100;
+
 /// Items of a node in one answer, whatever is asked for (XEP-0060 §6.5.4).
 pub const PUBSUB_PAGE_ITEMS_MAX: u32 = 1_000;
 

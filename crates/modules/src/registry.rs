@@ -10,7 +10,7 @@ use crate::{
     xep0049_private, xep0054_vcard, xep0077_register, xep0092_version, xep0115_caps,
     xep0157_contact, xep0160_offline, xep0163_pep, xep0191_blocking, xep0199_ping, xep0202_time,
     xep0280_carbons, xep0313_mam, xep0352_csi, xep0357_push, xep0359_sid, xep0386_bind2,
-    xep0388_sasl2, xep0484_fast, xep0494_access,
+    xep0388_sasl2, xep0430_inbox, xep0484_fast, xep0494_access,
 };
 
 /// Order matters inside a phase and nowhere else: who screens first, who keeps first.
@@ -42,6 +42,7 @@ pub const ALL: &[Factory] = &[
     xep0352_csi::MODULE,
     xep0386_bind2::MODULE,
     xep0388_sasl2::MODULE,
+    xep0430_inbox::MODULE,
     xep0484_fast::MODULE,
     xep0494_access::MODULE,
 ];

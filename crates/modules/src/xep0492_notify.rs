@@ -34,6 +34,9 @@ impl Resident for Rows {
     }
 
     fn build(&self, rows: Vec<(String, Vec<u8>)>) -> Slot {
+        if rows.is_empty() {
+            return slots::nothing();
+        }
         let mut wishes = Wishes::default();
         for (chat, value) in rows {
             let wish = std::str::from_utf8(&value).ok().and_then(read);

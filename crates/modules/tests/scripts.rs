@@ -289,6 +289,11 @@ fn xep0424_retraction() {
 }
 
 #[test]
+fn xep0430_inbox() {
+    run("xep0430_inbox");
+}
+
+#[test]
 fn xep0441_mam_prefs() {
     run("xep0441_mam_prefs");
 }

@@ -1,14 +1,15 @@
 //! What else follows for an account from what it publishes on nodes that have a meaning of their
 //! own: kept where messages are judged, in the same stage.
 
-use stentor_engine::AccountState;
+use stentor_engine::{AccountState, Engine};
 use stentor_jid::BareJid;
 use stentor_store::{NodeItemRow, Stage};
 
-use crate::xep0492_notify as notify;
+use crate::{xep0430_inbox as inbox, xep0490_displayed as displayed, xep0492_notify as notify};
 
 /// An item was published, and others went for it.
 pub(crate) fn published(
+    engine: &Engine,
     owner: &BareJid,
     state: &mut AccountState,
     node: &str,
@@ -22,6 +23,9 @@ pub(crate) fn published(
         if row.publisher.is_none() {
             notify::published(owner, state, &row.id, &row.payload, stage);
         }
+    }
+    if node == displayed::NODE && row.publisher.is_none() {
+        inbox::published(engine, owner, state, &row.id, &row.payload, stage);
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn publish(
         stage.push(write(owner, &name, NodeChange::PutItem(row.clone())));
     }
     if let Some(row) = row.as_ref().filter(|_| config.persists) {
-        derived::published(owner, state, &name, row, &gone, stage);
+        derived::published(engine, owner, state, &name, row, &gone, stage);
     }
     engine.metrics.items_published.inc();
     let news = news(owner, &name, &config, row.as_ref(), &gone);
