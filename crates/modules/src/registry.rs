@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stentor_engine::host::{Profile, Settings};
-use stentor_engine::{Factory, Registrar};
+use stentor_engine::{Factory, Registrar, Spec};
 
 use crate::{
     rfc4505_anonymous, rfc6121_roster, strangers, xep0012_last, xep0016_privacy, xep0030_disco,
@@ -48,7 +48,7 @@ pub const ALL: &[Factory] = &[
 ];
 
 /// Builds a profile of all modules with their tables of the configuration. A table with
-/// `enabled = false` leaves its module out.
+/// `enabled = false` leaves its module out, and with it those that need it and have no table.
 ///
 /// # Errors
 /// One sentence for each mistake: `module: what is wrong`.
@@ -60,11 +60,9 @@ pub fn profile(
     let mut mistakes = Vec::new();
     let mut names: Vec<&str> = Vec::new();
     let mut has_caps = false;
-    for factory in ALL {
-        let mut table = tables.remove(factory.spec.name);
-        if !take_enabled(&mut table).unwrap_or(true) {
-            continue;
-        }
+    let off = left_out(&mut tables);
+    for factory in ALL.iter().filter(|factory| !off.contains(&factory.spec.name)) {
+        let table = tables.remove(factory.spec.name);
         names.push(factory.spec.name);
         has_caps |= factory.spec.name == xep0115_caps::MODULE.spec.name;
         registrar.begin(factory.spec);
@@ -90,8 +88,23 @@ pub fn profile(
     Ok(profile)
 }
 
-fn take_enabled(table: &mut Option<toml::Value>) -> Option<bool> {
-    table.as_mut()?.as_table_mut()?.remove("enabled")?.as_bool()
+/// The modules that are off; their tables are taken out.
+fn left_out(tables: &mut BTreeMap<String, toml::Value>) -> Vec<&'static str> {
+    let specs = || ALL.iter().map(|factory| factory.spec);
+    let is_off = |spec: &&Spec| {
+        let table = tables.get_mut(spec.name).and_then(toml::Value::as_table_mut);
+        table.and_then(|table| table.remove("enabled")?.as_bool()) == Some(false)
+    };
+    let mut off: Vec<&str> = specs().filter(is_off).map(|spec| spec.name).collect();
+    off.iter().for_each(|name| _ = tables.remove(*name));
+    loop {
+        let is_useless = |spec: &&Spec| {
+            let misses = spec.requires.iter().any(|needed| off.contains(needed));
+            misses && !off.contains(&spec.name) && !tables.contains_key(spec.name)
+        };
+        let Some(spec) = specs().find(is_useless) else { return off };
+        off.push(spec.name);
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +152,8 @@ mod tests {
     #[test]
     fn mistakes_are_told_all_at_once() {
         let told = mistakes(
-            "[ping]\nodd = 1\n[weather]\n[offline]\nmessages_max = 'many'\n[roster]\nenabled = false",
+            "[ping]\nodd = 1\n[weather]\n[offline]\nmessages_max = 'many'\n[last]\n\
+             [roster]\nenabled = false",
         );
         assert_eq!(told.len(), 4, "{told:#?}");
         for (part, told) in ["offline: ", "ping: ", "weather: ", "last: needs the module `roster`"]
@@ -155,5 +169,21 @@ mod tests {
         let profile = profile(Settings::default(), table("[version]\nenabled = false")).unwrap();
         assert!(profile.modules.iter().all(|s| s.name != "version"));
         assert!(!profile.disco.host.contains(&"jabber:iq:version"));
+    }
+
+    #[test]
+    fn what_needs_a_module_goes_with_it_unless_it_was_asked_for() {
+        let profile = profile(Settings::default(), table("[disco]\nenabled = false")).unwrap();
+        let names: Vec<_> = profile.modules.iter().map(|s| s.name).collect();
+        assert!(["disco", "caps", "pep"].iter().all(|name| !names.contains(name)), "{names:?}");
+        assert!(names.contains(&"ping"));
+        let told = mistakes("[disco]\nenabled = false\n[pep]");
+        assert_eq!(
+            told,
+            [
+                "pep: needs the module `caps`, which is off",
+                "pep: needs the module `disco`, which is off"
+            ]
+        );
     }
 }
