@@ -26,7 +26,8 @@ pub(crate) fn reference() -> String {
     }
     page.push_str(
         "\n## Modules\n\nEach in `[profile.NAME.modules.MODULE]`, changed by a reload. Those \
-         without options can only be switched off, by `enabled = false`.\n",
+         without options can only be switched off, by `enabled = false`. With a module goes what needs it \
+         and has no table.\n",
     );
     for spec in stentor_modules::registry::ALL.iter().map(|f| f.spec) {
         let xeps: Vec<String> = spec.xeps.iter().map(|x| format!("XEP-{:04}", x.number)).collect();
