@@ -141,8 +141,9 @@ class Stentor(Neighbour):
     def events(self, *names: str) -> list[dict]:
         """What the log says of these events."""
         found = []
-        for line in self.log_text().splitlines():
-            if line.startswith("{"):
+        for line in self.log_text().splitlines(keepends=True):
+            # The last one may still be being written.
+            if line.startswith("{") and line.endswith("\n"):
                 entry = json.loads(line)
                 if entry.get("event") in names:
                     found.append(entry)
