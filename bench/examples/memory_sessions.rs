@@ -18,16 +18,13 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 use stentor_bench::process::Process;
-use stentor_edge::{
-    Admission, AdmissionSettings, C2sListener, Driver, Kind, Link, Metrics, Offers, Rates, Shared,
-};
+use stentor_edge::{Admission, AdmissionSettings, C2sListener, Driver, Link, Shared};
 use stentor_engine::Settings as ProfileSettings;
 use stentor_engine::credentials::derive_all;
 use stentor_jid::BareJid;
 use stentor_sasl::{Hash, ScramKeys};
 use stentor_store::{Stage, Stores, Write};
 use stentor_store_sqlite::{Options, Sqlite};
-use stentor_stream::c2s::Settings;
 use stentor_testkit::World;
 use stentor_transport::{Conn, Pipe};
 use tokio::io::ReadBuf;
@@ -50,20 +47,9 @@ async fn main() {
         per_source_before_sign_in_max: u32::MAX,
         per_source_attempts_per_minute: 0,
     });
-    let shared = Arc::new(Shared {
-        engine: world.engine.clone(),
-        admission: Arc::new(admission),
-        rates: Rates::default(),
-        metrics: Metrics::default(),
-        offers: Offers::default(),
-    });
-    let listener = Arc::new(C2sListener {
-        kind: Kind::StartTls,
-        settings: Arc::new(Settings::default()).into(),
-        tls_required: false,
-        acceptor: None,
-        shared,
-    });
+    let shared =
+        Arc::new(Shared { admission: Arc::new(admission), ..Shared::new(world.engine.clone()) });
+    let listener = Arc::new(C2sListener::in_clear(shared));
     let pipes = bytes_of_pipes(count.min(100_000));
     let mut clients = Vec::with_capacity(WARM_UP + count);
     for number in 0..WARM_UP {

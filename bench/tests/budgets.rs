@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use stentor_bench::fleet::{Fleet, Login, News, Server, TlsUse, tls_config};
-use stentor_edge::{Admission, C2sListener, Driver, Kind, Metrics, Offers, Rates, Shared};
+use stentor_edge::{C2sListener, Driver, Kind, Shared};
 use stentor_engine::{Resource, Settings as ProfileSettings};
 use stentor_jid::{BareJid, FullJid, Jid};
 use stentor_sasl::Mechanism;
@@ -168,13 +168,7 @@ fn serve() -> ((SocketAddr, SocketAddr), std::thread::JoinHandle<()>) {
             let ca = dev_ca::open(folder.path(), &["capulet.example".to_owned()]).unwrap();
             let (certificates, _) = Certificates::load(vec![ca.identity()]).unwrap();
             let acceptor = TlsAcceptor::new(Arc::new(certificates), TlsSettings::default());
-            let shared = Arc::new(Shared {
-                engine: world.engine.clone(),
-                admission: Arc::new(Admission::default()),
-                rates: Rates::default(),
-                metrics: Metrics::default(),
-                offers: Offers::default(),
-            });
+            let shared = Arc::new(Shared::new(world.engine.clone()));
             let (_stop, stopped) = watch::channel(false);
             let listen = |kind, acceptor| {
                 let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -41,6 +41,18 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What listeners share where limits and offers are as they are without a configuration.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            admission: Arc::default(),
+            rates: Rates::default(),
+            metrics: Metrics::default(),
+            offers: Offers::default(),
+        }
+    }
+
     /// The right to connect, unless the peer's address is blocked or a limit has been reached.
     pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Permit> {
         self.admit_as(peer, Some)
@@ -99,6 +111,18 @@ impl Serve for C2sListener {
 }
 
 impl C2sListener {
+    /// A port where nothing is encrypted, with streams as they are without a configuration.
+    #[must_use]
+    pub fn in_clear(shared: Arc<Shared>) -> Self {
+        Self {
+            kind: Kind::StartTls,
+            settings: Arc::new(Settings::default()).into(),
+            tls_required: false,
+            acceptor: None,
+            shared,
+        }
+    }
+
     /// Settings for a new stream: a header without `to` means the only domain, while there is only
     /// one. Domains come and go, so it is looked at each time, and made anew when that has changed.
     pub(crate) fn stream_settings(&self) -> Arc<Settings> {

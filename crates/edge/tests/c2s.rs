@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Rates, Shared, accept};
+use stentor_edge::{C2sListener, Kind, Shared, accept};
 use stentor_engine::Close;
 use stentor_jid::BareJid;
 use stentor_sasl::{Hash, ScramKeys};
@@ -51,13 +51,7 @@ impl Server {
             version_min: VersionMin::default(),
         })
         .unwrap();
-        let shared = Arc::new(Shared {
-            engine: world.engine.clone(),
-            admission: Arc::new(Admission::default()),
-            rates: Rates::default(),
-            metrics: Metrics::default(),
-            offers: Offers::default(),
-        });
+        let shared = Arc::new(Shared::new(world.engine.clone()));
         let (stop, stopped) = watch::channel(false);
         let listen = |kind, acceptor: Option<Arc<TlsAcceptor>>, tls_required| {
             let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

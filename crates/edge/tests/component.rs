@@ -10,10 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use stentor_edge::{
-    Admission, ComponentListener, ComponentSettings, Components, Metrics, Offers, OnConflict,
-    Rates, Shared, accept,
-};
+use stentor_edge::{ComponentListener, ComponentSettings, Components, OnConflict, Shared, accept};
 use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
 use stentor_engine::{
@@ -102,13 +99,7 @@ impl Server {
         let others: Arc<dyn Links> = Arc::new(Abroad(away));
         let components = Components::new(engine.clone(), settings, Some(others));
         engine.connect_links(components.for_engine());
-        let shared = Arc::new(Shared {
-            engine: engine.clone(),
-            admission: Arc::new(Admission::default()),
-            rates: Rates::default(),
-            metrics: Metrics::default(),
-            offers: Offers::default(),
-        });
+        let shared = Arc::new(Shared::new(engine.clone()));
         let name = "capulet.example".to_owned();
         let port = ComponentListener::new(acceptor, components.clone(), shared, name);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

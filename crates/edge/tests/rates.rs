@@ -8,9 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stentor_edge::{Admission, C2sListener, Driver, Kind, Link, Metrics, Offers, Rates, Shared};
+use stentor_edge::{C2sListener, Driver, Link, Rates, Shared};
 use stentor_engine::pace::Rate;
-use stentor_stream::c2s::Settings;
 use stentor_testkit::{Wire, World};
 use stentor_transport::{Conn, Pipe};
 use support::Server;
@@ -25,20 +24,8 @@ impl Slow {
     async fn with(rates: Rates) -> Self {
         let world = World::new();
         Server::create_accounts(&world).await;
-        let shared = Arc::new(Shared {
-            engine: world.engine.clone(),
-            admission: Arc::new(Admission::default()),
-            rates,
-            metrics: Metrics::default(),
-            offers: Offers::default(),
-        });
-        let listener = Arc::new(C2sListener {
-            kind: Kind::StartTls,
-            settings: Arc::new(Settings::default()).into(),
-            tls_required: false,
-            acceptor: None,
-            shared,
-        });
+        let shared = Arc::new(Shared { rates, ..Shared::new(world.engine.clone()) });
+        let listener = Arc::new(C2sListener::in_clear(shared));
         Self { listener }
     }
 

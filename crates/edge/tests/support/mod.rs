@@ -5,10 +5,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stentor_edge::{Admission, C2sListener, Kind, Metrics, Offers, Rates, Shared, accept};
+use stentor_edge::{C2sListener, Shared, accept};
 use stentor_engine::Settings as ProfileSettings;
 use stentor_jid::BareJid;
-use stentor_stream::c2s::Settings;
 use stentor_testkit::{Typist, World};
 use stentor_transport::Listener;
 use tokio::sync::watch;
@@ -35,23 +34,11 @@ impl Server {
     }
 
     pub fn over(world: World) -> Self {
-        let shared = Arc::new(Shared {
-            engine: world.engine.clone(),
-            admission: Arc::new(Admission::default()),
-            rates: Rates::default(),
-            metrics: Metrics::default(),
-            offers: Offers::default(),
-        });
+        let shared = Arc::new(Shared::new(world.engine.clone()));
         let (stop, stopped) = watch::channel(false);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.addr();
-        let c2s = Arc::new(C2sListener {
-            kind: Kind::StartTls,
-            settings: Arc::new(Settings::default()).into(),
-            tls_required: false,
-            acceptor: None,
-            shared,
-        });
+        let c2s = Arc::new(C2sListener::in_clear(shared));
         tokio::spawn(accept(c2s, listener, stopped));
         Self { world, addr, _stop: stop }
     }

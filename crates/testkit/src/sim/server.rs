@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use stentor_edge::{Admission, C2sListener, Driver, Kind, Link, Metrics, Offers, Rates, Shared};
+use stentor_edge::{C2sListener, Driver, Link, Shared};
 use stentor_engine::credentials::{Credentials, derive_all};
 use stentor_engine::guard::GuardSettings;
 use stentor_engine::{Clock, Engine, Host, Hosts, Settings};
 use stentor_jid::BareJid;
 use stentor_store::{KeyRow, Stage, Stores, Write};
 use stentor_store_sqlite::{Options, Sqlite};
-use stentor_stream::c2s;
 use stentor_transport::{Conn, Pipe};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -64,20 +63,8 @@ impl Server {
         let engine = engine(&stores, clock);
         engine.skip_ids(stores.archive.last_id().await.unwrap());
         engine.restore_sessions().await.unwrap();
-        let shared = Arc::new(Shared {
-            engine: engine.clone(),
-            admission: Arc::new(Admission::default()),
-            rates: Rates::default(),
-            metrics: Metrics::default(),
-            offers: Offers::default(),
-        });
-        let listener = Arc::new(C2sListener {
-            kind: Kind::StartTls,
-            settings: Arc::new(c2s::Settings::default()).into(),
-            tls_required: false,
-            acceptor: None,
-            shared,
-        });
+        let shared = Arc::new(Shared::new(engine.clone()));
+        let listener = Arc::new(C2sListener::in_clear(shared));
         Self { engine, sqlite, listener, connections: JoinSet::new(), committer }
     }
 
