@@ -9,6 +9,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use stentor_stream::{Machine, Millis};
+
 #[cfg(fuzzing)]
 pub use libfuzzer_sys;
 
@@ -58,5 +60,43 @@ pub fn replay_seeds(name: &str, check: fn(&[u8])) {
         // Printed by the test harness only if `check` panics: names the seed that did it.
         println!("seed {}", path.display());
         check(&data);
+    }
+}
+
+/// Drives the machine of a stream by operations that follow each other in `data`: a byte that says
+/// what, a byte that says how much, and for bytes from the peer the bytes themselves. `more` does
+/// what only this machine can do, `event` what follows of an event, with the second byte. Panics
+/// if the machine speaks after its end.
+pub fn drive<M: Machine>(
+    mut machine: M,
+    mut data: &[u8],
+    mut more: impl FnMut(&mut M, Millis),
+    mut event: impl FnMut(&mut M, M::Event, u8, Millis),
+) {
+    let mut now = Millis(0);
+    machine.take_output(&mut Vec::new());
+    while let [what, how_much, rest @ ..] = data {
+        data = rest;
+        let was_ended = machine.is_ended();
+        match what % 6 {
+            0..=2 => {
+                let (mut piece, rest) = data.split_at(data.len().min(usize::from(*how_much)));
+                data = rest;
+                machine.handle_bytes(&mut piece, now);
+            }
+            3 => more(&mut machine, now),
+            4 => {
+                now = now.plus(u64::from(*how_much) * 1_000);
+                machine.handle_timeout(now);
+            }
+            _ if how_much % 2 == 0 => machine.close(None, now),
+            _ => machine.handle_eof(now),
+        }
+        while let Some(said) = machine.poll_event() {
+            event(&mut machine, said, *how_much, now);
+        }
+        let mut out = Vec::new();
+        machine.take_output(&mut out);
+        assert!(!was_ended || out.is_empty(), "it spoke after the end");
     }
 }

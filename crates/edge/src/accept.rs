@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use stentor_transport::Listener;
+use stentor_transport::{Conn, Listener, TlsAcceptor};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::admission::Permit;
+use crate::limits::HANDSHAKE_WAIT_MS;
 
 /// What serves the connections of a port.
 pub trait Serve: Send + Sync + 'static {
@@ -29,5 +31,23 @@ pub async fn accept<S: Serve>(server: Arc<S>, listener: Listener, mut stop: watc
             Some(permit) => server.clone().serve(tcp, peer, permit),
             None => tracing::debug!(%peer, "A connection was turned away."),
         }
+    }
+}
+
+/// The connection as its stream begins; behind a TLS handshake, of bounded length, if there is an
+/// acceptor.
+///
+/// # Errors
+/// What the handshake failed by.
+pub(crate) async fn open(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    acceptor: Option<&TlsAcceptor>,
+) -> Result<Conn, String> {
+    let Some(acceptor) = acceptor else { return Ok(Conn::plain(tcp, peer)) };
+    let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
+    match tokio::time::timeout(Duration::from_millis(HANDSHAKE_WAIT_MS), handshake).await {
+        Ok(conn) => conn.map_err(|error| error.to_string()),
+        Err(_) => Err("it took too long".to_owned()),
     }
 }

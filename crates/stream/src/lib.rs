@@ -29,6 +29,7 @@ pub mod feature;
 pub mod framing;
 pub mod initiator;
 pub mod limits;
+mod machine;
 mod millis;
 mod ns;
 mod opening;
@@ -47,4 +48,5 @@ mod xep0480_upgrade;
 mod xep0484_fast;
 mod xep0509_pipelining;
 
+pub use machine::{Ending, Machine, Says};
 pub use millis::Millis;

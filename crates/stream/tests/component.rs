@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use stentor_stanza::Stanza;
-use stentor_stream::Millis;
 use stentor_stream::component::{Answer, Ask, Component, Event, Offer, Settings, handshake};
 use stentor_stream::fault::Fault;
+use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_xml::Frame;
 use zeroize::Zeroizing;
 
@@ -88,8 +88,8 @@ impl Stream {
                 }
                 Event::Stanza(stanza) => self.stanzas.push(stanza),
                 Event::Refused(reply) => self.refused.push(reply),
-                Event::PeerClosed => self.peer_closed = true,
-                Event::Ended { fault, .. } => self.ended = Some(fault),
+                Event::Ending(Ending::PeerClosed) => self.peer_closed = true,
+                Event::Ending(Ending::Ended { fault, .. }) => self.ended = Some(fault),
             }
         }
         moved

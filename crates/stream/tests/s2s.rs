@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use stentor_stanza::{Condition, Stanza};
-use stentor_stream::Millis;
 use stentor_stream::s2s::{
     Answer, Ask, How, Incoming, IncomingEvent, Key, Offer, Outgoing, OutgoingEvent, Pair, Tls,
     Verdict,
 };
+use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_xml::Frame;
 
 const NOW: Millis = Millis(1_000);
@@ -133,8 +133,8 @@ impl Link {
             }
             IncomingEvent::Stanza(s) => self.told.push(format!("in {}", s.head.kind.name())),
             IncomingEvent::Refused(s) => self.told.push(format!("refused {}", s.head.kind.name())),
-            IncomingEvent::PeerClosed => self.montague.close(None, NOW),
-            IncomingEvent::Ended { fault, .. } => {
+            IncomingEvent::Ending(Ending::PeerClosed) => self.montague.close(None, NOW),
+            IncomingEvent::Ending(Ending::Ended { fault, .. }) => {
                 let why = fault.map_or("none", |f| f.condition().name());
                 self.told.push(format!("in ended {why}"));
             }
@@ -166,8 +166,8 @@ impl Link {
                     self.told.push(format!("verified {} {verdict:?}", key.stream_id));
                 }
                 OutgoingEvent::Stanza(s) => self.told.push(format!("out {}", s.head.kind.name())),
-                OutgoingEvent::PeerClosed => self.capulet.close(None, NOW),
-                OutgoingEvent::Ended { fault, .. } => {
+                OutgoingEvent::Ending(Ending::PeerClosed) => self.capulet.close(None, NOW),
+                OutgoingEvent::Ending(Ending::Ended { fault, .. }) => {
                     let why = fault.map_or("none", |f| f.condition().name());
                     self.told.push(format!("out ended {why}"));
                 }
@@ -431,7 +431,7 @@ fn deadlines_end_streams_that_get_nowhere() {
     let mut montague = Incoming::new(Arc::default(), false, Box::new(|| "id".into()), NOW);
     let due = montague.poll_timeout().unwrap();
     montague.handle_timeout(due);
-    assert!(matches!(montague.poll_event(), Some(IncomingEvent::Ended { .. })));
+    assert!(matches!(montague.poll_event(), Some(IncomingEvent::Ending(Ending::Ended { .. }))));
     let mut link = Link::new(|offer| offer.external = false);
     link.verdict = Verdict::Error(Condition::RemoteServerTimeout);
     link.run();

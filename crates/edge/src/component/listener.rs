@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use stentor_engine::{BoxFuture, Handling, Inbound};
 use stentor_stanza::{Condition, Stanza, StanzaError};
-use stentor_stream::Millis;
 use stentor_stream::component::{Answer, Ask, Component, Event, Offer, Settings};
 use stentor_stream::fault::{Fault, Misbehaviour};
+use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
 
 use super::Components;
 use super::attached::Attached;
 use super::lane::{Lane, Shard};
-use crate::accept::Serve;
+use crate::accept::{Serve, open};
 use crate::admission::Permit;
 use crate::c2s::Shared;
-use crate::limits::{COMPONENT_STALL_MS, HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX};
+use crate::limits::{COMPONENT_STALL_MS, S2S_UNSETTLED_MAX};
 use crate::monotonic;
 use crate::s2s::pump::{Pump, Wake};
 
@@ -72,18 +72,13 @@ impl Serve for ComponentListener {
 impl ComponentListener {
     /// The connection, with TLS if that comes first.
     async fn connection(&self, tcp: TcpStream, peer: SocketAddr) -> Option<Conn> {
-        let Some(acceptor) = &self.acceptor else { return Some(Conn::plain(tcp, peer)) };
-        let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
-        let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
-        match tokio::time::timeout(wait, handshake).await {
-            Ok(Ok(conn)) => Some(conn),
-            outcome => {
-                let error = outcome.ok().and_then(Result::err);
+        let opened = open(tcp, peer, self.acceptor.as_deref()).await;
+        opened
+            .inspect_err(|error| {
                 self.shared.metrics.handshakes_failed.inc();
-                tracing::info!(event = "tls_failed", %peer, ?error, "A TLS handshake with a component failed.");
-                None
-            }
-        }
+                tracing::info!(event = "tls_failed", %peer, error, "A TLS handshake with a component failed.");
+            })
+            .ok()
     }
 }
 
@@ -216,11 +211,11 @@ impl Stream {
                     machine.send(&reply, out, now);
                 });
             }
-            Event::PeerClosed => {
+            Event::Ending(Ending::PeerClosed) => {
                 self.fill();
                 self.machine.close(None, now);
             }
-            Event::Ended { fault, .. } => self.fault = fault,
+            Event::Ending(Ending::Ended { fault, .. }) => self.fault = fault,
         }
     }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use stentor_engine::{Handling, Inbound};
 use stentor_stanza::Condition;
-use stentor_stream::Millis;
 use stentor_stream::fault::Fault;
 use stentor_stream::s2s::{
     Answer, Ask, How, Incoming, IncomingEvent, IncomingSettings, Key, Offer, Pair, Verdict,
 };
+use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -22,7 +22,7 @@ use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
 use super::verify::verify;
 use super::xep0368_direct_tls::is_for_servers;
-use crate::accept::Serve;
+use crate::accept::{Serve, open};
 use crate::admission::Permit;
 use crate::c2s::Kind;
 use crate::limits::{HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX, S2S_VERIFICATIONS_PER_STREAM_MAX};
@@ -80,20 +80,14 @@ impl Serve for S2sListener {
 impl S2sListener {
     /// The connection, with TLS if that comes first.
     async fn connection(&self, tcp: TcpStream, peer: SocketAddr) -> Option<Conn> {
-        let (Kind::DirectTls, Some(acceptor)) = (self.kind, &self.acceptor) else {
-            return Some(Conn::plain(tcp, peer));
-        };
-        let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
-        let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
-        match tokio::time::timeout(wait, handshake).await {
-            Ok(Ok(conn)) => Some(conn),
-            outcome => {
-                let error = outcome.ok().and_then(Result::err);
+        let acceptor = self.acceptor.as_deref().filter(|_| self.kind == Kind::DirectTls);
+        let opened = open(tcp, peer, acceptor).await;
+        opened
+            .inspect_err(|error| {
                 self.links.federation.metrics.handshakes_failed.inc();
-                tracing::info!(event = "tls_failed", %peer, ?error, "A TLS handshake with a server failed.");
-                None
-            }
-        }
+                tracing::info!(event = "tls_failed", %peer, error, "A TLS handshake with a server failed.");
+            })
+            .ok()
     }
 }
 
@@ -251,11 +245,11 @@ impl Stream {
                 }
             }
             IncomingEvent::Refused(reply) => self.federation().engine.send_answer(reply),
-            IncomingEvent::PeerClosed => {
+            IncomingEvent::Ending(Ending::PeerClosed) => {
                 self.fill();
                 self.machine.close(None, monotonic::now());
             }
-            IncomingEvent::Ended { fault, .. } => {
+            IncomingEvent::Ending(Ending::Ended { fault, .. }) => {
                 self.fault = fault.map(|fault| fault.to_string());
             }
         }

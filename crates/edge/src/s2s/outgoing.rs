@@ -9,9 +9,9 @@ use std::time::Duration;
 use stentor_engine::{Handling, Inbound};
 use stentor_jid::domain_to_ascii;
 use stentor_stanza::Condition;
-use stentor_stream::Millis;
 use stentor_stream::fault::{Fault, StreamCondition};
 use stentor_stream::s2s::{How, Outgoing, OutgoingEvent, Verdict};
+use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, dial};
 use tokio::sync::watch;
 
@@ -416,11 +416,13 @@ impl<'a> Stream<'a> {
                     rest.await;
                 }
             }
-            OutgoingEvent::PeerClosed => {
+            OutgoingEvent::Ending(Ending::PeerClosed) => {
                 self.fill();
                 self.machine.close(None, monotonic::now());
             }
-            OutgoingEvent::Ended { fault, by_peer } => self.ended(fault.as_ref(), by_peer),
+            OutgoingEvent::Ending(Ending::Ended { fault, by_peer }) => {
+                self.ended(fault.as_ref(), by_peer)
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use stentor_stanza::Condition;
 use stentor_stream::fault::StreamCondition;
 use stentor_stream::s2s::{Key, Outgoing, OutgoingEvent, OutgoingSettings, Pair, Verdict};
+use stentor_stream::{Ending, Machine as _};
 use stentor_transport::Conn;
 
 use super::Federation;
@@ -91,8 +92,8 @@ async fn over(
                     // §2.1.2: such a connection is closed at once.
                     machine.close(None, monotonic::now());
                 }
-                OutgoingEvent::PeerClosed => machine.close(None, monotonic::now()),
-                OutgoingEvent::Ended { fault, .. } => {
+                OutgoingEvent::Ending(Ending::PeerClosed) => machine.close(None, monotonic::now()),
+                OutgoingEvent::Ending(Ending::Ended { fault, .. }) => {
                     let condition = fault.as_ref().map(|f| f.condition());
                     let text = fault.map_or_else(|| "closed".to_owned(), |f| f.to_string());
                     ended = Some((text, condition));

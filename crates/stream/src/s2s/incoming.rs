@@ -5,16 +5,16 @@ use std::sync::Arc;
 use stentor_jid::{Jid, prep_domain};
 use stentor_sasl::Condition as SaslCondition;
 use stentor_stanza::{BadStanza, Condition, Stanza};
-use stentor_xml::{ElementRef, Frame, Header, Item, ns as xml_ns};
+use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
 
 use super::addresses::{judge_addresses, pair_from_us};
+use super::header::write_header;
 use super::incoming_event::{Answer, Ask, Event, Offer};
-use super::wire::Wire;
 use super::xep0178_external::names;
-use super::xep0220_dialback::{self as dialback, Content, Element, Key, Name, Verdict};
+use super::xep0220_dialback::{self as dialback, Content as Said, Element, Key, Name, Verdict};
 use super::{How, IncomingSettings, Pair, xep0288_bidi};
-use crate::fault::{Fault, Limit, Misbehaviour, PeerError, Wait};
-use crate::framing::tcp;
+use crate::fault::{Fault, Limit, Misbehaviour, Wait};
+use crate::machine::{Says, Steps, Wire, error_of_peer};
 use crate::opening::judge;
 use crate::{Millis, limits, ns, sasl_text};
 
@@ -60,11 +60,6 @@ enum Phase {
     /// The TLS handshake is under way.
     Handshake,
     Open,
-    /// The peer has closed, we have not.
-    Owing(Millis),
-    /// We have closed, the peer has not.
-    Closing(Millis, Option<Fault>),
-    Ended,
 }
 
 impl Incoming {
@@ -78,7 +73,12 @@ impl Incoming {
         now: Millis,
     ) -> Self {
         Self {
-            wire: Wire::new(settings.limits_before_auth, now),
+            wire: Wire::new(
+                Content::Server,
+                settings.limits_before_auth,
+                settings.close_wait_ms,
+                now,
+            ),
             phase: Phase::Header,
             is_tls,
             stream_id: String::new(),
@@ -97,26 +97,10 @@ impl Incoming {
         }
     }
 
-    /// Reads what the peer sent, as far as it may be read now; the rest stays in `input`, unless
-    /// it came behind `<starttls/>` or the end, where it is thrown away (RFC 6120 §5.4.3.3).
-    pub fn handle_bytes(&mut self, input: &mut &[u8], now: Millis) {
-        self.wire.now = now;
-        while !input.is_empty() && self.may_read() {
-            match self.wire.scanner.feed(input) {
-                Ok(Some(item)) => self.handle_item(item),
-                Ok(None) => break,
-                Err(malformed) => self.finish(Some(Fault::Xml(malformed))),
-            }
-        }
-        if matches!(self.phase, Phase::Handshake | Phase::Owing(_) | Phase::Ended) {
-            *input = &[];
-        }
-    }
-
     /// Tells that the TLS handshake is done.
     pub fn handle_tls(&mut self, now: Millis) {
         self.wire.now = now;
-        if matches!(self.phase, Phase::Handshake) {
+        if self.is_in_handshake() && self.wire.is_open() {
             self.is_tls = true;
             self.is_bidi = false;
             self.restart();
@@ -126,6 +110,9 @@ impl Incoming {
     /// Hands in what an [`Event::Ask`] asked for.
     pub fn handle_answer(&mut self, answer: Answer, now: Millis) {
         self.wire.now = now;
+        if !self.wire.is_open() {
+            return;
+        }
         let outcome = match answer {
             Answer::Host(offer) if matches!(self.phase, Phase::Asking) => self.open(offer),
             Answer::Dialback(pair, verdict) => self.decide(&pair, &verdict),
@@ -137,50 +124,7 @@ impl Incoming {
             }
             Answer::Host(_) | Answer::Verify(..) => Ok(()),
         };
-        if let Err(fault) = outcome {
-            self.finish(Some(fault));
-        }
-    }
-
-    /// When [`Incoming::handle_timeout`] is due.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Millis> {
-        match self.phase {
-            Phase::Owing(until) | Phase::Closing(until, _) => Some(until),
-            Phase::Ended => None,
-            _ => self.header_by.into_iter().chain(self.sign_in_by).min(),
-        }
-    }
-
-    /// Does what the time demands.
-    pub fn handle_timeout(&mut self, now: Millis) {
-        self.wire.now = now;
-        match &mut self.phase {
-            Phase::Owing(until) if *until <= now => self.finish(None),
-            Phase::Closing(until, fault) if *until <= now => {
-                let fault = fault.take();
-                self.end(fault, false);
-            }
-            Phase::Owing(_) | Phase::Closing(..) | Phase::Ended => {}
-            _ if self.header_by.is_some_and(|by| by <= now) => {
-                self.finish(Some(Fault::Timeout(Wait::Header)));
-            }
-            _ if self.sign_in_by.is_some_and(|by| by <= now) => {
-                self.finish(Some(Fault::Timeout(Wait::SignIn)));
-            }
-            _ => {}
-        }
-    }
-
-    /// The next thing that the shell must do or know.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.wire.events.pop_front()
-    }
-
-    /// Moves what the machine wants to write behind what is in `out`.
-    pub fn take_output(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.wire.out);
-        self.wire.out = Vec::new();
+        self.go_on(outcome);
     }
 
     /// Writes a stanza back on the same stream (XEP-0288). False, and nothing is written, unless
@@ -189,7 +133,7 @@ impl Incoming {
         let may =
             self.is_bidi && self.is_open() && pair_from_us(stanza).is_some_and(|p| self.has(&p));
         if may {
-            self.take_output(out);
+            self.wire.take_output(out);
             stanza.write(out);
         }
         may
@@ -199,39 +143,6 @@ impl Incoming {
     #[must_use]
     pub fn may_send(&self, pair: &Pair) -> bool {
         self.is_bidi && self.is_open() && self.has(pair)
-    }
-
-    /// Ends the stream, with an error if there is a fault. [`Event::Ended`] follows.
-    pub fn close(&mut self, fault: Option<Fault>, now: Millis) {
-        self.wire.now = now;
-        self.finish(fault);
-    }
-
-    /// Tells that the connection broke, or that the peer sent its last byte.
-    pub fn handle_eof(&mut self, now: Millis) {
-        self.wire.now = now;
-        match &mut self.phase {
-            Phase::Owing(_) => self.finish(None),
-            Phase::Closing(_, fault) => {
-                let fault = fault.take();
-                self.end(fault, false);
-            }
-            Phase::Ended => {}
-            _ => self.end(Some(Fault::Lost), true),
-        }
-    }
-
-    /// Whether [`Incoming::handle_bytes`] would read anything now.
-    #[must_use]
-    pub fn may_read(&self) -> bool {
-        matches!(self.phase, Phase::Header | Phase::Open | Phase::Closing(..))
-            && self.wire.has_room()
-    }
-
-    /// Whether the stream is over; the last output and events may still wait.
-    #[must_use]
-    pub const fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended)
     }
 
     /// The domain of ours that the stream is for, once the shell has answered for it.
@@ -246,7 +157,7 @@ impl Incoming {
     }
 
     const fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open)
+        matches!(self.phase, Phase::Open) && self.wire.is_open()
     }
 
     fn has(&self, pair: &Pair) -> bool {
@@ -258,18 +169,6 @@ impl Incoming {
         self.claimed = Claimed::default();
         self.stream_id = String::new();
         self.phase = Phase::Header;
-    }
-
-    fn handle_item(&mut self, item: Item) {
-        let outcome = match (&self.phase, item) {
-            (_, Item::End) => return self.handle_end(),
-            (Phase::Header, Item::Header(header)) => self.handle_header(&header),
-            (Phase::Open, Item::Frame(frame)) => self.handle_frame(frame),
-            _ => Ok(()),
-        };
-        if let Err(fault) = outcome {
-            self.finish(Some(fault));
-        }
     }
 
     fn handle_header(&mut self, header: &Header) -> Result<(), Fault> {
@@ -340,7 +239,8 @@ impl Incoming {
         if self.stream_id.is_empty() {
             self.stream_id = (self.make_id)();
             let from = self.offer.as_ref().map_or(&self.settings.name, |offer| &offer.domain);
-            self.wire.write_header(from, self.claimed.from.as_deref(), Some(&self.stream_id));
+            let to = self.claimed.from.as_deref();
+            write_header(&mut self.wire.out, from, to, Some(&self.stream_id));
         }
     }
 
@@ -352,8 +252,8 @@ impl Incoming {
 
     fn handle_frame(&mut self, frame: Frame) -> Result<(), Fault> {
         let root = frame.root();
-        if root.is(xml_ns::STREAM, "error") {
-            return Err(Fault::ByPeer(Box::new(PeerError::read(root))));
+        if let Some(error) = error_of_peer(root) {
+            return Err(error);
         }
         if root.ns() == xml_ns::CLIENT {
             return self.handle_stanza(frame);
@@ -438,7 +338,7 @@ impl Incoming {
     fn handle_dialback(&mut self, element: Element) -> Result<(), Fault> {
         let Element { name, from, to, content } = element;
         let pair = Pair { local: to, remote: from };
-        let Content::Request(key) = content else {
+        let Said::Request(key) = content else {
             // §3.1: we ask nothing on streams that others opened.
             return Err(Fault::Peer(Misbehaviour::UnsolicitedDialback));
         };
@@ -541,53 +441,57 @@ impl Incoming {
         self.wire.events.push_back(Event::Stanza(stanza));
         Ok(())
     }
+}
 
-    fn handle_end(&mut self) {
-        match &mut self.phase {
-            Phase::Closing(_, fault) => {
-                let fault = fault.take();
-                self.end(fault, false);
-            }
-            Phase::Owing(_) | Phase::Ended => {}
-            _ => {
-                self.phase = Phase::Owing(self.wire.now.plus(self.settings.close_wait_ms));
-                self.wire.events.push_back(Event::PeerClosed);
-            }
+impl Says for Incoming {
+    type Event = Event;
+}
+
+impl Steps for Incoming {
+    fn wire(&self) -> &Wire<Event> {
+        &self.wire
+    }
+
+    fn wire_mut(&mut self) -> &mut Wire<Event> {
+        &mut self.wire
+    }
+
+    fn is_listening(&self) -> bool {
+        matches!(self.phase, Phase::Header | Phase::Open)
+    }
+
+    fn is_discarding(&self) -> bool {
+        self.is_in_handshake()
+    }
+
+    fn is_in_handshake(&self) -> bool {
+        matches!(self.phase, Phase::Handshake)
+    }
+
+    fn handle_item(&mut self, item: Item) -> Result<(), Fault> {
+        match (&self.phase, item) {
+            (Phase::Header, Item::Header(header)) => self.handle_header(&header),
+            (Phase::Open, Item::Frame(frame)) => self.handle_frame(frame),
+            _ => Ok(()),
         }
     }
 
-    /// Says the last words of our side and waits for the peer's, unless it has said them.
-    fn finish(&mut self, fault: Option<Fault>) {
-        let is_by_peer = matches!(fault, Some(Fault::ByPeer(_)));
-        let is_deaf = fault.as_ref().is_some_and(Fault::is_deaf);
-        let has_peer_closed = matches!(self.phase, Phase::Owing(_));
-        match &mut self.phase {
-            // RFC 6120 §5.4.3.2: no XML while the handshake is under way.
-            Phase::Handshake => return self.end(fault, false),
-            Phase::Closing(_, first) => {
-                if is_deaf || is_by_peer {
-                    let fault = first.take().or(fault);
-                    self.end(fault, is_by_peer);
-                }
-                return;
-            }
-            Phase::Ended => return,
-            Phase::Header | Phase::Asking | Phase::Open | Phase::Owing(_) => {}
+    fn due(&self) -> Option<Millis> {
+        self.header_by.into_iter().chain(self.sign_in_by).min()
+    }
+
+    fn handle_due(&mut self) -> Result<(), Fault> {
+        let is_due = |by: Option<Millis>| by.is_some_and(|by| by <= self.wire.now);
+        if is_due(self.header_by) {
+            return Err(Fault::Timeout(Wait::Header));
         }
-        // §4.9.1.2: an error has a stream round it.
+        if is_due(self.sign_in_by) {
+            return Err(Fault::Timeout(Wait::SignIn));
+        }
+        Ok(())
+    }
+
+    fn begin_last_words(&mut self) {
         self.answer_header();
-        if let Some(fault) = &fault {
-            fault.write(&mut self.wire.out);
-        }
-        tcp::write_end(&mut self.wire.out);
-        if has_peer_closed || is_by_peer || is_deaf {
-            return self.end(fault, has_peer_closed || is_by_peer);
-        }
-        self.phase = Phase::Closing(self.wire.now.plus(self.settings.close_wait_ms), fault);
-    }
-
-    fn end(&mut self, fault: Option<Fault>, by_peer: bool) {
-        self.phase = Phase::Ended;
-        self.wire.events.push_back(Event::Ended { fault, by_peer });
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stentor_stanza::Stanza;
 
 use super::{How, Key, Pair, Verdict};
+use crate::Ending;
 use crate::fault::Fault;
 
 /// What the shell must do, or know.
@@ -20,15 +21,14 @@ pub enum Event {
     Stanza(Stanza),
     /// A stanza of an authorized pair was refused: this error is for its sender.
     Refused(Stanza),
-    /// The peer closed its stream; `close` is due.
-    PeerClosed,
-    /// The stream is over: write what `take_output` has, then close the connection.
-    Ended {
-        /// Why, if not for an ordinary close.
-        fault: Option<Fault>,
-        /// Whether the peer ended it first.
-        by_peer: bool,
-    },
+    /// The stream comes to its end.
+    Ending(Ending),
+}
+
+impl From<Ending> for Event {
+    fn from(ending: Ending) -> Self {
+        Self::Ending(ending)
+    }
 }
 
 /// A question of the machine.

@@ -5,11 +5,11 @@
 //! by SASL EXTERNAL, any by dialback.
 
 mod addresses;
+mod header;
 mod incoming;
 mod incoming_event;
 mod outgoing;
 mod settings;
-mod wire;
 mod xep0178_external;
 mod xep0220_dialback;
 mod xep0288_bidi;

@@ -4,14 +4,14 @@ use std::mem;
 use std::sync::Arc;
 
 use stentor_stanza::{Condition, Stanza};
-use stentor_xml::{ElementRef, Frame, Header, Item, ns as xml_ns};
+use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
 
 use super::addresses::{judge_addresses, pair_from_us};
-use super::wire::Wire;
-use super::xep0220_dialback::{self as dialback, Content, Element, Key, Name, Verdict};
+use super::header::write_header;
+use super::xep0220_dialback::{self as dialback, Content as Said, Element, Key, Name, Verdict};
 use super::{How, OutgoingSettings, Pair, Tls, xep0178_external, xep0288_bidi};
-use crate::fault::{Fault, Misbehaviour, PeerError, Wait};
-use crate::framing::tcp;
+use crate::fault::{Fault, Misbehaviour, Wait};
+use crate::machine::{Ending, Says, Steps, Wire, error_of_peer};
 use crate::opening::judge;
 use crate::{Millis, limits, ns};
 
@@ -60,11 +60,6 @@ enum Phase {
     Sasl,
     /// Negotiated: pairs are authorized and keys verified.
     Open,
-    /// The peer has closed, we have not.
-    Owing(Millis),
-    /// We have closed, the peer has not.
-    Closing(Millis, Option<Fault>),
-    Ended,
 }
 
 /// What the shell must do, or know.
@@ -88,16 +83,14 @@ pub enum Event {
     Verified(Pair, Key, Verdict),
     /// A stanza came back on the same stream (XEP-0288).
     Stanza(Stanza),
-    /// The peer closed its stream. What is still owed may be sent, then `close` is due.
-    PeerClosed,
-    /// The stream is over: write what `take_output` has, then close the connection. Whatever was
-    /// asked and not answered has failed.
-    Ended {
-        /// Why, if not for an ordinary close.
-        fault: Option<Fault>,
-        /// Whether the peer ended it first.
-        by_peer: bool,
-    },
+    /// The stream comes to its end.
+    Ending(Ending),
+}
+
+impl From<Ending> for Event {
+    fn from(ending: Ending) -> Self {
+        Self::Ending(ending)
+    }
 }
 
 impl Outgoing {
@@ -112,7 +105,7 @@ impl Outgoing {
         now: Millis,
     ) -> Self {
         let mut machine = Self {
-            wire: Wire::new(settings.limits, now),
+            wire: Wire::new(Content::Server, settings.limits, settings.close_wait_ms, now),
             phase: Phase::Header,
             pair,
             is_tls,
@@ -133,26 +126,10 @@ impl Outgoing {
         machine
     }
 
-    /// Reads what the peer sent, one event at a time; what is left in `input` is handed in again
-    /// when [`Outgoing::may_read`] says so, or belongs to the handshake.
-    pub fn handle_bytes(&mut self, input: &mut &[u8], now: Millis) {
-        self.wire.now = now;
-        while !input.is_empty() && self.may_read() {
-            match self.wire.scanner.feed(input) {
-                Ok(Some(item)) => self.handle_item(item),
-                Ok(None) => break,
-                Err(malformed) => self.finish(Some(Fault::Xml(malformed))),
-            }
-        }
-        if matches!(self.phase, Phase::Owing(_) | Phase::Ended) {
-            *input = &[];
-        }
-    }
-
     /// Tells that the TLS handshake is done and the server's certificate is good enough.
     pub fn handle_tls(&mut self, now: Millis) {
         self.wire.now = now;
-        if matches!(self.phase, Phase::Handshake) {
+        if self.is_in_handshake() && self.wire.is_open() {
             self.is_tls = true;
             self.restart();
         }
@@ -163,7 +140,7 @@ impl Outgoing {
         self.wire.now = now;
         let Some(at) = self.keyless.iter().position(|p| p == pair) else { return };
         let pair = self.keyless.swap_remove(at);
-        if matches!(self.phase, Phase::Open) {
+        if self.is_open() {
             dialback::write_result_request(&mut self.wire.out, &pair, key);
             self.asked.push(pair);
         }
@@ -173,7 +150,7 @@ impl Outgoing {
     /// that it can refuse that without ending the stream.
     pub fn authorize(&mut self, pair: Pair) -> bool {
         let is_same_target = pair.remote == self.pair.remote;
-        let may = matches!(self.phase, Phase::Open)
+        let may = self.is_open()
             && self.settings.may_dial_back
             && (self.offers.dialback_errors || is_same_target)
             && self.asked.len() + self.keyless.len() < limits::DIALBACKS_MAX;
@@ -194,51 +171,12 @@ impl Outgoing {
         true
     }
 
-    /// When [`Outgoing::handle_timeout`] is due.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Millis> {
-        match self.phase {
-            Phase::Owing(until) | Phase::Closing(until, _) => Some(until),
-            Phase::Ended => None,
-            _ => self.done_by,
-        }
-    }
-
-    /// Does what the time demands.
-    pub fn handle_timeout(&mut self, now: Millis) {
-        self.wire.now = now;
-        match &mut self.phase {
-            Phase::Owing(until) if *until <= now => self.finish(None),
-            Phase::Closing(until, fault) if *until <= now => {
-                let fault = fault.take();
-                self.end(fault, false);
-            }
-            Phase::Owing(_) | Phase::Closing(..) | Phase::Ended => {}
-            _ if self.done_by.is_some_and(|by| by <= now) => {
-                self.finish(Some(Fault::Timeout(Wait::SignIn)));
-            }
-            _ => {}
-        }
-    }
-
-    /// The next thing that the shell must do or know.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.wire.events.pop_front()
-    }
-
-    /// Moves what the machine wants to write behind what is in `out`.
-    pub fn take_output(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.wire.out);
-        self.wire.out = Vec::new();
-    }
-
     /// Writes a stanza behind what is in `out`, and behind what the machine itself has to write.
     /// False, and nothing is written, unless its pair is authorized.
     pub fn send(&mut self, stanza: &Stanza, out: &mut Vec<u8>) -> bool {
-        let is_open = matches!(self.phase, Phase::Open | Phase::Owing(_));
-        let may = is_open && pair_from_us(stanza).is_some_and(|pair| self.pairs.contains(&pair));
+        let may = pair_from_us(stanza).is_some_and(|pair| self.may_send(&pair));
         if may {
-            self.take_output(out);
+            self.wire.take_output(out);
             stanza.write(out);
         }
         may
@@ -247,7 +185,7 @@ impl Outgoing {
     /// Whether stanzas of the pair may be sent.
     #[must_use]
     pub fn may_send(&self, pair: &Pair) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Owing(_)) && self.pairs.contains(pair)
+        matches!(self.phase, Phase::Open) && self.wire.may_speak() && self.pairs.contains(pair)
     }
 
     /// Whether stanzas may come back on this stream (XEP-0288).
@@ -256,42 +194,8 @@ impl Outgoing {
         self.is_bidi
     }
 
-    /// Ends the stream, with an error if there is a fault. [`Event::Ended`] follows.
-    pub fn close(&mut self, fault: Option<Fault>, now: Millis) {
-        self.wire.now = now;
-        self.finish(fault);
-    }
-
-    /// Tells that the connection broke, or that the peer sent its last byte.
-    pub fn handle_eof(&mut self, now: Millis) {
-        self.wire.now = now;
-        match &mut self.phase {
-            Phase::Owing(_) => self.finish(None),
-            Phase::Closing(_, fault) => {
-                let fault = fault.take();
-                self.end(fault, false);
-            }
-            Phase::Ended => {}
-            _ => self.end(Some(Fault::Lost), true),
-        }
-    }
-
-    /// Whether [`Outgoing::handle_bytes`] would read anything now.
-    #[must_use]
-    pub fn may_read(&self) -> bool {
-        !matches!(self.phase, Phase::Handshake | Phase::Owing(_) | Phase::Ended)
-            && self.wire.has_room()
-    }
-
-    /// Whether the stream is over; the last output and events may still wait.
-    #[must_use]
-    pub const fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended)
-    }
-
     fn write_header(&mut self) {
-        let (local, remote) = (self.pair.local.clone(), self.pair.remote.clone());
-        self.wire.write_header(&local, Some(&remote), None);
+        write_header(&mut self.wire.out, &self.pair.local, Some(&self.pair.remote), None);
     }
 
     fn restart(&mut self) {
@@ -300,21 +204,12 @@ impl Outgoing {
         self.phase = Phase::Header;
     }
 
-    fn is_asked(&self, pair: &Pair) -> bool {
-        self.asked.contains(pair) || self.keyless.contains(pair)
+    const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open) && self.wire.is_open()
     }
 
-    fn handle_item(&mut self, item: Item) {
-        let outcome = match (&self.phase, item) {
-            (_, Item::End) => return self.handle_end(),
-            (Phase::Header, Item::Header(header)) => self.handle_header(header),
-            (Phase::Closing(..), _) => Ok(()),
-            (_, Item::Frame(frame)) => self.handle_frame(frame),
-            _ => Ok(()),
-        };
-        if let Err(fault) = outcome {
-            self.finish(Some(fault));
-        }
+    fn is_asked(&self, pair: &Pair) -> bool {
+        self.asked.contains(pair) || self.keyless.contains(pair)
     }
 
     fn handle_header(&mut self, header: Header) -> Result<(), Fault> {
@@ -326,8 +221,8 @@ impl Outgoing {
 
     fn handle_frame(&mut self, frame: Frame) -> Result<(), Fault> {
         let root = frame.root();
-        if root.is(xml_ns::STREAM, "error") {
-            return Err(Fault::ByPeer(Box::new(PeerError::read(root))));
+        if let Some(error) = error_of_peer(root) {
+            return Err(error);
         }
         match self.phase {
             Phase::Features if root.is(xml_ns::STREAM, "features") => self.handle_features(root),
@@ -423,7 +318,7 @@ impl Outgoing {
     }
 
     fn write_waiting(&mut self) {
-        if !matches!(self.phase, Phase::Open) {
+        if !self.is_open() {
             return;
         }
         for (pair, key) in mem::take(&mut self.waiting) {
@@ -445,7 +340,7 @@ impl Outgoing {
     fn handle_dialback(&mut self, element: Element) -> Result<(), Fault> {
         let Element { name, from, to, content } = element;
         let pair = Pair { local: to, remote: from };
-        let Content::Answer { stream_id, verdict } = content else {
+        let Said::Answer { stream_id, verdict } = content else {
             // XEP-0288 §2.2: the peer may ask for more pairs of its own on a stream both ways; we
             // accept those on streams that it opens.
             if self.is_bidi && name == Name::Result {
@@ -486,51 +381,45 @@ impl Outgoing {
         self.wire.events.push_back(Event::Stanza(stanza));
         Ok(())
     }
+}
 
-    fn handle_end(&mut self) {
-        match &mut self.phase {
-            Phase::Closing(_, fault) => {
-                let fault = fault.take();
-                self.end(fault, false);
-            }
-            Phase::Owing(_) | Phase::Ended => {}
-            _ => {
-                self.phase = Phase::Owing(self.wire.now.plus(self.settings.close_wait_ms));
-                self.wire.events.push_back(Event::PeerClosed);
-            }
+impl Says for Outgoing {
+    type Event = Event;
+}
+
+impl Steps for Outgoing {
+    fn wire(&self) -> &Wire<Event> {
+        &self.wire
+    }
+
+    fn wire_mut(&mut self) -> &mut Wire<Event> {
+        &mut self.wire
+    }
+
+    fn is_listening(&self) -> bool {
+        !self.is_in_handshake()
+    }
+
+    fn is_in_handshake(&self) -> bool {
+        matches!(self.phase, Phase::Handshake)
+    }
+
+    fn handle_item(&mut self, item: Item) -> Result<(), Fault> {
+        match (&self.phase, item) {
+            (Phase::Header, Item::Header(header)) => self.handle_header(header),
+            (_, Item::Frame(frame)) => self.handle_frame(frame),
+            _ => Ok(()),
         }
     }
 
-    /// Says the last words of our side and waits for the peer's, unless it has said them.
-    fn finish(&mut self, fault: Option<Fault>) {
-        let is_by_peer = matches!(fault, Some(Fault::ByPeer(_)));
-        let is_deaf = fault.as_ref().is_some_and(Fault::is_deaf);
-        let has_peer_closed = matches!(self.phase, Phase::Owing(_));
-        match &mut self.phase {
-            // RFC 6120 §5.4.3.2: no XML while the handshake is under way.
-            Phase::Handshake => return self.end(fault, false),
-            Phase::Closing(_, first) => {
-                if is_deaf || is_by_peer {
-                    let fault = first.take().or(fault);
-                    self.end(fault, is_by_peer);
-                }
-                return;
-            }
-            Phase::Ended => return,
-            _ => {}
-        }
-        if let Some(fault) = &fault {
-            fault.write(&mut self.wire.out);
-        }
-        tcp::write_end(&mut self.wire.out);
-        if has_peer_closed || is_by_peer || is_deaf {
-            return self.end(fault, has_peer_closed || is_by_peer);
-        }
-        self.phase = Phase::Closing(self.wire.now.plus(self.settings.close_wait_ms), fault);
+    fn due(&self) -> Option<Millis> {
+        self.done_by
     }
 
-    fn end(&mut self, fault: Option<Fault>, by_peer: bool) {
-        self.phase = Phase::Ended;
-        self.wire.events.push_back(Event::Ended { fault, by_peer });
+    fn handle_due(&mut self) -> Result<(), Fault> {
+        match self.done_by {
+            Some(by) if by <= self.wire.now => Err(Fault::Timeout(Wait::SignIn)),
+            _ => Ok(()),
+        }
     }
 }
