@@ -1,6 +1,7 @@
 """Messages for who is not there (XEP-0160, RFC 6121 §8.5.2.2)."""
 
 import random
+import re
 import time
 from datetime import UTC, datetime
 
@@ -334,6 +335,69 @@ def test_off_22_damaged_record(server_with, enter):
     told = [line for line in server.log_text().splitlines() if "damaged" in line]
     assert len(told) == 1 and account.jid in told[0] and "marker" not in told[0], told
     assert offline_of(server, account, 0) == [], "put aside, not tried again"
+
+
+FATE = re.compile(
+    r'^(\S+) DEBUG stentor::offline: .* event="(\w+)" account=(\S+)(?: from="(.*?)")?(?: id="(.*?)")?'
+    r' bytes=(\d+) reason="([\w ]+)"$',
+    re.MULTILINE,
+)
+
+
+def fates(server):
+    """What the log says of stored messages: event, account, sender, id and reason of each."""
+    return [(m[2], m[3], m[4], m[5], m[7]) for m in FATE.finditer(server.log_text()) if int(m[6])]
+
+
+# covers: off-23
+@pytest.mark.prosody_differs("logs nothing of them")
+def test_off_23_log(server_with, enter):
+    server = server_with(offline_messages_max=4, offline_days=2, has_own_clock=True)
+    alice, account = enter("alice", at=server), server.account("bob")
+    sent = [chat(alice, account.jid, "secret-23 stored") for _ in range(2)]
+    shy = enter(account, "shy", -1, at=server)
+    sent.append(chat(alice, account.jid, "secret-23 for who is shy"))
+    alice.ping()
+    shy.close()
+    # Some come too late, some are taken back or come from who is blocked by then.
+    carol = enter("carol", at=server)
+    sent.append(chat(carol, account.jid, "secret-23 of one who is blocked"))
+    carol.ping()
+    over = chat(alice, account.jid, "secret-23 too many")
+    assert stanza_error(alice.wait(has_id(over))) == ("cancel", "service-unavailable")
+    with login(server, account, is_available=False) as bob:
+        bob.request(f"<block xmlns='urn:xmpp:blocking'><item jid='{carol.account.jid}'/></block>", "set")
+        bob.close()
+    got = offline_of(server, account, 3)
+    assert [e.get("id") for e in got] == sent[:3]
+    late = chat(alice, account.jid, "secret-23 late")
+    alice.ping()
+
+    def fate(event, sender, ident, reason):
+        return (event, account.jid, str(sender.jid), ident, reason)
+
+    stored = [fate("offline_stored", alice, ident, "no resource") for ident in sent[:2]]
+    stored.append(fate("offline_stored", alice, sent[2], "negative priority"))
+    stored.append(fate("offline_stored", carol, sent[3], "no resource"))
+    refused = fate("offline_rejected", alice, over, "quota")
+    delivered = [fate("offline_delivered", alice, ident, "available") for ident in sent[:3]]
+    blocked = fate("offline_discarded", carol, sent[3], "blocked")
+    kept = fate("offline_stored", alice, late, "no resource")
+    assert fates(server) == [*stored, refused, *delivered, blocked, kept]
+    counted = server.counted()
+    assert {name: n for name, n in counted.items() if name.startswith("offline_")} == {
+        "offline_stored": 5,
+        "offline_delivered": 3,
+        "offline_rejected": 1,
+        "offline_expired": 0,
+        "offline_discarded": 1,
+    }
+    server.clock.put_forward(49)
+    server.reload()
+    until(lambda: server.counted()["offline_expired"] == 1, "it has expired")
+    assert fates(server)[-1] == fate("offline_expired", alice, late, "expired")
+    assert server.waiting_messages(account) == 0
+    assert "secret-23" not in server.log_text()
 
 
 # covers: off-28

@@ -20,6 +20,7 @@ class Prosody(Server):
         settings = self.settings
         for name in (
             "offline_messages_max",
+            "offline_days",
             "delivery",
             "disk_mib",
             "has_own_clock",

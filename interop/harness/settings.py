@@ -26,6 +26,8 @@ class Settings:
     # What becomes of a session whose resource another one wishes: "rename", "replace", "refuse".
     resource_conflict: str | None = None
     offline_messages_max: int | None = None
+    # Days for which messages are stored, if not for ever.
+    offline_days: int | None = None
     sessions_per_account_max: int | None = None
     # Whether the server's clock can be put forward.
     has_own_clock: bool = False

@@ -77,9 +77,11 @@ class Stentor(Server):
             lines.append(f'resource_conflict = "{settings.resource_conflict}"')
         if settings.sessions_per_account_max is not None:
             lines.append(f"sessions_max = {settings.sessions_per_account_max}")
+        lines.append("[profile.default.modules.offline]")
         if settings.offline_messages_max is not None:
-            lines.append("[profile.default.modules.offline]")
             lines.append(f"messages_max = {settings.offline_messages_max}")
+        if settings.offline_days is not None:
+            lines.append(f"expire_days = {settings.offline_days}")
         lines += self._tls() + self._limits() + self._sign_in()
         lines += ["[metrics]", 'address = ""', "[log]", 'level = "debug"']
         return "\n".join(lines) + "\n"
@@ -176,6 +178,13 @@ class Stentor(Server):
 
     def waiting_messages(self, account: Account) -> int:
         return json.loads(self._tool("--json", "account", "show", account.jid))["waiting_messages"]
+
+    def reload(self) -> None:
+        self._tool("reload")
+
+    def counted(self) -> dict[str, int]:
+        """What it has counted since its start."""
+        return dict(json.loads(self._tool("--json", "status"))["counted"])
 
     def default_of(self, key: str) -> str:
         rows = [line.split("|") for line in self._tool("reference").splitlines()]

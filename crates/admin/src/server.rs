@@ -92,6 +92,9 @@ impl Command for Status {
             ("iqs_in", &metrics.iqs_in),
             ("offline_stored", &metrics.offline_stored),
             ("offline_delivered", &metrics.offline_delivered),
+            ("offline_rejected", &metrics.offline_rejected),
+            ("offline_expired", &metrics.offline_expired),
+            ("offline_discarded", &metrics.offline_discarded),
             ("sign_ins", &metrics.sign_ins),
             ("sign_ins_failed", &metrics.sign_ins_failed),
         ];

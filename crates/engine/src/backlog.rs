@@ -15,6 +15,7 @@ use stentor_store::{OfflinePage, OfflineRow, PendingHow, Stage, StoreError, Tick
 use crate::account::{Account, AccountState};
 use crate::engine::Engine;
 use crate::host::Host;
+use crate::kept::{About, Became};
 use crate::limits::{
     BACKLOG_RETRY_MS, BACKLOG_STALL_PAUSES, BACKLOG_TRIES_MAX, OFFLINE_PAGE, OUTBOX_SOFT_BYTES,
     PARKED_PAUSE_MS, SLOW_SENDER_PAUSE_MS,
@@ -128,6 +129,7 @@ impl Flush {
                 page.messages.iter().partition(|message| message.archived.is_some());
             is_empty &= others.is_empty();
             let size = |message: &&OfflineRow| (message.id, message.stanza.len() as u64);
+            archived.iter().for_each(|row| note(engine, &self.account.jid, row, Became::InArchive));
             let archived: Vec<_> = archived.iter().map(size).collect();
             if !archived.is_empty() {
                 drop(remove(engine, &self.account, &archived));
@@ -157,13 +159,20 @@ impl Flush {
         let mut is_gone = false;
         for message in &page.messages {
             mark.ids.push(message.id);
-            mark.bytes += message.stanza.len() as u64;
+            let bytes = message.stanza.len() as u64;
+            mark.bytes += bytes;
+            let about = |stanza| About::of(stanza, &self.account.jid, bytes);
             match late(engine, &self.account.jid, message) {
                 // XEP-0191 §3.3: nothing is delivered of one who has been blocked meanwhile.
-                Ok(stanza) if !is_admitted(host.as_deref(), &self.resource, &stanza, state) => {}
+                Ok(stanza) if !is_admitted(host.as_deref(), &self.resource, &stanza, state) => {
+                    engine.note_kept(about(&stanza), Became::Blocked);
+                }
                 // What its sender took back meanwhile is not delivered; that he did is.
-                Ok(stanza) if message.archived.is_some() && is_tombstone(&stanza) => {}
+                Ok(stanza) if message.archived.is_some() && is_tombstone(&stanza) => {
+                    engine.note_kept(about(&stanza), Became::Retracted);
+                }
                 Ok(stanza) => {
+                    let head = stanza.head.clone();
                     let keep = match message.archived {
                         Some(id) => Keep::Archived(id, PendingHow::Plain),
                         None => Keep::Bytes,
@@ -175,11 +184,12 @@ impl Flush {
                     };
                     if pressure == Pressure::Gone {
                         mark.ids.pop();
-                        mark.bytes -= message.stanza.len() as u64;
+                        mark.bytes -= bytes;
                         is_gone = true;
                         break;
                     }
-                    engine.metrics.offline_delivered.inc();
+                    let about = About::of_head(&head, &self.account.jid, bytes);
+                    engine.note_kept(about, Became::Delivered);
                 }
                 Err(error) => {
                     let (owner, id) = (self.account.jid.clone(), message.id);
@@ -264,13 +274,57 @@ fn is_tombstone(stanza: &Stanza) -> bool {
     children.next().is_some_and(|c| c.is(NS_RETRACTION, "retracted"))
 }
 
+/// Removes what an account was kept before a time and what no session is being handed; none of what
+/// came later is looked at.
+///
+/// # Errors
+/// The store could not be read or written.
+pub async fn expire(engine: &Engine, owner: &BareJid, before_ms: i64) -> Result<(), StoreError> {
+    let Some(account) = engine.account(owner).await? else { return Ok(()) };
+    engine.stores.writer.barrier().await?;
+    loop {
+        let after = account.lock().offline.handed_id;
+        let page = engine.stores.offline.page(owner, after, OFFLINE_PAGE).await?;
+        let overdue = page.messages.iter().take_while(|row| row.received_ms < before_ms);
+        let overdue: Vec<_> = overdue.collect();
+        let ids: Vec<_> = overdue.iter().map(|row| (row.id, row.stanza.len() as u64)).collect();
+        let removed = {
+            let mut state = account.lock();
+            let is_theirs = state.offline.flushing.is_some() || state.offline.handed_id != after;
+            if is_theirs || ids.is_empty() {
+                return Ok(());
+            }
+            drop_ids(engine, owner, &mut state, &ids)
+        };
+        overdue.iter().for_each(|row| note(engine, owner, row, Became::Expired));
+        engine.settle(&account, removed).await?;
+    }
+}
+
+/// Tells what became of a stored message.
+pub fn note(engine: &Engine, owner: &BareJid, row: &OfflineRow, became: Became) {
+    let stanza = Stanza::parse(&row.stanza).ok();
+    let bytes = row.stanza.len() as u64;
+    let about = stanza.as_ref().map(|stanza| About::of(stanza, owner, bytes));
+    let unknown = About { to: owner, from: None, id: None, bytes };
+    engine.note_kept(about.unwrap_or(unknown), became);
+}
+
 /// The owner has looked at these stored messages and removes them: ids and bytes of each. They
 /// leave the store with the ticket.
 pub fn remove(engine: &Engine, account: &Account, messages: &[(u64, u64)]) -> Ticket {
-    let mut state = account.lock();
-    forget(&mut state, messages.len() as u64, messages.iter().map(|(_, bytes)| bytes).sum());
+    drop_ids(engine, &account.jid, &mut account.lock(), messages)
+}
+
+fn drop_ids(
+    engine: &Engine,
+    owner: &BareJid,
+    state: &mut AccountState,
+    messages: &[(u64, u64)],
+) -> Ticket {
+    forget(state, messages.len() as u64, messages.iter().map(|(_, bytes)| bytes).sum());
     let ids = messages.iter().map(|(id, _)| *id).collect();
-    engine.stores.writer.submit(Write::DropOfflineIds { owner: account.jid.clone(), ids })
+    engine.stores.writer.submit(Write::DropOfflineIds { owner: owner.clone(), ids })
 }
 
 /// Removes stored messages that the account's archive has, without handing them to anybody: the

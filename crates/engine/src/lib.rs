@@ -25,6 +25,7 @@ pub mod engine;
 pub mod guard;
 pub mod host;
 pub mod iq;
+pub mod kept;
 pub mod limits;
 mod locks;
 mod lookup;

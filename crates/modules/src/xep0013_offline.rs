@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use stentor_engine::kept::Became;
 use stentor_engine::{
     Account, BoxFuture, DiscoNode, Fate, Flag, IqCx, NodeInfo, NodeItem, OnAsk, OnSet, Registrar,
     Scope, Session, backlog, refuse,
@@ -137,11 +138,12 @@ impl OnSet<Remove> for ByHand {
             Which::All => {
                 let mut waiting = Waiting::of(cx, account).await?;
                 while let Some(rows) = waiting.next().await? {
-                    doomed.extend(rows.iter().map(id_and_bytes));
+                    doomed.extend(rows.iter().map(|row| doom(cx, account, row)));
                 }
             }
             Which::These(ids) => {
-                doomed.extend(find(cx, account, &ids).await?.iter().map(id_and_bytes));
+                let rows = find(cx, account, &ids).await?;
+                doomed.extend(rows.iter().map(|row| doom(cx, account, row)));
             }
         }
         let ticket = backlog::remove(cx.engine, account, &doomed);
@@ -177,7 +179,8 @@ fn sender(row: &OfflineRow) -> Option<String> {
 }
 
 /// Its id, and what it takes of the account's quota.
-fn id_and_bytes(row: &OfflineRow) -> (u64, u64) {
+fn doom(cx: &IqCx<'_>, account: &Account, row: &OfflineRow) -> (u64, u64) {
+    backlog::note(cx.engine, &account.jid, row, Became::Removed);
     (row.id, row.stanza.len() as u64)
 }
 

@@ -8,12 +8,14 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use stentor_engine::kept::{About, Became};
 use stentor_engine::worth::Offline as Worth;
 use stentor_engine::{
-    AccountState, Cx, Factory, Miss, Module, OptionDoc, Registrar, Scope, Spec, Status, Taken, Xep,
+    AccountState, BoxFuture, Chore, Cx, Engine, Factory, Host, Miss, Module, OptionDoc, Registrar,
+    Resource, Scope, Spec, Status, Taken, Xep, backlog,
 };
 use stentor_stanza::{Condition, Stanza, StanzaError};
-use stentor_store::{OfflineBody, Stage, Write};
+use stentor_store::{OfflineBody, Stage, StoreError, Write};
 
 use crate::xep0013_offline;
 
@@ -29,11 +31,12 @@ struct Offline {
 struct Config {
     messages_max: u64,
     bytes_max: u64,
+    expire_days: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { messages_max: 10_000, bytes_max: 64 * 1024 * 1024 }
+        Self { messages_max: 10_000, bytes_max: 64 * 1024 * 1024, expire_days: 0 }
     }
 }
 
@@ -57,6 +60,11 @@ impl Module for Offline {
                 default: "67108864",
                 help: "Bytes kept for one account; beyond, the same.",
             },
+            OptionDoc {
+                key: "expire_days",
+                default: "0",
+                help: "Days after which a message that nobody fetched is removed; 0 keeps it for ever.",
+            },
         ],
     };
     type Config = Config;
@@ -67,7 +75,8 @@ impl Module for Offline {
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.disco(Scope::Host, &[MSGOFFLINE]);
-        r.miss(self);
+        r.miss(self.clone());
+        r.chore(self);
         xep0013_offline::register(r);
     }
 }
@@ -104,8 +113,10 @@ impl Miss for Offline {
         } as u64;
         let is_full = state.offline.count >= self.config.messages_max
             || state.offline.bytes.saturating_add(size) > self.config.bytes_max;
+        let about = About::of(stanza, &cx.account.jid, size);
         if is_full || !cx.engine.stores.writer.has_room() {
-            cx.engine.metrics.offline_rejected.inc();
+            let became = if is_full { Became::OverQuota } else { Became::Busy };
+            cx.engine.note_kept(about, became);
             return Taken::Refused(full(is_full));
         }
         state.offline.count += 1;
@@ -117,8 +128,38 @@ impl Miss for Offline {
             received_ms: cx.now_ms,
             body,
         });
-        cx.engine.metrics.offline_stored.inc();
+        let is_negative = |r: &Arc<Resource>| r.priority().is_some_and(|priority| priority < 0);
+        let is_there = state.resources().iter().any(is_negative);
+        let became = if is_there { Became::StoredForNegative } else { Became::Stored };
+        cx.engine.note_kept(about, became);
         Taken::Kept
+    }
+}
+
+impl Chore for Offline {
+    fn run<'a>(&'a self, engine: &'a Arc<Engine>, host: &'a Arc<Host>) -> BoxFuture<'a, ()> {
+        let kept_ms = i64::from(self.config.expire_days).saturating_mul(DAY_MS);
+        Box::pin(async move {
+            if kept_ms == 0 {
+                return;
+            }
+            let before_ms = engine.clock.unix_ms().saturating_sub(kept_ms);
+            if let Err(error) = expire(engine, &host.domain, before_ms).await {
+                tracing::error!(domain = &*host.domain, %error, "Messages that nobody fetched could not be removed.");
+            }
+        })
+    }
+}
+
+async fn expire(engine: &Engine, host: &str, before_ms: i64) -> Result<(), StoreError> {
+    let mut last = None;
+    loop {
+        let owners = engine.stores.offline.overdue(host, before_ms, last.as_ref()).await?;
+        for owner in &owners {
+            backlog::expire(engine, owner, before_ms).await?;
+        }
+        let Some(owner) = owners.into_iter().next_back() else { return Ok(()) };
+        last = Some(owner);
     }
 }
 
@@ -140,3 +181,5 @@ fn is_from_visitor(cx: &Cx<'_>, stanza: &Stanza) -> bool {
 
 /// The feature (§4).
 const MSGOFFLINE: &str = "msgoffline";
+
+const DAY_MS: i64 = 86_400_000;

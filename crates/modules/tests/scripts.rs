@@ -194,6 +194,11 @@ fn xep0160_offline_content() {
 }
 
 #[test]
+fn xep0160_offline_expiry() {
+    run("xep0160_offline_expiry");
+}
+
+#[test]
 fn xep0160_offline_flow() {
     run("xep0160_offline_flow");
 }

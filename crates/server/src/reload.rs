@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stentor_admin::server::Reloaded;
 use stentor_edge::Components;
+use tokio::sync::Notify;
 
 use crate::config::{Config, Sources, files};
 use crate::logging;
@@ -23,6 +24,8 @@ pub(crate) struct Reloader {
     pub trust: Trust,
     /// The level of the log, which is replaced.
     pub level: logging::Level,
+    /// Tells that chores are due.
+    pub due: Arc<Notify>,
 }
 
 impl Reloader {
@@ -87,6 +90,7 @@ impl Reloader {
         self.core.engine.replace_hosts(hosts);
         self.core.engine.replace_components(wire::known_components(&config));
         self.components.replace(components);
+        self.due.notify_one();
         let _ = self.level.reload(logging::filter(&config.log_level));
         let mut need_restart = self.started.fixed_changes(&config);
         let has_port = |config: &Config| config.listeners.iter().any(|l| l.kind.is_component());

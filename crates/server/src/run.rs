@@ -14,7 +14,7 @@ use stentor_edge::{Components, Shared, accept};
 use stentor_engine::Engine;
 use stentor_stream::fault::Fault;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Sources, files};
@@ -125,7 +125,8 @@ impl Server {
             };
             format!("the socket `{}` cannot be made; {remedy}", path.display())
         })?;
-        tasks.spawn(chores(core.engine.clone()));
+        let due = Arc::new(Notify::new());
+        tasks.spawn(chores(core.engine.clone(), due.clone()));
         tasks.spawn(socket::serve(socket, wire::admin(&core, Some(wish))));
         let mut registry = Registry::default();
         core.engine.metrics.register(&mut registry);
@@ -136,7 +137,7 @@ impl Server {
         }
         let metrics = serve_metrics(&config, registry, &core, &trust, &mut tasks).await?;
         greeting::greet(&config, &sources, &ports, metrics, &trust);
-        let reloader = Reloader { started: config, sources, core, components, trust, level };
+        let reloader = Reloader { started: config, sources, core, components, trust, level, due };
         Ok(Self { reloader, shared, links, signals, stop, tasks })
     }
 
@@ -221,12 +222,15 @@ async fn drain(core: &Core, components: &Components, shared: &Shared) {
     }
 }
 
-/// Removes what has expired, now and every hour.
-async fn chores(engine: Arc<Engine>) {
+/// Removes what has expired: now, every hour, and when other settings may have made more of it due.
+async fn chores(engine: Arc<Engine>, due: Arc<Notify>) {
     let mut hour = tokio::time::interval(HOUR);
     hour.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        hour.tick().await;
+        tokio::select! {
+            _ = hour.tick() => {}
+            () = due.notified() => {}
+        }
         engine.do_chores().await;
     }
 }

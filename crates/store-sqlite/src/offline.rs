@@ -14,7 +14,7 @@ use crate::apply::{change, run};
 use crate::archive::View;
 use crate::checksum::crc32;
 use crate::open::Inner;
-use crate::rows::{all, one, signed, unsigned, usage};
+use crate::rows::{address, all, one, signed, unsigned, usage};
 
 /// Kept messages in SQLite.
 pub(crate) struct OfflineDb(pub(crate) Arc<Inner>);
@@ -42,6 +42,22 @@ impl Offline for OfflineDb {
             let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM offline \
                        WHERE account = (SELECT id FROM accounts WHERE jid = ?1)";
             usage(db, sql, &owner)
+        })
+    }
+
+    fn overdue(&self, host: &str, before_ms: i64, after: Option<&BareJid>) -> Boxed<Vec<BareJid>> {
+        let host = host.to_owned();
+        let after = after.map_or_else(String::new, ToString::to_string);
+        self.0.readers.read(move |db| {
+            // Ids grow with time: the first of each account, from the index, is its oldest.
+            let sql = "SELECT a.jid FROM \
+                       (SELECT account, min(id) AS first FROM offline GROUP BY account) AS w \
+                       JOIN offline AS f ON f.id = w.first JOIN accounts AS a ON a.id = w.account \
+                       WHERE a.host = ?1 AND f.received_ms < ?2 AND a.jid > ?3 \
+                       ORDER BY a.jid LIMIT ?4";
+            let asked = params![host, before_ms, after, PAGE_ROWS_MAX];
+            let owners: Vec<String> = all(db, sql, asked, |row| row.get(0))?;
+            owners.iter().map(|owner| address(owner)).collect()
         })
     }
 }

@@ -15,6 +15,11 @@ pub trait Offline: Owned {
 
     /// Counts messages and their bytes, for a quota.
     fn usage(&self, owner: &BareJid) -> Boxed<Usage>;
+
+    /// Accounts of a domain whose oldest message came before a time in milliseconds since 1970 UTC,
+    /// in the order of their addresses, past `after`; at most
+    /// [`PAGE_ROWS_MAX`](crate::limits::PAGE_ROWS_MAX).
+    fn overdue(&self, host: &str, before_ms: i64, after: Option<&BareJid>) -> Boxed<Vec<BareJid>>;
 }
 
 /// Part of the messages of an account.

@@ -48,6 +48,10 @@ impl Offline for Slow {
     fn usage(&self, owner: &BareJid) -> Boxed<Usage> {
         self.0.usage(owner)
     }
+
+    fn overdue(&self, host: &str, before_ms: i64, after: Option<&BareJid>) -> Boxed<Vec<BareJid>> {
+        self.0.overdue(host, before_ms, after)
+    }
 }
 
 impl Owned for Slow {

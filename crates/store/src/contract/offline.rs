@@ -13,6 +13,7 @@ pub async fn suite(stores: &Stores) {
     ends_pages_by_rows_and_bytes(stores).await;
     keeps_accounts_apart(stores).await;
     puts_aside(stores).await;
+    finds_what_is_overdue(stores).await;
     keeps_nothing_for_nobody(stores).await;
 }
 
@@ -63,6 +64,25 @@ async fn drops_up_to_an_id_and_never_uses_it_again(stores: &Stores) {
     let ids = vec![rows[0].id, u64::MAX, 0];
     put(stores, Write::DropOfflineIds { owner: owner.clone(), ids }).await.unwrap();
     assert_eq!(everything(stores, &owner).await, []);
+}
+
+async fn finds_what_is_overdue(stores: &Stores) {
+    let host = "overdue.offline.example";
+    for (name, received) in [("b", vec![10, 30]), ("a", vec![20]), ("c", vec![30]), ("d", vec![])] {
+        let owner = account(stores, &format!("{name}@{host}")).await;
+        for received_ms in received {
+            let body = b"<message/>".to_vec().into();
+            let write = Write::StoreOffline { owner: owner.clone(), received_ms, body };
+            put(stores, write).await.unwrap();
+        }
+    }
+    let [a, b, c] = ["a", "b", "c"].map(|name| jid(&format!("{name}@{host}")));
+    let overdue = |before_ms, after| stores.offline.overdue(host, before_ms, after);
+    assert_eq!(overdue(10, None).await, Ok(vec![]));
+    assert_eq!(overdue(21, None).await, Ok(vec![a.clone(), b.clone()]));
+    assert_eq!(overdue(21, Some(&a)).await, Ok(vec![b]));
+    assert_eq!(overdue(i64::MAX, Some(&a)).await.unwrap().last(), Some(&c));
+    assert_eq!(stores.offline.overdue("other.example", 21, None).await, Ok(vec![]));
 }
 
 async fn ends_pages_by_rows_and_bytes(stores: &Stores) {
