@@ -44,6 +44,13 @@ class Counted:
         self.acknowledged = len(self.seen)
         self.stream.write(f"<a xmlns='{SM}' h='{self.acknowledged}'/>")
 
+    def be_heard(self) -> None:
+        """Waits until the server has read what was written: a cut may take that with it."""
+        self.stream.write(f"<r xmlns='{SM}'/>")
+        while (element := self.stream.next()).tag != q(SM, "a"):
+            if not element.tag.startswith(f"{{{SM}}}"):
+                self.seen.append(element)
+
     def resume(self, stream: RawStream) -> None:
         """Goes on with the session on a stream that is signed in and not bound."""
         stream.write(f"<resume xmlns='{SM}' previd='{self.id}' h='{len(self.seen)}'/>")

@@ -162,7 +162,11 @@ impl AccountState {
         self.resources.push(resource);
     }
 
+    /// Takes a session out. What is still being handed to it is for another.
     pub(crate) fn remove_resource(&mut self, serial: u64) -> bool {
+        if self.offline.flushing == Some(serial) {
+            self.offline.flushing = None;
+        }
         let before = self.resources.len();
         self.resources.retain(|r| r.serial != serial);
         if self.resources.is_empty() {

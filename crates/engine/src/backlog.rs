@@ -20,7 +20,7 @@ use crate::limits::{
     BACKLOG_RETRY_MS, BACKLOG_STALL_PAUSES, BACKLOG_TRIES_MAX, OFFLINE_PAGE, OUTBOX_SOFT_BYTES,
     PARKED_PAUSE_MS, SLOW_SENDER_PAUSE_MS,
 };
-use crate::outbox::{Close, Fate, Outbox, Pressure, Stored};
+use crate::outbox::{Close, Fate, Item, Outbox, Pressure, Stored};
 use crate::pending::{Keep, Pending};
 use crate::phase::Flow;
 use crate::resource::{Flag, Resource};
@@ -70,11 +70,26 @@ impl Flush {
         let mut next = Some(self);
         while let Some(flush) = next {
             flush.hand_all(engine).await;
-            let (account, resource) = (flush.account.clone(), flush.resource.clone());
-            drop(flush);
-            let is_left = resource.outbox.is_parked();
-            next = is_left.then(|| Self::begin_for_best(&account, &mut account.lock())).flatten();
+            let outbox = &flush.resource.outbox;
+            let is_left = outbox.is_parked() || outbox.closing().is_some();
+            next = if is_left { flush.pass_on() } else { None };
         }
+    }
+
+    /// Gives the right to the best resource that is there. Under one lock: nothing is delivered to
+    /// that before what is stored.
+    fn pass_on(self) -> Option<Self> {
+        let mut state = self.account.lock();
+        // Who ended, or was replaced, has it no more.
+        if !self.is_held(&state) {
+            return None;
+        }
+        state.offline.flushing = None;
+        Self::begin_for_best(&self.account, &mut state)
+    }
+
+    fn is_held(&self, state: &AccountState) -> bool {
+        state.offline.flushing == Some(self.resource.serial)
     }
 
     async fn hand_all(&self, engine: &Engine) {
@@ -100,6 +115,9 @@ impl Flush {
             let page = engine.stores.offline.page(&self.account.jid, after, OFFLINE_PAGE).await?;
             {
                 let mut state = self.account.lock();
+                if !self.is_held(&state) {
+                    return Ok(());
+                }
                 let Some(up_to) = self.hand_page(engine, &mut state, &page) else { return Ok(()) };
                 state.offline.handed_id = page.next.unwrap_or(up_to).max(after);
                 forget(&mut state, page.damaged.len() as u64, 0);
@@ -240,7 +258,7 @@ fn is_admitted(
 impl Drop for Flush {
     fn drop(&mut self) {
         let mut state = self.account.lock();
-        if state.offline.flushing == Some(self.resource.serial) {
+        if self.is_held(&state) {
             state.offline.flushing = None;
         }
     }
@@ -339,10 +357,8 @@ pub async fn clear_archived(
 ) -> Result<(), StoreError> {
     let Some(flush) = Flush::begin(account, &mut account.lock(), resource) else { return Ok(()) };
     let outcome = flush.clear_pages(engine).await;
-    drop(flush);
     // Who became available meanwhile was handed nothing.
-    let due = Flush::begin_for_best(account, &mut account.lock());
-    if let Some(due) = due {
+    if let Some(due) = flush.pass_on() {
         due.hand_over(engine).await;
     }
     outcome
@@ -387,11 +403,27 @@ pub fn written(engine: &Engine, account: &Account, stored: Stored) {
     drop(engine.stores.writer.submit(write));
 }
 
-/// A session ended before it had written these: they wait again.
-pub(crate) fn unwritten(state: &mut AccountState, stored: &Stored) {
-    if let Some(first) = stored.ids.first() {
-        state.offline.handed_id = state.offline.handed_id.min(first.saturating_sub(1));
-        state.offline.is_waiting = true;
+/// Whether what a session holds came before all that waits in the store: it has been handed all
+/// that was stored, for good, until something had to wait behind that. The caller holds the
+/// account's lock.
+pub(crate) fn is_ahead(state: &AccountState, session: &Resource) -> bool {
+    let is_elsewhere = state.offline.flushing.is_some_and(|serial| serial != session.serial);
+    state.offline.is_waiting
+        && !is_elsewhere
+        && session.outbox.is_durable()
+        && session.priority().is_some_and(|priority| priority >= 0)
+        && !state.resources().iter().any(|r| r.has(Flag::OfflineByHand))
+}
+
+/// A session ended before it had written what these marks speak of: that waits again.
+pub(crate) fn take_back(state: &mut AccountState, items: &[Item]) {
+    for item in items {
+        if let Item::Stored(stored) = item
+            && let Some(first) = stored.ids.first()
+        {
+            state.offline.handed_id = state.offline.handed_id.min(first.saturating_sub(1));
+            state.offline.is_waiting = true;
+        }
     }
 }
 

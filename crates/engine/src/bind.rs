@@ -8,10 +8,9 @@ use stentor_stanza::{Condition, ErrorType, StanzaError};
 
 use crate::account::{Account, AccountState};
 use crate::engine::Engine;
-use crate::host::{ResourceConflict, Settings};
-use crate::outbox::Close;
-use crate::presence;
+use crate::host::{Host, ResourceConflict, Settings};
 use crate::refuse::store_error;
+use crate::replaced::Replaced;
 use crate::resource::{Flag, Resource};
 use crate::session::Session;
 
@@ -72,17 +71,9 @@ impl Engine {
             let found = self.account(account).await.map_err(|e| store_error(&e))?;
             found.ok_or(StanzaError::new(Condition::NotAllowed))?
         };
-        let former = former(&account, &wish);
-        if !former.is_empty() {
-            self.give_up(&former).await;
-        }
-        let (resource, replaced) = self.add_resource(&account, wish, settings)?;
-        for older in replaced {
-            // Its end must be seen before the newcomer's beginning.
-            let left = presence::Left::take(&older);
-            presence::announce_end(self, &account, &older, left, None);
-            older.outbox.close(Close::Conflict);
-        }
+        let (resource, replaced) = self.add_resource(&host, &account, wish)?;
+        // Their end must be seen before the newcomer's beginning.
+        self.bid_farewell(&account, replaced);
         self.metrics.sessions.inc();
         if resource.inactive_ms().is_none() {
             self.attended(&account);
@@ -92,11 +83,11 @@ impl Engine {
 
     /// Takes the resource, and returns those that it replaces.
     fn add_resource(
-        &self,
-        account: &Account,
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        account: &Arc<Account>,
         wish: Wish<'_>,
-        settings: &Settings,
-    ) -> Result<(Arc<Resource>, Vec<Arc<Resource>>), StanzaError> {
+    ) -> Result<(Arc<Resource>, Replaced), StanzaError> {
         let wished = match wish.resource.filter(|w| !w.is_empty()) {
             None => random_resource(&account.jid)?,
             Some(wish) => account
@@ -111,19 +102,9 @@ impl Engine {
         if state.credentials_changed > wish.proven {
             return Err(StanzaError::new(Condition::NotAuthorized));
         }
-        let is_same = |older: &&Arc<Resource>| wish.client.is_some() && older.client == wish.client;
-        let mut replaced: Vec<_> = state.resources().iter().filter(is_same).cloned().collect();
-        if state.resources().len() - replaced.len() >= settings.sessions_max {
-            // A session that waits for a stream makes room for one that has it.
-            let idle = state.resources().iter().find(|r| r.has(Flag::Detached)).cloned();
-            let full = StanzaError::new(Condition::ResourceConstraint).of_type(ErrorType::Wait);
-            replaced.push(idle.ok_or(full)?);
-        }
-        for older in &replaced {
-            state.remove_resource(older.serial);
-        }
-        let (jid, older) = free_resource(&mut state, wished, settings.resource_conflict)?;
-        replaced.extend(older);
+        let settings = &host.profile.settings;
+        let (jid, older) = place_for(&state, wished, wish.client.as_ref(), settings)?;
+        let replaced = self.replace(host, account, &mut state, older);
         let bound_ms = self.clock.unix_ms();
         let resource = Arc::new(Resource::new(jid, self.next_serial(), bound_ms, wish.client));
         (wish.prepare)(&resource);
@@ -148,32 +129,37 @@ impl Engine {
     }
 }
 
-/// Sessions without a stream that the device had which binds now.
-fn former(account: &Account, wish: &Wish<'_>) -> Vec<Arc<Resource>> {
-    let is_same = |older: &&Arc<Resource>| {
-        let is_client = wish.client.is_some() && older.client == wish.client;
-        is_client || wish.resource == Some(older.jid.resource())
-    };
-    let state = account.lock();
-    state.resources().iter().filter(|r| r.has(Flag::Detached)).filter(is_same).cloned().collect()
-}
-
-fn free_resource(
-    state: &mut AccountState,
+/// The address of the new session, and those that make place for it.
+fn place_for(
+    state: &AccountState,
     wished: FullJid,
-    rule: ResourceConflict,
-) -> Result<(FullJid, Option<Arc<Resource>>), StanzaError> {
-    let Some(older) = state.resource(wished.resource()).cloned() else { return Ok((wished, None)) };
+    client: Option<&SmolStr>,
+    settings: &Settings,
+) -> Result<(FullJid, Vec<Arc<Resource>>), StanzaError> {
+    let is_same = |older: &&Arc<Resource>| client.is_some() && older.client.as_ref() == client;
+    let mut older: Vec<_> = state.resources().iter().filter(is_same).cloned().collect();
+    let holder = state.resource(wished.resource()).filter(|holder| !is_same(holder));
     // A device that comes back without resuming has given its former session up.
-    let rule = if older.has(Flag::Detached) { ResourceConflict::Replace } else { rule };
-    match rule {
-        ResourceConflict::Refuse => Err(StanzaError::new(Condition::Conflict)),
-        ResourceConflict::Rename => Ok((random_resource(&wished.to_bare())?, None)),
-        ResourceConflict::Replace => {
-            state.remove_resource(older.serial);
-            Ok((wished, Some(older)))
+    let rule = match holder {
+        Some(holder) if !holder.has(Flag::Detached) => settings.resource_conflict,
+        _ => ResourceConflict::Replace,
+    };
+    let jid = match (holder, rule) {
+        (Some(_), ResourceConflict::Refuse) => return Err(StanzaError::new(Condition::Conflict)),
+        (Some(_), ResourceConflict::Rename) => random_resource(&wished.to_bare())?,
+        (_, _) => {
+            older.extend(holder.cloned());
+            wished
         }
+    };
+    if state.resources().len() - older.len() >= settings.sessions_max {
+        // A session that waits for a stream makes room for one that has it.
+        let mut waiting = state.resources().iter().filter(|r| r.has(Flag::Detached));
+        let idle = waiting.find(|r| !older.iter().any(|older| older.serial == r.serial)).cloned();
+        let full = StanzaError::new(Condition::ResourceConstraint).of_type(ErrorType::Wait);
+        older.push(idle.ok_or(full)?);
     }
+    Ok((jid, older))
 }
 
 fn random_resource(account: &BareJid) -> Result<FullJid, StanzaError> {

@@ -8,11 +8,10 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use stentor_jid::{BareJid, Jid};
-use stentor_payload::xep0203_delay;
 use stentor_stanza::{Condition, ErrorType, Head, Kind, PresenceType, Stanza, StanzaError};
 use stentor_store::{Stage, Ticket};
 
-use crate::account::{Account, AccountState};
+use crate::account::Account;
 use crate::ask::{self, Asker};
 use crate::backlog::{self, Flush};
 use crate::component::xep0355_delegation as delegation;
@@ -20,6 +19,7 @@ use crate::deliver;
 use crate::engine::{Engine, Route};
 use crate::host::Host;
 use crate::iq::BoxFuture;
+use crate::leftover::Owner;
 use crate::limits::{SLOW_SENDER_PAUSE_MS, SLOW_SENDER_PAUSES, UNSETTLED_MAX};
 use crate::lookup::{self, Found};
 use crate::outbox::{Fate, Item, Pressure};
@@ -414,27 +414,25 @@ impl Session {
     }
 
     /// The same, but for handing what is stored to whom it is due now.
-    pub(crate) async fn end_session(self: &Arc<Self>, unwritten: Vec<Item>) -> Option<Flush> {
+    async fn end_session(self: &Arc<Self>, unwritten: Vec<Item>) -> Option<Flush> {
         self.forget_resumption();
         self.look();
-        let host = self.host();
+        let host = self.host().ok();
+        let owner = Owner { engine: &self.engine, host: host.as_ref(), account: &self.account };
         let (left, flush, placed, ticket, is_last) = {
             // One lock for all of it: no message slips in between and overtakes those here.
             let mut state = self.account.lock();
+            let is_ahead = backlog::is_ahead(&state, &self.resource);
             let left = presence::Left::take(&self.resource);
             state.remove_resource(self.resource.serial);
             let mut items = unwritten;
             items.extend(self.resource.outbox.drain());
-            for item in &items {
-                if let Item::Stored(stored) = item {
-                    backlog::unwritten(&mut state, stored);
-                }
-            }
+            backlog::take_back(&mut state, &items);
             let flush = Flush::begin_for_best(&self.account, &mut state);
             let (mut stage, mut pending) = (Stage::new(), Pending::default());
-            let host = host.ok();
-            let host = host.as_ref();
-            let placed = self.place_again(host, &mut state, items, &mut stage, &mut pending);
+            let since_ms = self.broken_ms();
+            let placed =
+                owner.place(&mut state, items, since_ms, is_ahead, &mut stage, &mut pending);
             pending.write(&mut stage);
             // In one stage: nothing has two places, and nothing none.
             self.stage_end(&mut stage);
@@ -443,68 +441,13 @@ impl Session {
             (left, flush, placed, ticket, state.resources().is_empty())
         };
         presence::announce_end(&self.engine, &self.account, &self.resource, left, None);
-        self.report(placed, ticket).await;
+        owner.report(placed, ticket).await;
         self.settle_all().await;
         if is_last && self.account.is_ephemeral {
             self.engine.directory.remove(self.account.jid.as_str());
         }
         self.engine.metrics.sessions.dec();
         flush
-    }
-
-    /// What this session did not take goes where it would have gone without it.
-    fn place_again(
-        &self,
-        host: Option<&Arc<Host>>,
-        state: &mut AccountState,
-        items: Vec<Item>,
-        stage: &mut Stage,
-        pending: &mut Pending,
-    ) -> Vec<(Stanza, Result<(), StanzaError>)> {
-        let mut placed = Vec::new();
-        for item in items {
-            let Item::Stanza(mut stanza, fate, since) = item else { continue };
-            if !fate.is_lost() {
-                continue;
-            }
-            let since_ms = self.broken_ms().map(|broken_ms| since.unwrap_or(broken_ms));
-            self.stamp(&mut stanza, since_ms);
-            let gone = || Err(StanzaError::new(Condition::ServiceUnavailable));
-            let outcome = match (stanza.head.kind, host) {
-                (Kind::Message(_), Some(host)) => {
-                    let party = Party { host, account: &self.account };
-                    let engine = &self.engine;
-                    pipeline::again(engine, party, state, &stanza, since_ms, stage, pending)
-                }
-                _ => gone(),
-            };
-            placed.push((stanza, outcome));
-        }
-        placed
-    }
-
-    /// XEP-0198 §4: what waited for a client that did not come back says since when.
-    fn stamp(&self, stanza: &mut Stanza, since_ms: Option<i64>) {
-        let Some(at_ms) = since_ms.filter(|_| stanza.message_type().is_some()) else { return };
-        let domain = self.account.jid.as_jid().domain();
-        if !xep0203_delay::is_there(stanza, domain, at_ms) {
-            stanza.append(|w| xep0203_delay::write(w, domain, at_ms));
-        }
-    }
-
-    /// Tells the senders of messages that found no other place.
-    async fn report(&self, placed: Vec<(Stanza, Result<(), StanzaError>)>, ticket: Option<Ticket>) {
-        let written = match ticket {
-            Some(ticket) => self.engine.settle(&self.account, ticket).await,
-            None => Ok(()),
-        };
-        let failed = written.err().map(|error| store_error(&error));
-        for (stanza, outcome) in placed {
-            let Some(error) = outcome.err().or(failed.clone()) else { continue };
-            if let Some(reply) = stanza.reply_error(&error) {
-                self.engine.send_answer(reply);
-            }
-        }
     }
 }
 

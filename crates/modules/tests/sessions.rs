@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use stentor_engine::host::{Delivery, ResourceConflict};
+use stentor_engine::limits::{OFFLINE_PAGE, OUTBOX_SOFT_BYTES};
 use stentor_engine::{Close, Handling, Settings};
 use stentor_jid::BareJid;
 use stentor_stanza::Stanza;
@@ -61,23 +62,104 @@ async fn what_waited_for_a_session_that_is_bound_anew_comes_before_what_comes_la
     let (juliet, mut romeo) = pair(&world).await;
     juliet.session().enable_sm(true, None).await.unwrap();
     assert!(juliet.session().break_off(Vec::new()).is_none());
-    let say =
-        |id: u32| format!("<message type='chat' id='m{id}' to='{JULIET}'><body>x</body></message>");
     for id in 1..=3 {
-        romeo.send(&say(id)).await;
+        romeo.send(&chat(id)).await;
     }
     // It resumes nothing, and is not there yet for the next.
     let mut newer = world.connect("juliet@capulet.example/r").await;
-    romeo.send(&say(4)).await;
+    romeo.send(&chat(4)).await;
     newer.send("<presence/>").await;
-    romeo.send(&say(5)).await;
-    let ids: Vec<_> = newer
-        .receive_all()
-        .into_iter()
-        .filter(|stanza| stanza.message_type().is_some())
-        .filter_map(|stanza| stanza.head.id)
-        .collect();
-    assert_eq!(ids, ["m1", "m2", "m3", "m4", "m5"]);
+    romeo.send(&chat(5)).await;
+    assert_eq!(ids(newer.receive_all()), ["m1", "m2", "m3", "m4", "m5"]);
+}
+
+/// A session whose cut nobody has noticed yet, or one that is alive.
+#[tokio::test]
+async fn what_a_replaced_session_was_given_comes_before_what_comes_later() {
+    let settings = Settings { resource_conflict: ResourceConflict::Replace, ..Settings::default() };
+    let world = World::with(settings, "");
+    let (mut older, mut romeo) = pair(&world).await;
+    older.session().enable_sm(true, None).await.unwrap();
+    older.receive_all();
+    for id in 1..=4 {
+        romeo.send(&chat(id)).await;
+        if id == 2 {
+            // Written, and not acknowledged.
+            assert_eq!(ids(older.receive_all()), ["m1", "m2"]);
+        }
+    }
+    let mut newer = world.connect("juliet@capulet.example/r").await;
+    romeo.send(&chat(5)).await;
+    newer.send("<presence/>").await;
+    romeo.send(&chat(6)).await;
+    older.cut().await;
+    romeo.send(&chat(7)).await;
+    let came = newer.receive_all();
+    let stamped = came.iter().filter(|s| s.has_child("urn:xmpp:delay", "delay")).count();
+    assert_eq!(
+        (ids(came), stamped),
+        (["m1", "m2", "m3", "m4", "m5", "m6", "m7"].map(String::from).to_vec(), 5)
+    );
+}
+
+/// What is stored while a session is being handed what was stored before stays behind that, whatever
+/// becomes of the session.
+#[tokio::test]
+async fn what_a_session_was_handed_goes_back_before_what_was_stored_meanwhile() {
+    for is_replaced in [true, false] {
+        let settings =
+            Settings { resource_conflict: ResourceConflict::Replace, ..Settings::default() };
+        let world = World::with(settings, "");
+        let (juliet, mut romeo) = pair(&world).await;
+        juliet.cut().await;
+        // More than are handed at once.
+        let count = 4 * OFFLINE_PAGE;
+        let big = "x".repeat(OUTBOX_SOFT_BYTES / usize::try_from(OFFLINE_PAGE).unwrap());
+        for id in 1..=count {
+            romeo.send(&chat(id).replace(">x<", &format!(">{big}<"))).await;
+        }
+        let older = world.connect("juliet@capulet.example/r").await;
+        older.session().enable_sm(true, None).await.unwrap();
+        let session = older.session().clone();
+        let presence = Stanza::parse(b"<presence/>").unwrap();
+        let Handling::Later(handing) = session.handle(presence) else {
+            panic!("nothing is stored")
+        };
+        let mut handing = tokio::spawn(handing);
+        while session.resource.outbox.bytes() == 0 {
+            tokio::task::yield_now().await;
+        }
+        romeo.send(&chat(count + 1)).await;
+        if !is_replaced {
+            older.cut().await;
+        }
+        let mut newer = world.connect("juliet@capulet.example/r").await;
+        romeo.send(&chat(count + 2)).await;
+        (&mut handing).await.unwrap();
+        let presence = Stanza::parse(b"<presence/>").unwrap();
+        let handing = newer.session().handle(presence);
+        let handing = tokio::spawn(async move {
+            if let Handling::Later(rest) = handing {
+                rest.await;
+            }
+        });
+        let mut came = Vec::new();
+        while !handing.is_finished() || newer.session().resource.outbox.bytes() > 0 {
+            came.extend(ids(newer.receive_all()));
+            tokio::task::yield_now().await;
+        }
+        let all: Vec<_> = (1..=count + 2).map(|id| format!("m{id}")).collect();
+        assert_eq!(came, all, "{is_replaced}");
+    }
+}
+
+fn chat(id: u32) -> String {
+    format!("<message type='chat' id='m{id}' to='{JULIET}'><body>x</body></message>")
+}
+
+fn ids(stanzas: Vec<Stanza>) -> Vec<String> {
+    let messages = stanzas.into_iter().filter(|stanza| stanza.message_type().is_some());
+    messages.filter_map(|stanza| Some(stanza.head.id?.to_string())).collect()
 }
 
 // RFC 6121 §4.7.2.3.

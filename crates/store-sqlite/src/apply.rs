@@ -71,6 +71,9 @@ fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), 
         }
         Write::DropOffline { owner, up_to } => offline::drop_up_to(db, of(owner)?, *up_to),
         Write::DropOfflineIds { owner, ids } => offline::drop_ids(db, of(owner)?, ids),
+        Write::AdvanceOffline { owner, behind, count } => {
+            offline::advance(db, of(owner)?, *behind, *count)
+        }
         Write::PutAsideOffline { owner, id } => offline::put_aside(db, of(owner)?, *id),
         Write::PutArchive { .. } => Ok(()),
         Write::RetractArchive { owner, id, tombstone } => {

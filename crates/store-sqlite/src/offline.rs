@@ -124,6 +124,34 @@ pub(crate) fn drop_ids(db: &Connection, account: i64, ids: &[u64]) -> Result<(),
     ids.iter().try_for_each(|id| run(db, sql, params![account, signed(*id)]))
 }
 
+/// Lets the last `count` messages stand before others behind an id: those are written anew behind
+/// them, for no id is used twice.
+pub(crate) fn advance(
+    db: &Connection,
+    account: i64,
+    behind: u64,
+    count: u64,
+) -> Result<(), StoreError> {
+    let Some(before_last) = count.checked_sub(1) else { return Ok(()) };
+    let sql = "SELECT id FROM offline WHERE account = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2";
+    let first = one(db, sql, params![account, signed(before_last)], |row| row.get::<_, i64>(0))?;
+    let Some(first) = first else { return Ok(()) };
+    let copied = change(
+        db,
+        "INSERT INTO offline (account, received_ms, bytes, archived, checksum, stanza) \
+         SELECT account, received_ms, bytes, archived, checksum, stanza FROM offline \
+         WHERE account = ?1 AND id > ?2 AND id < ?3 ORDER BY id",
+        params![account, signed(behind), first],
+    );
+    let sql = "DELETE FROM offline WHERE account = ?1 AND id > ?2 AND id < ?3";
+    match copied {
+        Ok(_) => run(db, sql, params![account, signed(behind), first]),
+        // Pages that cannot be read cannot be copied either: nothing is lost, but the order.
+        Err(StoreError::Corrupt(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Moves a message to the damaged ones.
 pub(crate) fn put_aside(db: &Connection, account: i64, id: u64) -> Result<(), StoreError> {
     let copied = change(

@@ -181,6 +181,15 @@ pub enum Write {
         /// Which; unknown ids are ignored.
         ids: Vec<u64>,
     },
+    /// Lets the messages that were kept last stand before others, which get new ids.
+    AdvanceOffline {
+        /// Whose.
+        owner: BareJid,
+        /// Messages up to this id stay where they are.
+        behind: u64,
+        /// How many, in their order.
+        count: u64,
+    },
     /// Puts a kept message that cannot be read aside, where an administrator finds it.
     PutAsideOffline {
         /// Whose.
@@ -330,6 +339,7 @@ impl Write {
             | Self::StoreOffline { owner, .. }
             | Self::DropOffline { owner, .. }
             | Self::DropOfflineIds { owner, .. }
+            | Self::AdvanceOffline { owner, .. }
             | Self::PutAsideOffline { owner, .. }
             | Self::PutArchive { owner, .. }
             | Self::RetractArchive { owner, .. }
@@ -384,6 +394,7 @@ impl Write {
             | Self::RemoveRequest { .. }
             | Self::ClearData { .. }
             | Self::DropOffline { .. }
+            | Self::AdvanceOffline { .. }
             | Self::PutAsideOffline { .. }
             | Self::DropArchive { .. }
             | Self::StoreOffline { body: OfflineBody::Archived(_), .. }

@@ -111,24 +111,10 @@ impl Engine {
         Err(is_it.then_some(u64::from(row.h)))
     }
 
-    /// A device that binds anew has given its former session up if that waits without a stream: what
-    /// waits there finds its place before anything that comes later.
-    pub(crate) async fn give_up(self: &Arc<Self>, former: &[Arc<Resource>]) {
-        for resource in former {
-            let number = resource.outbox.number();
-            let found = number.and_then(|number| self.resumable.0.lock().get(&number)?.upgrade());
-            let Some(session) = found else { continue };
-            // Nobody else resumes it from here on.
-            if !session.take_over().await {
-                continue;
-            }
-            session.resource.outbox.close(Close::Conflict);
-            self.metrics.sessions_given_up.inc();
-            if let Some(flush) = session.end_session(Vec::new()).await {
-                let engine = self.clone();
-                service::start(async move { flush.hand_over(&engine).await });
-            }
-        }
+    /// The session behind a resource, if it may be resumed.
+    pub(crate) fn resumable_of(&self, resource: &Resource) -> Option<Arc<Session>> {
+        let number = resource.outbox.number()?;
+        self.resumable.0.lock().get(&number)?.upgrade()
     }
 
     /// The server stops: sessions that outlive the process leave their streams, the others end.

@@ -243,12 +243,7 @@ impl Session {
         if let Some(write) = self.resource.outbox.put_back(stanzas) {
             drop(self.engine.stores.writer.submit(write));
         }
-        let mut state = self.account.lock();
-        for mark in &marks {
-            if let Item::Stored(stored) = mark {
-                backlog::unwritten(&mut state, stored);
-            }
-        }
+        backlog::take_back(&mut self.account.lock(), &marks);
         None
     }
 
@@ -373,8 +368,8 @@ impl Session {
         (state.broken_ms != 0 && state.stage != Standing::Attached).then_some(state.broken_ms)
     }
 
-    /// The session is being ended: nobody resumes it any more.
-    pub(crate) fn forget_resumption(&self) {
+    /// The session is being ended: nobody resumes it any more. Whether it was without a stream.
+    pub(crate) fn forget_resumption(&self) -> bool {
         let was_detached = {
             let mut state = self.attachment.state.lock();
             if let Some(place) = state.place.take() {
@@ -388,6 +383,7 @@ impl Session {
         if self.resource.has(Flag::Detached) {
             self.resource.clear(Flag::Detached);
         }
+        was_detached
     }
 
     fn is_of(&self, account: &BareJid, token: &[u8]) -> bool {

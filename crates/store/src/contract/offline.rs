@@ -11,6 +11,7 @@ pub async fn suite(stores: &Stores) {
     keeps_bytes_and_order(stores).await;
     drops_up_to_an_id_and_never_uses_it_again(stores).await;
     ends_pages_by_rows_and_bytes(stores).await;
+    lets_the_last_stand_before_others(stores).await;
     keeps_accounts_apart(stores).await;
     puts_aside(stores).await;
     finds_what_is_overdue(stores).await;
@@ -104,6 +105,30 @@ async fn ends_pages_by_rows_and_bytes(stores: &Stores) {
     assert_eq!(page.next, page.messages.last().map(|row| row.id));
     let one = stores.offline.page(&owner, 0, 0).await.unwrap();
     assert_eq!(one.messages.len(), 1, "no page before the end is empty");
+}
+
+async fn lets_the_last_stand_before_others(stores: &Stores) {
+    let owner = account(stores, "advance@offline.example").await;
+    let other = account(stores, "other@offline.example").await;
+    put(stores, store(&other, *b"other")).await.unwrap();
+    for stanza in ["handed", "late 1", "late 2"] {
+        put(stores, store(&owner, stanza)).await.unwrap();
+    }
+    let before = everything(stores, &owner).await;
+    let behind = before[0].id;
+    let advance = |count| Write::AdvanceOffline { owner: owner.clone(), behind, count };
+    let stage = [store(&owner, "early 1"), store(&owner, "early 2"), advance(2)];
+    put(stores, stage.into_iter().collect::<Stage>()).await.unwrap();
+    let rows = everything(stores, &owner).await;
+    let order = ["handed", "early 1", "early 2", "late 1", "late 2"];
+    assert!(rows.iter().map(|row| row.stanza.as_slice()).eq(order.map(str::as_bytes)));
+    assert_eq!(rows[0], before[0]);
+    assert!(before[1..].iter().all(|old| rows.iter().all(|row| row.id != old.id)));
+    for count in [0, 5, 9] {
+        put(stores, advance(count)).await.unwrap();
+        assert_eq!(everything(stores, &owner).await, rows, "there is nothing to move");
+    }
+    assert_eq!(everything(stores, &other).await.len(), 1);
 }
 
 async fn keeps_accounts_apart(stores: &Stores) {
