@@ -29,7 +29,7 @@ class Lines(slixmpp.ClientXMPP):
         self.add_event_handler("session_resumed", lambda _: say("resumed"))
         self.add_event_handler("disconnected", lambda _: say("cut"))
         self.add_event_handler("message", self.came)
-        for kind in ("available", "unavailable", "subscribe", "subscribed", "unsubscribed"):
+        for kind in ("available", "away", "unavailable", "subscribe", "subscribed", "unsubscribed"):
             self.add_event_handler(f"presence_{kind}", self.presence)
         for state in ("active", "composing"):
             self.add_event_handler(f"chatstate_{state}", self.chat_state)

@@ -42,18 +42,20 @@ class Region:
 
 
 @contextlib.contextmanager
-def neighbourhood(*kinds, **ours):
-    """Started servers of these kinds, each with a domain named after it.
+def neighbourhood(*kinds, certificate: str = "valid", **ours):
+    """Started servers of these kinds, each with a domain named after it, or as a pair says.
 
-    `ours` are options of our own.
+    `ours` are options of our own, whose certificate may be a bad one.
     """
     with tempfile.TemporaryDirectory(prefix="interop-federation-") as folder:
         region = Region(Path(folder))
         made = []
         try:
             for kind in kinds:
-                options = ours if kind is Stentor else {}
-                made.append(kind(region, Domain(f"{kind.name}.example"), **options))
+                kind, name = kind if isinstance(kind, tuple) else (kind, f"{kind.name}.example")
+                is_ours = kind is Stentor
+                domain = Domain(name, certificate if is_ours else "valid")
+                made.append(kind(region, domain, **(ours if is_ours else {})))
             yield [server.start() for server in made]
         finally:
             for server in made:

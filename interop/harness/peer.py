@@ -7,7 +7,9 @@ from collections import deque
 from pathlib import Path
 from xml.etree.ElementTree import Element, XMLPullParser
 
-from .names import SASL, STREAM, q
+from .names import PING, SASL, STREAM, q
+from .raw import RawStream, new_id, show
+from .server import Server
 from .waiting import until
 
 SERVER = "jabber:server"
@@ -20,6 +22,8 @@ class Peer:
     def __init__(self, domain: str, certificate: tuple[Path, Path], authority: Path):
         self.domain = domain
         self.stanzas: deque[Element] = deque()
+        # The certificate that ours has shown.
+        self.shown: dict = {}
         # The default namespace of the stream.
         self.content: str | None = None
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -41,6 +45,7 @@ class Peer:
         try:
             raw, _ = self.listener.accept()
             with self.context.wrap_socket(raw, server_side=True) as self.sock:
+                self.shown = self.sock.getpeercert()
                 auth = self._stream(PROVEN)
                 assert next(auth).tag == q(SASL, "auth")
                 self.sock.sendall(f"<success xmlns='{SASL}'/>".encode())
@@ -75,3 +80,46 @@ class Peer:
         names = f"xmlns='{SERVER}' xmlns:stream='{STREAM}'"
         text = f"<stream:stream {names} {head}><stream:features>{features}</stream:features>"
         self.sock.sendall(text.encode())
+
+
+class Caller(RawStream):
+    """A stream that a server written by hand opens to ours, with a certificate of its domain.
+
+    What ours has for that domain comes back on it (XEP-0288).
+    """
+
+    def __init__(self, server: Server, domain: str, certificate: tuple[Path, Path]):
+        self.server, self.domain = server, domain
+        self.sock = socket.create_connection((server.address, server.s2s_tls_port), 20)
+        self._reset()
+        context = server.client_context()
+        context.load_cert_chain(*certificate)
+        self.wrap_tls(server.domain, context)
+        self.open()
+        self.features()
+        self.write("<bidi xmlns='urn:xmpp:bidi'/>")
+        answer = self.auth("EXTERNAL", "=")
+        assert answer.tag == q(SASL, "success"), show(answer)
+        self.open()
+        self.features()
+
+    def open(self, to: str | None = None, text: str | None = None) -> Element:
+        addresses = f"from='{self.domain}' to='{to or self.server.domain}'"
+        names = f"xmlns='{SERVER}' xmlns:stream='{STREAM}'"
+        return super().open(to, text or f"<stream:stream {names} {addresses} version='1.0'>")
+
+    def say(
+        self, name: str, sender: str, to: str, inner: str = "", *, kind: str = "", ident: str = ""
+    ) -> None:
+        """Sends a stanza."""
+        more = "".join(f" {key}='{value}'" for key, value in (("type", kind), ("id", ident)) if value)
+        self.write(f"<{name} from='{sender}' to='{to}'{more}>{inner}</{name}>")
+
+    def ping(self) -> list[Element]:
+        """Pings our server; everything that came before the answer."""
+        ident = new_id("ping")
+        ping = f"<ping xmlns='{PING}'/>"
+        self.say("iq", self.domain, self.server.domain, ping, kind="get", ident=ident)
+        seen = self.until(lambda e: e.get("id") == ident)
+        assert seen.pop().get("type") == "result"
+        return seen

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use stentor_edge::limits::{S2S_QUEUE_BYTES_MAX, S2S_VERIFICATIONS_PER_STREAM_MAX};
 use stentor_edge::s2s::Policy;
+use stentor_engine::{Component, Components, Host, Hosts};
 use stentor_stanza::Condition;
 use stentor_stream::limits::DIALBACK_REFUSALS_MAX;
 use tokio::sync::watch;
@@ -36,7 +37,9 @@ impl Scene {
 
     async fn with(policy: Policy) -> Self {
         let log = Log::begin();
-        let [two, three, evil] = ["two.example", "three.example", "evil.example"].map(Half::new);
+        // What a certificate says of our own domains counts for nothing.
+        let two = Half::named("two.example", &["one.example", "irc.one.example"]);
+        let [three, evil] = ["three.example", "evil.example"].map(Half::new);
         let first = Half::new("one.example");
         let mut routes = vec![two.route(), three.route(), evil.route()];
         // To ourselves.
@@ -282,6 +285,50 @@ async fn nobody_speaks_for_a_domain_of_ours() {
     two.say("<db:result from='one.example' to='one.example'>key</db:result>").await;
     let heard = two.hear("</db:result>").await;
     assert!(heard.contains("<not-acceptable "), "{heard}");
+}
+
+#[tokio::test]
+async fn a_good_certificate_for_a_domain_of_ours_proves_nothing() {
+    let scene = Scene::new().await;
+    let irc = Component { domain: "irc.one.example".into(), ..Component::default() };
+    scene.one.engine.replace_components(Components::new([irc]));
+    for ours in ["one.example", "irc.one.example"] {
+        let mut peer = Peer::encrypted(&scene.one, &scene.two.ca, "two.example").await;
+        peer.say(&header(ours, "one.example", "")).await;
+        let heard = peer.hear_end().await;
+        assert!(heard.contains("<policy-violation "), "{ours}: {heard}");
+        let mut peer = Peer::secure(&scene.one, &scene.two.ca, "two.example").await;
+        let authzid =
+            if ours == "one.example" { "b25lLmV4YW1wbGU=" } else { "aXJjLm9uZS5leGFtcGxl" };
+        let ns = "urn:ietf:params:xml:ns:xmpp-sasl";
+        peer.say(&format!("<auth xmlns='{ns}' mechanism='EXTERNAL'>{authzid}</auth>")).await;
+        let heard = peer.hear("</failure>").await;
+        assert!(heard.contains("<invalid-authzid"), "{ours}: {heard}");
+        peer.say(&format!("<db:result from='{ours}' to='one.example'>key</db:result>")).await;
+        let heard = peer.hear("</db:result>").await;
+        assert!(heard.contains("<not-acceptable "), "{ours}: {heard}");
+        peer.say(&message(&format!("a@{ours}"))).await;
+        assert!(peer.hear_end().await.contains("<not-authorized "));
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_becomes_ours_is_nobody_elses_on_streams_that_stand() {
+    let scene = Scene::new().await;
+    let mut user = scene.one.user().await;
+    let mut two = scene.two().await;
+    two.say(&message("a@two.example")).await;
+    user.hear_message().await;
+    let profile = scene.one.engine.host("one.example").unwrap().profile.clone();
+    let host = |domain: &str| Host { domain: domain.into(), profile: profile.clone() };
+    scene.one.engine.replace_hosts(Hosts::new(["one.example", "two.example"].map(host)));
+    two.say(&message("a@two.example")).await;
+    let heard = two.hear_end().await;
+    assert!(heard.contains("<policy-violation "), "{heard}");
+    let mut three = Peer::external(&scene.one, &scene.three.ca, "three.example").await;
+    three.say(&message("honest@three.example")).await;
+    let heard = user.hear_message().await;
+    assert_eq!(heard.head.from.as_ref().unwrap().as_str(), "honest@three.example");
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn both_halves_of_a_subscription() {
         abroad.left(),
         [
             "presence - juliet@capulet.example/balcony > romeo@far.example",
-            "presence probe juliet@capulet.example/balcony > romeo@far.example",
+            "presence probe juliet@capulet.example > romeo@far.example",
         ]
     );
     again.receive_all();

@@ -93,7 +93,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut ports = Vec::new();
-        let links = wire::federation(&config, &core)?;
+        let links = wire::federation(&config, &core, &trust)?;
         let components = wire::components(&config, &core, links.as_ref())?;
         for listen in &config.listeners {
             if listen.kind.is_s2s() && links.is_none() {

@@ -237,29 +237,26 @@ pub(crate) fn c2s(
 /// The ways to other servers; none where there are to be none.
 ///
 /// # Errors
-/// A certificate or the authorities cannot be read.
-pub(crate) fn federation(config: &Config, core: &Core) -> anyhow::Result<Option<Arc<Links>>> {
+/// The authorities or the secret cannot be read.
+pub(crate) fn federation(
+    config: &Config,
+    core: &Core,
+    trust: &Trust,
+) -> anyhow::Result<Option<Arc<Links>>> {
     let wanted = &config.federation;
     if !wanted.is_enabled {
         return Ok(None);
-    }
-    let hosts = core.engine.hosts.load();
-    let (mut identities, _) = identities(config, &hosts)?;
-    for identity in &mut identities {
-        let of_it = Certificates::load(vec![identity.clone()])?.0;
-        let names = hosts.iter().map(|host| ascii_name(&host.domain));
-        identity.names = names.filter(|name| of_it.has_name(name)).collect();
     }
     let parts = FederationParts {
         engine: core.engine.clone(),
         policy: wanted.policy.clone(),
         discovery: Discovery::new(wanted.dns, wanted.routes.clone()),
         roots: server_roots(config)?,
-        identities,
+        certificates: trust.certificates.clone(),
         version_min: config.version_min,
         secret: secret(&config.data_dir.join("secret"))?,
     };
-    Ok(Some(Links::new(Federation::new(parts)?)))
+    Ok(Some(Links::new(Federation::new(parts))))
 }
 
 /// The components, and with them all ways out of this server, which the engine is told of.

@@ -29,6 +29,6 @@ pub use rustls_pki_types::CertificateDer;
 pub use tls::binding::server_end_point;
 pub use tls::{
     BadCertificate, CertNames, Certificates, ClientCerts, ConnectorSettings, Expiry,
-    HandshakeError, IdentityFiles, LoadError, Reason, Roots, TlsAcceptor, TlsConnector,
-    TlsSettings, Trust, UnknownName, VersionMin, Warning, fingerprint,
+    HandshakeError, IdentityFiles, LinkConnector, LoadError, Reason, Roots, TlsAcceptor,
+    TlsConnector, TlsSettings, Trust, UnknownName, VersionMin, Warning, fingerprint,
 };

@@ -10,6 +10,7 @@ mod certificates;
 mod connector;
 pub(crate) mod handshake;
 mod identity;
+mod link_connector;
 mod peer_cert;
 mod provider;
 pub(crate) mod session;
@@ -20,6 +21,7 @@ pub use certificates::{Certificates, Expiry};
 pub use connector::{ConnectorSettings, TlsConnector, Trust};
 pub use handshake::HandshakeError;
 pub use identity::{IdentityFiles, LoadError, Reason, Warning};
+pub use link_connector::LinkConnector;
 pub use peer_cert::{BadCertificate, CertNames, ClientCerts, Roots, fingerprint};
 pub use provider::VersionMin;
 

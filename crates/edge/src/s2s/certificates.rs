@@ -1,9 +1,12 @@
 //! What the certificate of another server proves (RFC 6120 §13.7, RFC 6125, XEP-0178).
 
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use stentor_jid::{domain_to_ascii, prep_domain};
+use stentor_jid::{JidError, domain_to_ascii, prep_domain};
 use stentor_transport::{BadCertificate, CertNames, CertificateDer, Roots};
+
+use super::discovery::literal;
 
 /// Whether a chain leads to one of the authorities and names the domain as a server of XMPP.
 ///
@@ -17,8 +20,8 @@ pub(crate) fn proves(
     let leaf = chain.first().ok_or_else(|| BadCertificate("none was shown".to_owned()))?;
     let now_secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     roots.judge(chain, now_secs)?;
-    let ascii = domain_to_ascii(domain).map_err(|e| BadCertificate(e.to_string()))?;
-    if Roots::judge_name(leaf, &ascii).is_ok() {
+    let name = tls_name(domain).map_err(|e| BadCertificate(e.to_string()))?;
+    if Roots::judge_name(leaf, &name).is_ok() {
         return Ok(());
     }
     let names = CertNames::of(leaf)?;
@@ -32,4 +35,15 @@ pub(crate) fn proves(
         return Ok(());
     }
     Err(BadCertificate(format!("it does not name `{domain}`")))
+}
+
+/// A domain as TLS has it: A-labels, and addresses without brackets.
+///
+/// # Errors
+/// It is no domain.
+pub(crate) fn tls_name(domain: &str) -> Result<String, JidError> {
+    if let Some(ip) = literal(domain) {
+        return Ok(ip.to_string());
+    }
+    domain_to_ascii(domain).map(Cow::into_owned)
 }

@@ -8,7 +8,10 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use stentor_jid::domain_to_ascii;
+use tokio::task::JoinSet;
 
+use super::rfc2782_srv::{Service, ordered};
+use super::rfc8305_race::alternating;
 use crate::limits::{S2S_ADDRESSES_MAX, S2S_SERVERS_MAX};
 
 /// Finds servers of domains.
@@ -86,30 +89,38 @@ impl Discovery {
             self.services(&ascii, "_xmpps-server", true),
             self.services(&ascii, "_xmpp-server", false)
         );
+        use Offer::{NoRecord, NotOffered, Servers};
         let services = match (direct, starttls) {
-            // RFC 6120 §3.2.1: without any record the domain itself is tried.
-            (Ok(None), Ok(None)) | (Err(_), Ok(None)) | (Ok(None), Err(_)) => {
+            // XEP-0368 §3: the records of both are one list.
+            (Ok(Servers(direct)), Ok(Servers(starttls))) => [direct, starttls].concat(),
+            (Ok(Servers(services)), _) | (_, Ok(Servers(services))) => services,
+            // RFC 6120 §3.2.1 and XEP-0368 §5: who says that a service is not there uses SRV
+            // records, and is not sought without.
+            (Ok(NotOffered), Ok(_)) | (Ok(_), Ok(NotOffered)) => return Err(NotFound::NoServer),
+            (Ok(NotOffered), Err(error)) | (Err(error), Ok(NotOffered) | Err(_)) => {
+                return Err(error);
+            }
+            // RFC 6120 §3.2.2: without any record the domain itself is tried.
+            (Ok(NoRecord) | Err(_), Ok(NoRecord)) | (Ok(NoRecord), Err(_)) => {
                 let addresses = self.addresses(&ascii, DEFAULT_PORT).await?;
                 return Ok(vec![Target { addresses, is_direct_tls: false }]);
             }
-            (Err(error), Err(_)) => return Err(error),
-            (direct, starttls) => [direct, starttls].into_iter().flatten().flatten().flatten(),
         };
-        self.targets(ordered(services.collect(), random)).await
+        self.targets(ordered(services)).await
     }
 
-    /// The records of one service; none if there are none, empty if the domain has no server.
+    /// What DNS says of one service.
     async fn services(
         &self,
         domain: &str,
         service: &str,
         is_direct_tls: bool,
-    ) -> Result<Option<Vec<Service>>, NotFound> {
+    ) -> Result<Offer, NotFound> {
         let resolver = self.resolver.as_ref().ok_or(NotFound::NoAnswer)?;
         let name = format!("{service}._tcp.{domain}.");
         let lookup = match resolver.srv_lookup(name.as_str()).await {
             Ok(lookup) => lookup,
-            Err(error) if is_none(&error) => return Ok(None),
+            Err(error) if is_none(&error) => return Ok(Offer::NoRecord),
             Err(_) => return Err(NotFound::NoAnswer),
         };
         let services = lookup.answers().iter().filter_map(|record| match &record.data {
@@ -123,107 +134,83 @@ impl Discovery {
             _ => None,
         });
         let services: Vec<Service> = services.collect();
+        if services.is_empty() {
+            return Ok(Offer::NoRecord);
+        }
         // RFC 2782: a target of `.` says that the service is not there.
-        Ok(Some(services.into_iter().filter(|s| s.host != ".").collect()))
+        let servers: Vec<Service> = services.into_iter().filter(|s| s.host != ".").collect();
+        Ok(if servers.is_empty() { Offer::NotOffered } else { Offer::Servers(servers) })
     }
 
+    /// The addresses of all servers, asked for at once: a name server that is slow delays nobody
+    /// longer than itself.
     async fn targets(&self, services: Vec<Service>) -> Result<Vec<Target>, NotFound> {
-        let mut targets = Vec::new();
-        let mut last = NotFound::NoServer;
-        for service in services.into_iter().take(S2S_SERVERS_MAX) {
-            match self.addresses(&service.host, service.port).await {
-                Ok(addresses) => {
-                    targets.push(Target { addresses, is_direct_tls: service.is_direct_tls });
-                }
-                Err(error) => last = error,
+        let mut asked = JoinSet::new();
+        for (at, service) in services.into_iter().take(S2S_SERVERS_MAX).enumerate() {
+            let resolver = self.resolver.clone();
+            asked.spawn(async move {
+                let addresses = addresses(resolver.as_ref(), &service.host, service.port).await;
+                let is_direct_tls = service.is_direct_tls;
+                (at, addresses.map(|addresses| Target { addresses, is_direct_tls }))
+            });
+        }
+        let mut found = asked.join_all().await;
+        found.sort_unstable_by_key(|(at, _)| *at);
+        let (mut targets, mut why) = (Vec::new(), NotFound::NoServer);
+        for (_, outcome) in found {
+            match outcome {
+                Ok(target) => targets.push(target),
+                Err(NotFound::NoAnswer) => why = NotFound::NoAnswer,
+                Err(NotFound::NoServer) => {}
             }
         }
-        if targets.is_empty() { Err(last) } else { Ok(targets) }
+        if targets.is_empty() { Err(why) } else { Ok(targets) }
     }
 
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NotFound> {
-        if let Some(ip) = literal(host) {
-            return Ok(vec![SocketAddr::new(ip, port)]);
-        }
-        let resolver = self.resolver.as_ref().ok_or(NotFound::NoAnswer)?;
-        // Fully qualified: no search list.
-        let name = if host.ends_with('.') { host.to_owned() } else { format!("{host}.") };
-        let found = match resolver.lookup_ip(name.as_str()).await {
-            Ok(found) => found,
-            Err(error) if is_none(&error) => return Err(NotFound::NoServer),
-            Err(_) => return Err(NotFound::NoAnswer),
-        };
-        let addresses: Vec<IpAddr> = found.iter().take(S2S_ADDRESSES_MAX).collect();
-        if addresses.is_empty() {
-            return Err(NotFound::NoServer);
-        }
-        Ok(alternating(addresses).into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+        addresses(self.resolver.as_ref(), host, port).await
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Service {
-    priority: u16,
-    weight: u16,
-    host: String,
+/// What DNS says of one service of a domain.
+enum Offer {
+    /// Nothing.
+    NoRecord,
+    /// That it is not there.
+    NotOffered,
+    /// At least one server.
+    Servers(Vec<Service>),
+}
+
+async fn addresses(
+    resolver: Option<&TokioResolver>,
+    host: &str,
     port: u16,
-    is_direct_tls: bool,
+) -> Result<Vec<SocketAddr>, NotFound> {
+    if let Some(ip) = literal(host) {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let resolver = resolver.ok_or(NotFound::NoAnswer)?;
+    // Fully qualified: no search list.
+    let name = if host.ends_with('.') { host.to_owned() } else { format!("{host}.") };
+    let found = match resolver.lookup_ip(name.as_str()).await {
+        Ok(found) => found,
+        Err(error) if is_none(&error) => return Err(NotFound::NoServer),
+        Err(_) => return Err(NotFound::NoAnswer),
+    };
+    let addresses: Vec<IpAddr> = found.iter().take(S2S_ADDRESSES_MAX).collect();
+    if addresses.is_empty() {
+        return Err(NotFound::NoServer);
+    }
+    Ok(alternating(addresses).into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
 }
 
 fn is_none(error: &NetError) -> bool {
     error.is_no_records_found() || error.is_nx_domain()
 }
 
-/// RFC 2782: by priority, and among equals by chance in proportion to the weights. `random` gives a
-/// number up to and including its argument.
-fn ordered(mut services: Vec<Service>, mut random: impl FnMut(u32) -> u32) -> Vec<Service> {
-    services.sort_by_key(|s| (s.priority, s.weight));
-    let mut ordered = Vec::with_capacity(services.len());
-    while let Some(first) = services.first() {
-        let priority = first.priority;
-        let equals = services.iter().take_while(|s| s.priority == priority);
-        let total: u32 = equals.map(|s| u32::from(s.weight)).sum();
-        let mut rest = random(total);
-        let mut chosen = 0;
-        for (at, service) in services.iter().enumerate() {
-            if service.priority != priority {
-                break;
-            }
-            chosen = at;
-            match rest.checked_sub(u32::from(service.weight)) {
-                Some(left) if left > 0 => rest = left,
-                _ => break,
-            }
-        }
-        ordered.push(services.remove(chosen));
-    }
-    ordered
-}
-
-fn random(up_to: u32) -> u32 {
-    let mut bytes = [0; 4];
-    // Without randomness the order is the one of the records: still a valid one.
-    let _ = getrandom::fill(&mut bytes);
-    u32::from_le_bytes(bytes) % up_to.saturating_add(1).max(1)
-}
-
-/// RFC 8305 §4: the families take turns, IPv6 first.
-fn alternating(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
-    let (mut six, mut four) = (six.into_iter(), four.into_iter());
-    let mut mixed = Vec::new();
-    loop {
-        let before = mixed.len();
-        mixed.extend(six.next());
-        mixed.extend(four.next());
-        if mixed.len() == before {
-            return mixed;
-        }
-    }
-}
-
 /// An address as a domainpart: IPv4, or IPv6 in brackets (RFC 7622 §3.2).
-fn literal(domain: &str) -> Option<IpAddr> {
+pub(super) fn literal(domain: &str) -> Option<IpAddr> {
     let inner = domain.strip_prefix('[').and_then(|d| d.strip_suffix(']'));
     inner.unwrap_or(domain).parse().ok()
 }
@@ -233,36 +220,110 @@ const DEFAULT_PORT: u16 = 5269;
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::rr::RecordType;
+
     use super::*;
+    use crate::s2s::fake_dns::{Entry, FakeDns, address, failure, srv};
 
-    fn service(priority: u16, weight: u16, host: &str) -> Service {
-        Service { priority, weight, host: host.into(), port: 5269, is_direct_tls: false }
-    }
-
-    #[test]
-    fn lower_priorities_first_and_weights_among_equals() {
-        let services = vec![
-            service(20, 0, "c"),
-            service(10, 30, "b"),
-            service(10, 10, "a"),
-            service(5, 0, "z"),
-        ];
-        let order = |pick: u32| -> Vec<String> {
-            ordered(services.clone(), |up_to| pick.min(up_to)).into_iter().map(|s| s.host).collect()
+    async fn found(entries: Vec<Entry>) -> Result<Vec<String>, NotFound> {
+        let dns = FakeDns::start(3_600, entries).await;
+        let targets = Discovery::new(Some(dns.addr), Vec::new()).find("a.example").await?;
+        let text = |target: &Target| {
+            let kind = if target.is_direct_tls { "tls" } else { "starttls" };
+            let addresses: Vec<_> = target.addresses.iter().map(ToString::to_string).collect();
+            format!("{kind} {}", addresses.join(" "))
         };
-        assert_eq!(order(0), ["z", "a", "b", "c"]);
-        assert_eq!(order(10), ["z", "a", "b", "c"]);
-        assert_eq!(order(11), ["z", "b", "a", "c"]);
-        assert_eq!(order(40), ["z", "b", "a", "c"]);
+        Ok(targets.iter().map(text).collect())
     }
 
-    #[test]
-    fn families_take_turns() {
-        let addresses = ["10.0.0.1", "10.0.0.2", "::1", "10.0.0.3"].map(|a| a.parse().unwrap());
-        let mixed = alternating(addresses.to_vec());
-        let expected: [IpAddr; 4] =
-            ["::1", "10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|a| a.parse().unwrap());
-        assert_eq!(mixed, expected);
+    const DIRECT: &str = "_xmpps-server._tcp.a.example";
+    const STARTTLS: &str = "_xmpp-server._tcp.a.example";
+
+    /// RFC 6120 §3.2, XEP-0368 §3 and §5, row by row.
+    #[tokio::test]
+    async fn records_of_both_services_decide_together() {
+        let direct = || srv(DIRECT, 5, 5270, "h.example");
+        let starttls = || srv(STARTTLS, 1, 5269, "g.example");
+        let (no_direct, no_starttls) = (|| srv(DIRECT, 0, 0, "."), || srv(STARTTLS, 0, 0, "."));
+        let hosts = || {
+            ["h.example", "g.example", "a.example"]
+                .into_iter()
+                .zip(["192.0.2.1", "192.0.2.2", "192.0.2.3"])
+                .map(|(name, ip)| address(name, ip))
+        };
+        let of = |records: Vec<Entry>| records.into_iter().chain(hosts()).collect::<Vec<_>>();
+        let is = |targets: &[&str]| Ok(targets.iter().map(ToString::to_string).collect());
+        let [by_direct, by_starttls] = ["tls 192.0.2.1:5270", "starttls 192.0.2.2:5269"];
+        let itself = is(&["starttls 192.0.2.3:5269"]);
+        for (case, (records, expected)) in [
+            (vec![direct(), starttls()], is(&[by_starttls, by_direct])),
+            (vec![direct()], is(&[by_direct])),
+            (vec![starttls()], is(&[by_starttls])),
+            (vec![direct(), no_starttls()], is(&[by_direct])),
+            (vec![no_direct(), starttls()], is(&[by_starttls])),
+            (vec![direct(), failure(STARTTLS)], is(&[by_direct])),
+            (vec![failure(DIRECT), starttls()], is(&[by_starttls])),
+            (vec![], itself.clone()),
+            (vec![failure(DIRECT)], itself.clone()),
+            (vec![failure(STARTTLS)], itself),
+            // Whoever uses SRV records is not sought without.
+            (vec![no_direct()], Err(NotFound::NoServer)),
+            (vec![no_starttls()], Err(NotFound::NoServer)),
+            (vec![no_direct(), no_starttls()], Err(NotFound::NoServer)),
+            // The other service may be there and cannot be asked for.
+            (vec![no_direct(), failure(STARTTLS)], Err(NotFound::NoAnswer)),
+            (vec![failure(DIRECT), no_starttls()], Err(NotFound::NoAnswer)),
+            (vec![failure(DIRECT), failure(STARTTLS)], Err(NotFound::NoAnswer)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(found(of(records)).await, expected, "case {case}");
+        }
+        assert_eq!(found(Vec::new()).await, Err(NotFound::NoServer));
+        assert_eq!(found(vec![direct()]).await, Err(NotFound::NoServer), "without an address");
+    }
+
+    #[tokio::test]
+    async fn ipv6_comes_first() {
+        let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1"];
+        let mut records: Vec<Entry> = addresses.iter().map(|ip| address("a.example", ip)).collect();
+        records.push(address("b.example", "192.0.2.9"));
+        let expected = "starttls [2001:db8::1]:5269 192.0.2.1:5269 192.0.2.2:5269";
+        assert_eq!(found(records).await, Ok(vec![expected.to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn answers_and_their_absence_are_kept_as_long_as_they_live() {
+        for (ttl, times) in [(3_600, 1), (0, 2)] {
+            let entries = vec![srv(STARTTLS, 0, 5269, "h.example"), address("h.example", "::1")];
+            let dns = FakeDns::start(ttl, entries).await;
+            let discovery = Discovery::new(Some(dns.addr), Vec::new());
+            for _ in 0..2 {
+                assert!(discovery.find("a.example").await.is_ok());
+                assert_eq!(discovery.find("b.example").await, Err(NotFound::NoServer));
+            }
+            for (name, kind) in [
+                (STARTTLS, RecordType::SRV),
+                (DIRECT, RecordType::SRV),
+                ("h.example", RecordType::AAAA),
+                ("h.example", RecordType::A),
+                ("_xmpp-server._tcp.b.example", RecordType::SRV),
+                ("b.example", RecordType::A),
+            ] {
+                assert_eq!(dns.times(name, kind), times, "{name} {kind}, {ttl} s");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_asked_about_again() {
+        let dns = FakeDns::start(3_600, vec![failure(DIRECT), failure(STARTTLS)]).await;
+        let discovery = Discovery::new(Some(dns.addr), Vec::new());
+        assert_eq!(discovery.find("a.example").await, Err(NotFound::NoAnswer));
+        let asked = dns.times(STARTTLS, RecordType::SRV);
+        assert_eq!(discovery.find("a.example").await, Err(NotFound::NoAnswer));
+        assert!(dns.times(STARTTLS, RecordType::SRV) > asked);
     }
 
     #[tokio::test]

@@ -16,12 +16,12 @@ use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::Federation;
 use super::certificates::proves;
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
 use super::verify::verify;
 use super::xep0368_direct_tls::is_for_servers;
+use super::{Federation, IN_OUR_NAME};
 use crate::accept::{Serve, open};
 use crate::admission::Permit;
 use crate::c2s::Kind;
@@ -235,6 +235,9 @@ impl Stream {
                 self.machine.handle_answer(Answer::Verify(pair, key, verdict), monotonic::now());
             }
             IncomingEvent::Authorized(pair, how) => self.authorized(&pair, how),
+            IncomingEvent::Stanza(stanza) if self.federation().is_in_our_name(&stanza) => {
+                self.machine.close(Some(IN_OUR_NAME), monotonic::now());
+            }
             IncomingEvent::Stanza(stanza) => {
                 self.federation().metrics.stanzas_in.inc();
                 if self.inbound.unsettled() >= S2S_UNSETTLED_MAX {
@@ -300,8 +303,8 @@ impl Stream {
             return Err(Fault::Policy("This server does not speak to that domain"));
         }
         // Nobody else speaks for a domain of ours, whatever they show.
-        if from.is_some_and(|from| federation.engine.host(from).is_some()) {
-            return Err(Fault::Policy("This server does not speak to itself"));
+        if from.is_some_and(|from| federation.engine.is_local(from)) {
+            return Err(IN_OUR_NAME);
         }
         let terms = from.map_or(&federation.policy.terms, |from| federation.policy.terms(from));
         Ok(Arc::new(Offer {

@@ -9,12 +9,16 @@
 mod certificates;
 mod discovery;
 mod facts;
+#[cfg(test)]
+mod fake_dns;
 mod incoming;
 mod links;
 mod outgoing;
 mod policy;
 pub(crate) mod pump;
 mod queue;
+mod rfc2782_srv;
+mod rfc8305_race;
 mod throttle;
 mod verify;
 mod xep0185_keys;
@@ -23,12 +27,11 @@ mod xep0368_direct_tls;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use hashbrown::HashMap;
 use stentor_engine::Engine;
+use stentor_stanza::Stanza;
+use stentor_stream::fault::Fault;
 use stentor_stream::s2s::{IncomingSettings, OutgoingSettings, Tls};
-use stentor_transport::{
-    ConnectorSettings, IdentityFiles, LoadError, Roots, TlsConnector, Trust, VersionMin,
-};
+use stentor_transport::{Certificates, LinkConnector, Roots, VersionMin};
 use tokio::sync::{Semaphore, watch};
 
 pub use self::discovery::{Discovery, Route};
@@ -72,8 +75,8 @@ pub struct FederationParts {
     pub discovery: Discovery,
     /// Authorities of other servers' certificates.
     pub roots: Roots,
-    /// Certificates that we show, with the names that they are for.
-    pub identities: Vec<IdentityFiles>,
+    /// Certificates that we show, each domain its own; a reload counts from the next stream on.
+    pub certificates: Arc<Certificates>,
     /// Oldest version of TLS.
     pub version_min: VersionMin,
     /// The server's secret, for dialback keys.
@@ -82,13 +85,11 @@ pub struct FederationParts {
 
 impl Federation {
     /// Federation out of its parts.
-    ///
-    /// # Errors
-    /// A certificate cannot be loaded.
-    pub fn new(parts: FederationParts) -> Result<Arc<Self>, LoadError> {
+    #[must_use]
+    pub fn new(parts: FederationParts) -> Arc<Self> {
         let admission = Arc::new(Admission::new(parts.policy.admission));
-        Ok(Arc::new(Self {
-            connectors: Connectors::new(&parts.identities, parts.version_min)?,
+        Arc::new(Self {
+            connectors: Connectors::new(&parts.certificates, parts.version_min),
             engine: parts.engine,
             policy: parts.policy,
             discovery: parts.discovery,
@@ -100,7 +101,14 @@ impl Federation {
             throttle: Throttle::default(),
             stopping: watch::Sender::new(false),
             metrics: FederationMetrics::default(),
-        }))
+        })
+    }
+
+    /// Whether a stanza from another server claims a sender of ours: the domain was proven before
+    /// it became one of ours, for nobody else may prove it afterwards.
+    pub(crate) fn is_in_our_name(&self, stanza: &Stanza) -> bool {
+        let from = stanza.head.from.as_ref();
+        from.is_some_and(|from| self.engine.is_local(from.domain()))
     }
 
     pub(crate) fn outgoing_settings(&self, remote: &str) -> OutgoingSettings {
@@ -127,47 +135,19 @@ impl Federation {
     }
 }
 
-/// TLS towards other servers, with the certificate of the domain that speaks.
-pub(crate) struct Connectors {
-    by_name: HashMap<String, Arc<Both>>,
-    default: Arc<Both>,
-}
-
-/// A connector for STARTTLS and one for TLS from the first byte, which names the protocol
+/// TLS towards other servers: by STARTTLS, and from the first byte, which names the protocol
 /// (XEP-0368).
-pub(crate) struct Both {
-    pub(crate) starttls: TlsConnector,
-    pub(crate) direct: TlsConnector,
+pub(crate) struct Connectors {
+    pub(crate) starttls: LinkConnector,
+    pub(crate) direct: LinkConnector,
 }
 
 impl Connectors {
-    fn new(identities: &[IdentityFiles], version_min: VersionMin) -> Result<Self, LoadError> {
-        let both = |identity: Option<&IdentityFiles>| -> Result<Arc<Both>, LoadError> {
-            let connector = |alpn: Vec<Vec<u8>>| {
-                TlsConnector::new(ConnectorSettings {
-                    // What the certificate proves is judged afterwards: dialback may do without.
-                    trust: Trust::JudgedLater,
-                    alpn,
-                    identity: identity.cloned(),
-                    version_min,
-                })
-            };
-            let direct = connector(vec![ALPN.to_vec()])?;
-            Ok(Arc::new(Both { starttls: connector(Vec::new())?, direct }))
-        };
-        let mut by_name = HashMap::new();
-        for identity in identities {
-            let connector = both(Some(identity))?;
-            for name in &identity.names {
-                by_name.entry(name.clone()).or_insert_with(|| connector.clone());
-            }
-        }
-        let default = both(identities.first())?;
-        Ok(Self { by_name, default })
-    }
-
-    /// The connectors of a domain of ours.
-    pub(crate) fn of(&self, domain: &str) -> &Arc<Both> {
-        self.by_name.get(domain).unwrap_or(&self.default)
+    fn new(certificates: &Arc<Certificates>, version_min: VersionMin) -> Self {
+        let connector = |alpn| LinkConnector::new(certificates.clone(), alpn, version_min);
+        Self { starttls: connector(Vec::new()), direct: connector(vec![ALPN.to_vec()]) }
     }
 }
+
+/// Who speaks for a domain of ours and is not us.
+const IN_OUR_NAME: Fault = Fault::Policy("This server does not speak to itself");

@@ -1,13 +1,11 @@
 //! The task that connects to another server and drains the queue of one domain pair.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
 use stentor_engine::{Handling, Inbound};
-use stentor_jid::domain_to_ascii;
 use stentor_stanza::Condition;
 use stentor_stream::fault::{Fault, StreamCondition};
 use stentor_stream::s2s::{How, Outgoing, OutgoingEvent, Verdict};
@@ -15,13 +13,14 @@ use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, dial};
 use tokio::sync::watch;
 
-use super::Federation;
-use super::certificates::proves;
+use super::certificates::{proves, tls_name};
 use super::discovery::{NotFound, Target};
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
+use super::rfc8305_race::race;
 use super::xep0368_direct_tls::is_for_servers;
-use crate::limits::{HANDSHAKE_WAIT_MS, S2S_STAGGER_MS, S2S_UNSETTLED_MAX};
+use super::{Federation, IN_OUR_NAME};
+use crate::limits::{HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX};
 use crate::monotonic;
 
 /// Drains a link's queue until it is idle, or nobody can be reached. `taker` is its right to.
@@ -127,8 +126,7 @@ async fn attempt(links: &Arc<Links>, link: &Arc<Link>, taker: u64) -> Result<(),
     Err(last.unwrap_or(Failure::NotFound(NotFound::NoServer)))
 }
 
-/// Connects to the first address that answers; the next is tried before the one before it has
-/// failed for good (RFC 8305 §5).
+/// Connects to the first address that answers, with TLS if that comes first.
 pub(crate) async fn connect(
     federation: &Federation,
     local: &str,
@@ -136,7 +134,7 @@ pub(crate) async fn connect(
     target: &Target,
 ) -> Result<Conn, String> {
     let wait = Duration::from_millis(federation.policy.connect_wait_ms);
-    let mut conn = race(&target.addresses, wait).await?;
+    let mut conn = race(&target.addresses, wait, dial).await?;
     if target.is_direct_tls {
         secure(federation, &mut conn, local, remote, true, &[]).await?;
         let tls = conn.facts().tls.as_ref();
@@ -145,30 +143,6 @@ pub(crate) async fn connect(
         }
     }
     Ok(conn)
-}
-
-async fn race(addresses: &[SocketAddr], wait: Duration) -> Result<Conn, String> {
-    let mut tasks = tokio::task::JoinSet::new();
-    for (at, address) in addresses.iter().copied().enumerate() {
-        let head_start = Duration::from_millis(S2S_STAGGER_MS) * u32::try_from(at).unwrap_or(0);
-        tasks.spawn(async move {
-            tokio::time::sleep(head_start).await;
-            match tokio::time::timeout(wait, dial(address)).await {
-                Ok(Ok(conn)) => Ok(conn),
-                Ok(Err(error)) => Err(format!("{address}: {error}")),
-                Err(_) => Err(format!("{address}: no answer")),
-            }
-        });
-    }
-    let mut last = "it has no address".to_owned();
-    while let Some(outcome) = tasks.join_next().await {
-        match outcome {
-            Ok(Ok(conn)) => return Ok(conn),
-            Ok(Err(error)) => last = error,
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
 }
 
 /// Secures a connection with the certificate of the domain that speaks.
@@ -180,10 +154,11 @@ pub(crate) async fn secure(
     is_direct: bool,
     leftover: &[u8],
 ) -> Result<(), String> {
-    let connectors = federation.connectors.of(local);
-    let connector = if is_direct { &connectors.direct } else { &connectors.starttls };
-    let name = domain_to_ascii(remote).map_err(|error| error.to_string())?;
-    let handshake = conn.connect_tls(connector, &name, leftover);
+    let connectors = &federation.connectors;
+    let connectors = if is_direct { &connectors.direct } else { &connectors.starttls };
+    let name = |domain| tls_name(domain).map_err(|error| error.to_string());
+    let (connector, name) = (connectors.of(&name(local)?), name(remote)?);
+    let handshake = conn.connect_tls(&connector, &name, leftover);
     let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
     match tokio::time::timeout(wait, handshake).await {
         Ok(Ok(())) => Ok(()),
@@ -407,6 +382,9 @@ impl<'a> Stream<'a> {
                 self.machine.close(None, now);
             }
             OutgoingEvent::Verified(..) => {}
+            OutgoingEvent::Stanza(stanza) if federation.is_in_our_name(&stanza) => {
+                self.machine.close(Some(IN_OUR_NAME), now);
+            }
             OutgoingEvent::Stanza(stanza) => {
                 federation.metrics.stanzas_in.inc();
                 if self.inbound.unsettled() >= S2S_UNSETTLED_MAX {

@@ -72,8 +72,14 @@ pub struct Half {
 
 impl Half {
     pub fn new(domain: &'static str) -> Self {
+        Self::named(domain, &[])
+    }
+
+    /// One whose certificate names others as well.
+    pub fn named(domain: &'static str, others: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ca = dev_ca::open(folder.path(), &[domain.to_owned()]).unwrap();
+        let names: Vec<String> = [domain].iter().chain(others).map(ToString::to_string).collect();
+        let ca = dev_ca::open(folder.path(), &names).unwrap();
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         Self { domain, ca, listener, folder }
     }
@@ -103,16 +109,17 @@ impl Half {
         }
         let mut identity = self.ca.identity();
         identity.names = vec![self.domain.to_owned()];
+        let (certificates, _) = Certificates::load(vec![identity]).unwrap();
         let federation = Federation::new(FederationParts {
             engine: engine.clone(),
             policy: plan.policy,
             discovery: Discovery::new(plan.dns, plan.routes),
             roots: Roots::from_pem(&authorities).unwrap(),
-            identities: vec![identity],
+            certificates: Arc::new(certificates),
             version_min: VersionMin::default(),
             secret: self.domain.as_bytes().to_vec(),
         });
-        let links = Links::new(federation.unwrap());
+        let links = Links::new(federation);
         engine.connect_links(links.for_engine());
         let Self { domain, ca, listener, folder } = self;
         let addr = listener.addr();

@@ -40,6 +40,14 @@ impl Peer {
 
     /// Connects, does STARTTLS with this certificate, and has read the features behind it.
     pub async fn secure(server: &Server, certificate: &dev_ca::DevCa, from: &str) -> Self {
+        let mut peer = Self::encrypted(server, certificate, from).await;
+        peer.say(&header(from, server.domain, "")).await;
+        peer.hear("</stream:features>").await;
+        peer
+    }
+
+    /// Connects and does STARTTLS with this certificate; says nothing behind it.
+    pub async fn encrypted(server: &Server, certificate: &dev_ca::DevCa, from: &str) -> Self {
         let mut peer = Self::plain(server.addr).await;
         peer.say(&header(from, server.domain, "")).await;
         peer.hear("</stream:features>").await;
@@ -53,8 +61,6 @@ impl Peer {
         });
         peer.conn.connect_tls(&connector.unwrap(), server.domain, &[]).await.unwrap();
         peer.heard.clear();
-        peer.say(&header(from, server.domain, "")).await;
-        peer.hear("</stream:features>").await;
         peer
     }
 

@@ -136,7 +136,7 @@ pub(crate) fn show_contact(
     if engine.host(contact.domain()).is_none() {
         let state = account.lock();
         if admits(engine, account, &state, Flow::PresenceIn, session, contact.as_jid()) {
-            probe_abroad(engine, session, contact);
+            probe_abroad(engine, &account.jid, contact);
         }
         return;
     }
@@ -158,9 +158,10 @@ pub(crate) fn show_contact(
     }
 }
 
-/// §4.3.1: a contact of another server is probed; an answer comes as presence.
-fn probe_abroad(engine: &Arc<Engine>, session: &Resource, contact: &BareJid) {
-    let head = Head::new(Kind::Presence(PresenceType::Probe)).from(session.jid.clone());
+/// §4.3.1: a contact of another server is probed, from one bare address to the other (§4.3); an
+/// answer comes as presence.
+fn probe_abroad(engine: &Arc<Engine>, user: &BareJid, contact: &BareJid) {
+    let head = Head::new(Kind::Presence(PresenceType::Probe)).from(user.clone());
     drop(engine.send_remote(Stanza::empty(head.to(contact.clone()))));
 }
 

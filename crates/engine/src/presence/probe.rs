@@ -104,9 +104,11 @@ async fn presences(
             .collect();
     }
     let mut unavailable = reply(probe, PresenceType::Unavailable, to.clone());
-    // The time is that of the account's last resource, not of the one asked for.
+    // The time is that of the account's last resource, not of the one asked for; it may have left
+    // just now.
     if to.is_bare()
         && !account.is_ephemeral
+        && engine.stores.writer.barrier().await.is_ok()
         && let Ok(Some(last)) = engine.stores.last.load(&account.jid).await
     {
         let domain = account.jid.as_jid().domain();

@@ -6,6 +6,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
 };
@@ -59,30 +60,14 @@ impl TlsConnector {
     /// # Errors
     /// If the identity cannot be loaded.
     pub fn new(settings: ConnectorSettings) -> Result<Self, LoadError> {
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(settings.version_min.versions())
-            .expect("the provider has suites and groups for both versions");
-        let builder = match settings.trust {
-            Trust::Roots(roots) => builder.with_root_certificates(roots.store),
-            Trust::Pinned(pin) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(ProofOnly { pin: Some(pin) })),
-            Trust::JudgedLater => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(ProofOnly { pin: None })),
-        };
-        let mut config = match &settings.identity {
-            None => builder.with_no_client_auth(),
+        let shown = match &settings.identity {
+            None => None,
             Some(files) => {
                 let identity = Identity::load(files, now_secs(), &mut Vec::new())?;
-                let resolver = rustls::sign::SingleCertAndKey::from(identity.key);
-                builder.with_client_cert_resolver(Arc::new(resolver))
+                Some(SingleCertAndKey::from(identity.key))
             }
         };
-        config.alpn_protocols = settings.alpn;
-        config.key_log = Arc::new(ExporterTap);
-        config.resumption = Resumption::in_memory_sessions(CLIENT_SESSIONS_MAX);
-        Ok(Self { config: Arc::new(config) })
+        Ok(config(settings.trust, shown, settings.alpn, settings.version_min).into())
     }
 
     pub(crate) async fn connect(
@@ -106,6 +91,41 @@ impl TlsConnector {
         }
         Ok((session, facts))
     }
+}
+
+impl From<ClientConfig> for TlsConnector {
+    fn from(config: ClientConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+}
+
+/// The settings of rustls for connections that show this certificate when they are asked.
+pub(crate) fn config(
+    trust: Trust,
+    shown: Option<SingleCertAndKey>,
+    alpn: Vec<Vec<u8>>,
+    version_min: VersionMin,
+) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(version_min.versions())
+        .expect("the provider has suites and groups for both versions");
+    let builder = match trust {
+        Trust::Roots(roots) => builder.with_root_certificates(roots.store),
+        Trust::Pinned(pin) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(ProofOnly { pin: Some(pin) })),
+        Trust::JudgedLater => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(ProofOnly { pin: None }))
+        }
+    };
+    let mut config = match shown {
+        None => builder.with_no_client_auth(),
+        Some(shown) => builder.with_client_cert_resolver(Arc::new(shown)),
+    };
+    config.alpn_protocols = alpn;
+    config.key_log = Arc::new(ExporterTap);
+    config.resumption = Resumption::in_memory_sessions(CLIENT_SESSIONS_MAX);
+    config
 }
 
 /// Checks the handshake signature, and the certificate only against a pin.

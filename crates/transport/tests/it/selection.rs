@@ -3,9 +3,11 @@
 use rustls::ClientConfig;
 use std::sync::Arc;
 use stentor_transport::{
-    Conn, HandshakeError, IdentityFiles, TlsAcceptor, TlsSettings, UnknownName, fingerprint,
+    ClientCerts, Conn, HandshakeError, IdentityFiles, LinkConnector, TlsAcceptor, TlsSettings,
+    UnknownName, VersionMin, dial, fingerprint,
 };
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 use crate::support::{Authority, HOST, Server, client, connect, expect, sockets};
 
@@ -146,4 +148,34 @@ async fn a_failed_reload_keeps_what_was_there() {
     std::fs::write(server.dir.path().join(format!("{HOST}.pem")), "gone").unwrap();
     assert!(server.certificates.reload().is_err());
     server.welcome(client()).await;
+}
+
+/// The names of the certificate that a server is shown for a domain of ours.
+async fn shown_by(links: &LinkConnector, domain: &str) -> Vec<String> {
+    let settings = TlsSettings { client_certs: ClientCerts::Optional, ..TlsSettings::default() };
+    let other = Server::with(&[&["other.example"]], settings);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (accepted, dialled) = tokio::join!(listener.accept(), dial(addr));
+    let (accepted, mut conn) = (accepted.unwrap(), dialled.unwrap());
+    let connector = links.of(domain);
+    let (met, done) =
+        tokio::join!(other.accept(accepted), conn.connect_tls(&connector, "other.example", b""));
+    done.unwrap();
+    let facts = met.unwrap().facts().tls.clone().unwrap();
+    stentor_transport::CertNames::of(&facts.client_certs[0]).unwrap().dns_names
+}
+
+#[tokio::test]
+async fn links_show_the_certificate_of_the_domain_that_speaks_also_after_a_reload() {
+    let server = Server::with(&[&[HOST], &["montague.example"]], TlsSettings::default());
+    let certificates = Arc::clone(&server.certificates);
+    let links = LinkConnector::new(certificates, Vec::new(), VersionMin::default());
+    assert_eq!(shown_by(&links, "montague.example").await, ["montague.example"]);
+    assert_eq!(shown_by(&links, "unknown.example").await, [HOST]);
+    let lists: [&[&str]; 2] = [&[HOST, "new.example"], &["added.example"]];
+    let files = lists.map(|names| Authority::shared().issue(server.dir.path(), names));
+    server.certificates.reload_from(files.to_vec()).unwrap();
+    assert_eq!(shown_by(&links, "added.example").await, ["added.example"]);
+    assert_eq!(shown_by(&links, "montague.example").await, [HOST, "new.example"]);
 }
