@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use stentor_jid::BareJid;
+use stentor_store::LastRow;
 
 use crate::pace::Pace;
 use crate::resource::{Flag, Resource};
@@ -51,6 +52,9 @@ pub struct AccountState {
     pub offline: OfflineState,
     /// What features keep with the account.
     pub slots: Slots,
+    /// When the last session left, if one has since the account came into memory: the store may
+    /// not have it yet.
+    pub(crate) last: Option<Box<LastRow>>,
     /// When credentials of the account last changed, by [`Engine::moment`]; what was judged before
     /// counts no more.
     ///

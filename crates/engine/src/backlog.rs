@@ -70,9 +70,7 @@ impl Flush {
         let mut next = Some(self);
         while let Some(flush) = next {
             flush.hand_all(engine).await;
-            let outbox = &flush.resource.outbox;
-            let is_left = outbox.is_parked() || outbox.closing().is_some();
-            next = if is_left { flush.pass_on() } else { None };
+            next = if flush.resource.outbox.is_parked() { flush.pass_on() } else { None };
         }
     }
 
@@ -258,7 +256,9 @@ fn is_admitted(
 impl Drop for Flush {
     fn drop(&mut self) {
         let mut state = self.account.lock();
-        if self.is_held(&state) {
+        // One that is ending keeps it until it has ended: what it was handed and has not taken comes
+        // before the rest.
+        if self.is_held(&state) && self.resource.outbox.closing().is_none() {
             state.offline.flushing = None;
         }
     }

@@ -29,13 +29,19 @@ struct Shard {
     accounts: HashMap<BareJid, Arc<Account>, RandomState>,
     /// Grows whenever an account is forgotten: a view loaded before that may be out of date.
     forgotten: u64,
+    /// What of that is known to be readable: all that was staged for those accounts is committed.
+    readable: u64,
     /// Accounts added since idle ones were last looked for.
     added: usize,
 }
 
 /// Proof of when a load began.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LoadMark(u64);
+pub(crate) struct LoadMark {
+    forgotten: u64,
+    /// Whether all that was staged for accounts before they were forgotten is committed.
+    pub(crate) is_readable: bool,
+}
 
 impl Default for Directory {
     fn default() -> Self {
@@ -57,7 +63,14 @@ impl Directory {
 
     /// Marks the time at which a view begins to be read from the store.
     pub(crate) fn mark(&self, jid: &str) -> LoadMark {
-        LoadMark(self.shard(jid).lock().forgotten)
+        let shard = self.shard(jid).lock();
+        LoadMark { forgotten: shard.forgotten, is_readable: shard.readable == shard.forgotten }
+    }
+
+    /// Notes that what was staged before the mark is committed.
+    pub(crate) fn note_readable(&self, jid: &str, mark: LoadMark) {
+        let mut shard = self.shard(jid).lock();
+        shard.readable = shard.readable.max(mark.forgotten);
     }
 
     /// Takes a view in, unless somebody was faster (then theirs is returned) or an account was
@@ -67,7 +80,7 @@ impl Directory {
         if let Some(there) = shard.accounts.get(account.jid.as_str()) {
             return Some(there.clone());
         }
-        if shard.forgotten != mark.0 {
+        if shard.forgotten != mark.forgotten {
             return None;
         }
         account.touched.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
@@ -159,6 +172,21 @@ mod tests {
         let mark = directory.mark(stale.jid.as_str());
         directory.remove(stale.jid.as_str());
         assert!(directory.insert(stale, mark).is_none());
+    }
+
+    #[test]
+    fn what_was_staged_for_the_forgotten_is_waited_for_once() {
+        let directory = Directory::default();
+        let account = account(1);
+        let jid = account.jid.as_str();
+        assert!(directory.mark(jid).is_readable, "nothing was forgotten");
+        directory.remove(jid);
+        let mark = directory.mark(jid);
+        directory.remove(jid);
+        directory.note_readable(jid, mark);
+        assert!(!directory.mark(jid).is_readable, "another was forgotten meanwhile");
+        directory.note_readable(jid, directory.mark(jid));
+        assert!(directory.mark(jid).is_readable);
     }
 
     #[test]

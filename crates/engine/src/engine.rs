@@ -155,7 +155,10 @@ impl Engine {
             }
             let mark = self.directory.mark(jid.as_str());
             // What was staged for it before it was last forgotten must be readable.
-            self.stores.writer.barrier().await?;
+            if !mark.is_readable {
+                self.stores.writer.barrier().await?;
+                self.directory.note_readable(jid.as_str(), mark);
+            }
             let Some(state) = self.read_account(jid).await? else { return Ok(None) };
             let account = Arc::new(Account::new(jid.clone(), false, state));
             if let Some(account) = self.directory.insert(account, mark) {

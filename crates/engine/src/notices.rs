@@ -41,6 +41,7 @@ impl Engine {
                         recipient,
                         session: None,
                         found: &found,
+                        at_ms: self.clock.unix_ms(),
                     };
                     pipeline::decide(&passage, &mut notice)
                 };

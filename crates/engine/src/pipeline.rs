@@ -38,6 +38,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) session: Option<&'a Arc<Session>>,
     /// What was looked up for it.
     pub(crate) found: &'a Found,
+    /// When it came, in milliseconds since 1970: it may have waited since.
+    pub(crate) at_ms: i64,
 }
 
 /// One of the two accounts.
@@ -135,10 +137,10 @@ pub(crate) fn again(
 ) -> Result<(), StanzaError> {
     let shared = Shared::default();
     let found = Found::default();
-    let passage =
-        Passage { engine, sender: None, recipient: Some(party), session: None, found: &found };
-    let Some(mut cx) = passage.cx(Direction::Received, &shared) else { return Ok(()) };
-    cx.now_ms = since_ms.unwrap_or(cx.now_ms);
+    let at_ms = since_ms.unwrap_or_else(|| engine.clock.unix_ms());
+    let recipient = Some(party);
+    let passage = Passage { engine, sender: None, recipient, session: None, found: &found, at_ms };
+    let Some(cx) = passage.cx(Direction::Received, &shared) else { return Ok(()) };
     // What is recorded carries its id; without a module that records nobody takes forged ids out.
     let records = !party.host.profile.phases.record.is_empty();
     let kept = records.then(|| xep0359_sid::stanza_id(stanza, &party.account.jid)).flatten();
@@ -168,7 +170,8 @@ pub(crate) fn may_pass(
         Direction::Received => (None, party),
     };
     let found = Found::default();
-    let passage = Passage { engine, sender, recipient, session: None, found: &found };
+    let at_ms = engine.clock.unix_ms();
+    let passage = Passage { engine, sender, recipient, session: None, found: &found, at_ms };
     match passage.cx(direction, &shared) {
         Some(cx) => screen(&cx, state, stanza),
         None => Ok(()),
@@ -212,7 +215,7 @@ impl<'a> Passage<'a> {
         };
         let Party { host, account } = party;
         let (engine, session) = (self.engine, self.session);
-        let now_ms = engine.clock.unix_ms();
+        let now_ms = self.at_ms;
         let found = self.found.of(direction);
         let Shared { bytes, worth } = shared;
         Some(Cx {

@@ -157,6 +157,7 @@ impl Inbound {
 
     fn message(self: &Arc<Self>, route: Route, stanza: Stanza) -> Handling {
         self.engine.metrics.messages_in.inc();
+        let at_ms = self.engine.clock.unix_ms();
         let (host, jid) = match route {
             Route::Account(host, jid) => (host, jid),
             Route::Host(host) if self.may_send_for_others(&stanza) => {
@@ -172,7 +173,7 @@ impl Inbound {
         if looking.is_none()
             && let Some(recipient) = self.engine.resident(&jid)
         {
-            return self.deliver(&host, &recipient, stanza, &Found::default());
+            return self.deliver(&host, &recipient, stanza, &Found::default(), at_ms);
         }
         let inbound = self.clone();
         Handling::Later(Box::pin(async move {
@@ -184,7 +185,7 @@ impl Inbound {
                 },
             };
             let handling = match inbound.engine.account(&jid).await {
-                Ok(Some(recipient)) => inbound.deliver(&host, &recipient, stanza, &found),
+                Ok(Some(recipient)) => inbound.deliver(&host, &recipient, stanza, &found, at_ms),
                 Ok(None) if deliver::returns_unknown(&host.profile.settings, &stanza) => {
                     inbound.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
                 }
@@ -223,6 +224,7 @@ impl Inbound {
         recipient: &Arc<Account>,
         mut stanza: Stanza,
         found: &Found,
+        at_ms: i64,
     ) -> Handling {
         let passage = Passage {
             engine: &self.engine,
@@ -230,6 +232,7 @@ impl Inbound {
             recipient: Some(Party { host, account: recipient }),
             session: None,
             found,
+            at_ms,
         };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),

@@ -48,6 +48,8 @@ pub enum Flag {
     OfflineByHand = 64,
     /// It may be resumed when its stream breaks (XEP-0198 §5).
     Resumable = 32,
+    /// It chose a privacy list for itself (XEP-0016 §2.4), which the process alone knows.
+    OwnRules = 128,
 }
 
 #[derive(Default)]

@@ -82,6 +82,7 @@ impl Session {
     /// they came (RFC 6120 §10.1): the caller waits for [`Handling::Later`] before the next.
     pub fn handle(self: &Arc<Self>, mut stanza: Stanza) -> Handling {
         stanza.head.from = Some(Jid::from(self.resource.jid.clone()));
+        let at_ms = self.engine.clock.unix_ms();
         if stanza.iq_type().is_none() && self.must_settle() {
             let session = self.clone();
             return Handling::Later(Box::pin(async move {
@@ -90,15 +91,15 @@ impl Session {
                 while session.engine.stores.writer.is_pressed() {
                     let _ = session.engine.stores.writer.barrier().await;
                 }
-                if let Handling::Later(rest) = session.handle_now(stanza) {
+                if let Handling::Later(rest) = session.handle_now(stanza, at_ms) {
                     rest.await;
                 }
             }));
         }
-        self.handle_now(stanza)
+        self.handle_now(stanza, at_ms)
     }
 
-    fn handle_now(self: &Arc<Self>, stanza: Stanza) -> Handling {
+    fn handle_now(self: &Arc<Self>, stanza: Stanza, at_ms: i64) -> Handling {
         // Messages are screened in their passes.
         if stanza.message_type().is_none() && stanza.head.to.is_some() {
             match self.may_leave(&stanza) {
@@ -108,7 +109,7 @@ impl Session {
             }
         }
         match stanza.head.kind {
-            Kind::Message(_) => self.message(stanza),
+            Kind::Message(_) => self.message(stanza, at_ms),
             Kind::Presence(_) => presence::handle(self, stanza),
             Kind::Iq(_) => self.iq(stanza),
         }
@@ -142,19 +143,20 @@ impl Session {
         pipeline::may_pass(engine, account, Direction::Sent, &account.lock(), stanza)
     }
 
-    fn message(self: &Arc<Self>, stanza: Stanza) -> Handling {
+    /// `at_ms` is when it came, in milliseconds since 1970: what is shown as the time of sending.
+    fn message(self: &Arc<Self>, stanza: Stanza, at_ms: i64) -> Handling {
         self.engine.metrics.messages_in.inc();
         // RFC 6120 §10.3.1: without an address it is for the sender's own account.
         let to = stanza.head.to.clone().unwrap_or_else(|| self.account.jid.clone().into());
         let route = self.engine.route(&to);
         let Some(looking) = lookup::begin(&self.engine, Some(&self.account.jid), &route, &stanza)
         else {
-            return self.route_message(route, stanza, Found::default());
+            return self.route_message(route, stanza, Found::default(), at_ms);
         };
         let session = self.clone();
         Handling::Later(Box::pin(async move {
             let handling = match looking.await {
-                Ok(found) => session.route_message(route, stanza, found),
+                Ok(found) => session.route_message(route, stanza, found, at_ms),
                 Err(error) => session.refused(&stanza, &store_error(&error)),
             };
             if let Handling::Later(rest) = handling {
@@ -163,21 +165,27 @@ impl Session {
         }))
     }
 
-    fn route_message(self: &Arc<Self>, route: Route, stanza: Stanza, found: Found) -> Handling {
+    fn route_message(
+        self: &Arc<Self>,
+        route: Route,
+        stanza: Stanza,
+        found: Found,
+        at_ms: i64,
+    ) -> Handling {
         match route {
             Route::Account(host, jid) => match self.engine.resident(&jid) {
-                Some(recipient) => self.deliver(&host, &recipient, stanza, &found),
-                None => self.clone().load_and_deliver(host, jid, stanza, found),
+                Some(recipient) => self.deliver(&host, &recipient, stanza, &found, at_ms),
+                None => self.clone().load_and_deliver(host, jid, stanza, found, at_ms),
             },
             // RFC 6120 §10.5.2: nobody reads messages to the domain itself.
             Route::Host(_) => {
                 self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
             }
-            Route::Remote => self.message_abroad(stanza, &found),
+            Route::Remote => self.message_abroad(stanza, &found, at_ms),
         }
     }
 
-    fn message_abroad(self: &Arc<Self>, mut stanza: Stanza, found: &Found) -> Handling {
+    fn message_abroad(self: &Arc<Self>, mut stanza: Stanza, found: &Found, at_ms: i64) -> Handling {
         let host = match self.host() {
             Ok(host) => host,
             Err(error) => return self.refused(&stanza, &error),
@@ -185,7 +193,7 @@ impl Session {
         let sender = Some(Party { host: &host, account: &self.account });
         let engine = &self.engine;
         let session = Some(self);
-        let passage = Passage { engine, sender, recipient: None, session, found };
+        let passage = Passage { engine, sender, recipient: None, session, found, at_ms };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),
             Outcome::Done { ticket, .. } => {
@@ -203,6 +211,7 @@ impl Session {
         recipient: &Arc<Account>,
         mut stanza: Stanza,
         found: &Found,
+        at_ms: i64,
     ) -> Handling {
         let own_host = match self.host() {
             Ok(own_host) => own_host,
@@ -214,6 +223,7 @@ impl Session {
             recipient: Some(Party { host, account: recipient }),
             session: Some(self),
             found,
+            at_ms,
         };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),
@@ -232,10 +242,11 @@ impl Session {
         jid: BareJid,
         stanza: Stanza,
         found: Found,
+        at_ms: i64,
     ) -> Handling {
         Handling::Later(Box::pin(async move {
             let handling = match self.engine.account(&jid).await {
-                Ok(Some(recipient)) => self.deliver(&host, &recipient, stanza, &found),
+                Ok(Some(recipient)) => self.deliver(&host, &recipient, stanza, &found, at_ms),
                 Ok(None) => {
                     self.no_such_account(&host, &stanza);
                     Handling::Done

@@ -84,7 +84,7 @@ impl OnGet<Ask> for Last {
         if !account.lock().resources().is_empty() {
             return Ok(Answer { seconds: 0, status: None });
         }
-        let last = cx.engine.stores.last.load(&account.jid).await;
+        let last = cx.engine.last_left(account).await;
         let last = last.map_err(|e| refuse::store_error(&e))?;
         let last = last.ok_or(StanzaError::new(Condition::ItemNotFound))?;
         Ok(Answer { seconds: seconds_since(last.at_ms), status: last.status })

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use serde::Deserialize;
 use stentor_engine::{
-    AccountState, Engine, Factory, IqCx, Module, OnGet, OnSet, OptionDoc, Registrar, Resource,
-    Scope, Spec, Status, Xep,
+    AccountState, Engine, Factory, Flag, IqCx, Module, OnGet, OnSet, OptionDoc, Registrar,
+    Resource, Scope, Spec, Status, Xep,
 };
 use stentor_jid::Jid;
 use stentor_payload::Encode;
@@ -152,6 +152,10 @@ fn activate(
     if name.as_ref().is_some_and(|name| rules_of(state).list(name).is_none()) {
         return Err(Refusal::NoSuchList.into());
     }
+    match name {
+        Some(_) => me.set(Flag::OwnRules),
+        None => me.clear(Flag::OwnRules),
+    }
     me.note(Active(name.map(Arc::from)));
     Ok(Changed::default())
 }
@@ -201,6 +205,7 @@ fn remove(
     let before = rules_of(state).blocked();
     let rows = rules_of(state).remove(name);
     if active_of(me).is_some_and(|active| *active == *name) {
+        me.clear(Flag::OwnRules);
         me.note(Active(None));
     }
     tell(engine, state, name, &before);

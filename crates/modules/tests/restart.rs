@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use stentor_engine::{Item, Resumed, Session};
+use stentor_engine::{Handling, Item, Resumed, Session};
 use stentor_jid::BareJid;
+use stentor_stanza::Stanza;
 use stentor_store::{SessionChange, SessionRow, SessionState, Write};
 use stentor_testkit::{Client, World};
 
@@ -147,4 +149,97 @@ async fn nobody_sees_a_session_go_that_comes_back_and_it_learns_who_has_gone() {
     assert!(gone.len() == 1 && gone[0].contains(&format!("from='{NURSE}'")), "{heard:?}");
     assert!(heard.iter().any(|text| text.contains(&format!("from='{ROMEO}/orchard'"))));
     assert_eq!(texts(&romeo), [""; 0], "he has seen nothing of it");
+}
+
+/// The next text that has this, once it is there.
+async fn heard(session: &Session, part: &str) -> String {
+    for _ in 0..10_000 {
+        if let Some(text) = texts(session).into_iter().find(|text| text.contains(part)) {
+            return text;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("nothing with {part} comes");
+}
+
+async fn say(session: &Arc<Session>, xml: &str) {
+    if let Handling::Later(rest) = session.handle(Stanza::parse(xml.as_bytes()).unwrap()) {
+        rest.await;
+    }
+}
+
+// XEP-0163 §4.3: what a session wishes to be told is in its presence, which outlives the server.
+#[tokio::test]
+async fn a_session_that_comes_back_is_told_again_what_it_wishes_to_be_told() {
+    let mut world = World::new();
+    for account in [JULIET, ROMEO] {
+        world.add_account(account).await;
+    }
+    let mut juliet = connect(&world, JULIET, "balcony").await;
+    let mut romeo = connect(&world, ROMEO, "orchard").await;
+    befriend(&mut juliet, &mut romeo).await;
+    let caps = "<c xmlns='http://jabber.org/protocol/caps' node='urn:client' ver='1'/>";
+    juliet.send(&format!("<presence>{caps}</presence>")).await;
+    let (of_juliet, of_romeo) = (enable(&juliet).await.0, enable(&romeo).await.0);
+    let feel = |item: u32, mood: &str| {
+        format!(
+            "<iq type='set' id='m'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+             <publish node='urn:mood'><item id='{item}'><mood xmlns='urn:mood'>{mood}</mood>\
+             </item></publish></pubsub></iq>"
+        )
+    };
+    romeo.send(&feel(1, "sad")).await;
+    world.stores().writer.barrier().await.unwrap();
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(2));
+
+    let juliet = resume(&world, JULIET, &of_juliet).await.session;
+    let question = heard(&juliet, "disco#info").await;
+    let id = question.split(" id='").nth(1).unwrap().split('\'').next().unwrap();
+    let answer = format!(
+        "<iq type='result' id='{id}' to='{JULIET}'>\
+         <query xmlns='http://jabber.org/protocol/disco#info' node='urn:client#1'>\
+         <feature var='urn:mood+notify'/></query></iq>"
+    );
+    say(&juliet, &answer).await;
+    assert!(heard(&juliet, "urn:mood").await.contains(">sad<"), "the last item");
+    let romeo = resume(&world, ROMEO, &of_romeo).await.session;
+    say(&romeo, &feel(2, "in love")).await;
+    assert!(heard(&juliet, "urn:mood").await.contains(">in love<"), "a new one");
+}
+
+// XEP-0016 §2.4: a session has its active list as long as it lasts.
+#[tokio::test]
+async fn a_session_with_rules_of_its_own_does_not_come_back_without_them() {
+    let mut world = World::new();
+    for account in [JULIET, ROMEO] {
+        world.add_account(account).await;
+    }
+    let mut juliet = connect(&world, JULIET, "balcony").await;
+    for query in [
+        "<list name='alone'><item type='jid' value='nobody.example' action='deny' order='1'/></list>",
+        "<active name='alone'/>",
+    ] {
+        juliet
+            .send(&format!(
+                "<iq type='set' id='p'><query xmlns='jabber:iq:privacy'>{query}</query></iq>"
+            ))
+            .await;
+    }
+    let (id, _) = enable(&juliet).await;
+    let mut romeo = connect(&world, ROMEO, "orchard").await;
+    let message = format!("<message type='chat' id='m' to='{JULIET}'><body>x</body></message>");
+    romeo.send(&message).await;
+    romeo.session().settle_all().await;
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(1));
+    let account = BareJid::new(JULIET).unwrap();
+    assert!(world.engine.resume(&account, &id, 0).await.is_err());
+    let mut anew = connect(&world, JULIET, "balcony").await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let got = anew.receive_all();
+    let got: Vec<_> = got.iter().filter_map(|stanza| stanza.head.id.as_deref()).collect();
+    assert!(got.contains(&"m"), "{got:?}");
 }

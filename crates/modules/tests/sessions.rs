@@ -217,6 +217,48 @@ async fn senders_wait_for_a_slow_disk_and_none_is_refused() {
     assert!((10..=50).contains(&waits), "{waits}");
 }
 
+// RFC 6121 §4.3.2; the time of a message is that of its sending (XEP-0203 §3).
+#[tokio::test]
+async fn a_slow_disk_delays_neither_who_left_nor_who_is_read_from_it_nor_the_time_of_a_message() {
+    let limits = WriterLimits { staged_writes_max: 16, ..WriterLimits::default() };
+    let options = Options { writer: limits, ..Options::default() };
+    let stores = Sqlite::in_memory_stepped(&options).unwrap().stores();
+    let writer = stores.writer.clone();
+    let world = World::over(stores, Settings::default(), "");
+    for account in [JULIET, ROMEO, "nurse@capulet.example"] {
+        until_committed(&writer, world.add_account(account)).await;
+    }
+    let mut romeo = until_committed(&writer, world.connect("romeo@montague.example/r")).await;
+    let mut juliet = until_committed(&writer, world.connect("juliet@capulet.example/r")).await;
+    juliet.send("<presence/>").await;
+    until_committed(&writer, romeo.send(&format!("<presence type='subscribe' to='{JULIET}'/>")))
+        .await;
+    until_committed(&writer, juliet.send(&format!("<presence type='subscribed' to='{ROMEO}'/>")))
+        .await;
+    juliet.send("<presence type='unavailable'/>").await;
+    romeo.receive_all();
+
+    // From here on the disk does nothing.
+    romeo.send(&format!("<presence type='probe' to='{JULIET}'/>")).await;
+    let answer = texts(&mut romeo);
+    assert!(answer.len() == 1 && answer[0].contains("<delay "), "{answer:?}");
+    let message = "<message type='chat' to='nurse@capulet.example'><body>x</body></message>";
+    romeo.send(message).await;
+    let held = loop {
+        match romeo.session().handle(Stanza::parse(message.as_bytes()).unwrap()) {
+            Handling::Later(rest) => break rest,
+            Handling::Done => {}
+        }
+    };
+    world.advance(3);
+    until_committed(&writer, held).await;
+    let nurse = BareJid::new("nurse@capulet.example").unwrap();
+    while writer.step() {}
+    let page = world.stores().offline.page(&nurse, 0, 100).await.unwrap();
+    let first = page.messages[0].received_ms;
+    assert!(page.messages.iter().all(|message| message.received_ms == first), "{page:?}");
+}
+
 #[tokio::test]
 async fn a_refused_roster_change_is_an_error_and_clients_are_told_what_is_true() {
     let world = World::new();

@@ -364,6 +364,7 @@ pub(crate) async fn send_message(
             recipient: recipient.as_ref().map(|(host, account)| Party { host, account }),
             session: None,
             found: &found,
+            at_ms: engine.clock.unix_ms(),
         };
         pipeline::decide(&passage, &mut message)
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, Kind, PresenceType, Stanza};
-use stentor_store::{LastRow, Write};
+use stentor_store::{LastRow, StoreError, Write};
 use stentor_xml::ns;
 
 use crate::account::{Account, AccountState};
@@ -227,7 +227,8 @@ fn is_subscriber(account: &Account, contact: &BareJid) -> bool {
 
 /// When the last resource leaves, the time and its status are kept (XEP-0012, RFC 6121 §4.3.2).
 fn note_last(engine: &Arc<Engine>, account: &Arc<Account>, stanza: &Stanza) {
-    if account.is_ephemeral || account.lock().available().next().is_some() {
+    let mut state = account.lock();
+    if account.is_ephemeral || state.available().next().is_some() {
         return;
     }
     let status = stanza
@@ -235,8 +236,24 @@ fn note_last(engine: &Arc<Engine>, account: &Arc<Account>, stanza: &Stanza) {
         .map(|s| s.text().into_owned())
         .filter(|s| s.len() <= LAST_STATUS_BYTES_MAX);
     let last = LastRow { at_ms: engine.clock.unix_ms(), status };
+    state.last = Some(Box::new(last.clone()));
     // Nobody is told that this is kept, so nobody waits for it.
     drop(engine.stores.writer.submit(Write::PutLast { owner: account.jid.clone(), last }));
+}
+
+impl Engine {
+    /// When the account's last session left, and with what status (XEP-0012, RFC 6121 §4.3.2); none
+    /// if nobody has left yet.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn last_left(&self, account: &Account) -> Result<Option<LastRow>, StoreError> {
+        let last = account.lock().last.clone();
+        match last {
+            Some(last) => Ok(Some(*last)),
+            None => self.stores.last.load(&account.jid).await,
+        }
+    }
 }
 
 /// Sends a session's presence to every contact with a subscription (§4.2.2, §4.4.2, §4.5.2).

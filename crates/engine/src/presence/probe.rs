@@ -104,12 +104,10 @@ async fn presences(
             .collect();
     }
     let mut unavailable = reply(probe, PresenceType::Unavailable, to.clone());
-    // The time is that of the account's last resource, not of the one asked for; it may have left
-    // just now.
+    // The time is that of the account's last resource, not of the one asked for.
     if to.is_bare()
         && !account.is_ephemeral
-        && engine.stores.writer.barrier().await.is_ok()
-        && let Ok(Some(last)) = engine.stores.last.load(&account.jid).await
+        && let Ok(Some(last)) = engine.last_left(account).await
     {
         let domain = account.jid.as_jid().domain();
         unavailable.append(|w| xep0203_delay::write(w, domain, last.at_ms));

@@ -14,6 +14,7 @@ use crate::presence;
 use crate::resource::{Flag, Resource};
 use crate::service;
 use crate::session::Session;
+use crate::watch;
 
 impl Engine {
     /// Lets a session of this account go on over another stream (§5). `h` is how many of our
@@ -147,6 +148,10 @@ impl Session {
         if self.resource.is_available() {
             presence::show_absent(self);
             presence::greet(self);
+        }
+        // What it wishes to be notified of was known to the former process alone.
+        if let Some(presence) = self.resource.presence() {
+            watch::shown(self, &presence, None).into_iter().for_each(service::start);
         }
     }
 }

@@ -19,7 +19,7 @@ use stentor_store::{
 
 use crate::account::Account;
 use crate::engine::Engine;
-use crate::outbox::{Copies, Fate, Former};
+use crate::outbox::{Close, Copies, Fate, Former};
 use crate::presence;
 use crate::resource::{Available, Flag, Resource};
 use crate::resume::Right;
@@ -91,6 +91,10 @@ impl Engine {
         let restored = Arc::new(Session::new(self.clone(), account, resource));
         let right = Right { number: session, token: row.token, secs: row.max_secs };
         restored.wait_restored(right, row.state, row.h);
+        // Without its own rules it would be sent what it refused: its client binds anew.
+        if restored.resource.has(Flag::OwnRules) {
+            restored.resource.outbox.close(Close::Shutdown);
+        }
         Ok(true)
     }
 
