@@ -6,12 +6,16 @@ from pathlib import Path
 import federation_matrix
 import pytest
 from federation_matrix import Cell, Matrix
-from harness.names import DELAY, child
+from harness.names import DELAY, child, is_presence, stanza_error
+from harness.jabberd2 import Jabberd2
 from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
-from harness.people import Person, friends
-from harness.scenes import chat
+from harness.people import Person, friends, status_of
+from harness.raw import login
+from harness.scenes import befriend, chat, has_id, is_chat
 from harness.stentor import ROOT
 
+# Letters of several scripts, combined ones, right to left, and beyond the basic plane.
+UNICODE = "Grüß dich, Привет 漢字 مرحبا e\u0301 \U0001f468\u200d\U0001f469\u200d\U0001f467"
 REFUSALS = {
     "self-signed": "UnknownIssuer",
     "expired": "certificate expired",
@@ -57,6 +61,71 @@ def _is_expected(cell: Cell, outcome) -> bool:
     if cell.direction == "we" and cell.peer != "ejabberd":
         expected.append("both ways")
     return outcome.is_connected and outcome.reason == ", ".join(expected)
+
+
+class StentorSix(Stentor):
+    """Ours, which other servers find by IPv6 only."""
+
+    s2s_address, s2s_host = "::1", "six.example"
+
+
+class ProsodySix(Prosody):
+    """Prosody, which other servers find by IPv6 only."""
+
+    s2s_address, s2s_host = "::1", "six.example"
+
+
+@pytest.mark.parametrize("other", [(StentorSix, "second.example"), ProsodySix])
+def test_servers_that_only_have_ipv6_talk(other):
+    with neighbourhood(StentorSix, other) as (ours, theirs):
+        ours.region.dns.add("six.example", "AAAA", "::1")
+        alice, dora = friends(ours, theirs)
+        for one, two in ((alice, dora), (dora, alice)):
+            chat(one.stream, two.jid, "by IPv6")
+            two.hears([(one.full, "by IPv6")])
+        peers = {stream["peer"] for stream in ours.events("s2s_out", "s2s_in")}
+        assert peers and all(peer.startswith("[::1]:") for peer in peers), peers
+
+
+@pytest.mark.parametrize("other", [Prosody, Stentor])
+def test_domains_need_not_be_ascii(other):
+    """U-labels in addresses; A-labels in DNS, in TLS and in certificates, on both sides."""
+    with neighbourhood((Stentor, "müller.example"), (other, "bücher.example")) as (ours, theirs):
+        # Prosody 0.12 knows no such name where TLS comes first.
+        alice, dora = Person(ours), Person(theirs, mode="starttls")
+        befriend(alice.stream, dora.stream)
+        assert alice.jid.endswith("@müller.example") and dora.jid.endswith("@bücher.example")
+        for one, two in ((alice, dora), (dora, alice)):
+            # Capitals and full-width letters are the same address.
+            shown = two.jid.replace("example", "ＥXAMPLE").replace("user", "USER")
+            chat(one.stream, shown, UNICODE)
+            two.hears([(one.full, UNICODE)])
+            one.stream.write(f"<presence><status>{UNICODE}</status></presence>")
+            two.stream.wait(lambda e, f=one.full: is_presence(e, f) and status_of(e) == UNICODE)
+        streams = ours.events("s2s_out", "s2s_in")
+        assert streams and all(
+            (stream["how"], stream["certificate"]) == ("external", "valid") for stream in streams
+        ), streams
+        assert ("_xmpp-server._tcp.xn--bcher-kva.example", "SRV") in ours.region.dns.asked
+        ident = chat(alice.stream, "a@b@bücher.example", "to no address")
+        assert stanza_error(alice.stream.wait(has_id(ident))) == ("modify", "jid-malformed")
+
+
+def test_a_server_of_long_ago_is_understood():
+    """jabberd2 calls back and has a stream for each direction."""
+    with neighbourhood(Stentor, Jabberd2) as (ours, theirs):
+        alice = login(ours, ours.account("alice"), "here")
+        plain = {"mode": "starttls", "mechanism": "PLAIN", "is_available": False}
+        dora = login(theirs, theirs.account("dora"), "here", **plain)
+        dora.write("<presence/>")
+        for one, two in ((alice, dora), (dora, alice)):
+            texts = [f"{n}: {UNICODE}" for n in range(20)]
+            for text in texts:
+                chat(one, two.jid, text)
+            assert [two.wait(is_chat(text)).get("from") for text in texts] == [one.jid] * 20
+        (into,), (out,) = ours.events("s2s_in"), ours.events("s2s_out")
+        assert (into["how"], out["how"], out["bidi"]) == ("dialback", "dialback", False)
+        assert into["tls"] != "none" and out["tls"] != "none"
 
 
 @pytest.fixture

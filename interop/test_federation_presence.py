@@ -2,8 +2,6 @@
 
 import contextlib
 import copy
-import socket
-import time
 from xml.etree.ElementTree import canonicalize, fromstring, tostring
 
 import pytest
@@ -22,7 +20,7 @@ from harness.names import (
 )
 from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
 from harness.peer import SERVER, Caller
-from harness.people import Person, friends, text_of
+from harness.people import Person, friends, grant, text_of
 from harness.raw import RawStream, header, login
 from harness.scenes import befriend, chat, has_id, is_chat, is_push, subscribe
 from harness.waiting import until
@@ -98,20 +96,11 @@ def test_on_the_wire_presence_is_from_a_full_to_a_bare_address(pairs, peers):
     ours, _ = pairs[Prosody]
     alice, peer = Person(ours), peers("wire.example")
     jid = f"dora@{peer.domain}"
-    _grant(alice, peer, jid)
+    grant(alice, peer, jid)
     alice.stream.write("<presence id='w'><show>away</show></presence>")
     seen = peer.wait(has_id("w"))
     assert (seen.tag, seen.get("from"), seen.get("to")) == (q(SERVER, "presence"), alice.full, jid)
     assert [e.tag for e in seen] == [q(SERVER, "show")]
-
-
-def _grant(alice: Person, peer: Caller, jid: str) -> None:
-    """Somebody at a server written by hand becomes a subscriber of hers."""
-    peer.say("presence", f"{jid}/x", alice.jid, kind="subscribe")
-    alice.stream.wait(lambda e: is_presence(e, jid, "subscribe"))
-    alice.stream.write(f"<presence type='subscribed' to='{jid}'/>")
-    peer.wait(lambda e: e.get("type") == "subscribed")
-    peer.wait(lambda e: e.get("from") == alice.full and not e.get("type"))
 
 
 # covers: fed-02
@@ -133,7 +122,7 @@ def test_away_is_seen_by_every_subscriber_and_client(pairs, peers, other):
         is_away(alice.stream, person.full)
     # On the wire there is one stanza for each subscriber, in the order of no client in between.
     peer = peers(f"one-{other.name}.example")
-    _grant(alice, peer, f"fay@{peer.domain}")
+    grant(alice, peer, f"fay@{peer.domain}")
     alice.stream.write("<presence id='one'><show>away</show></presence>")
     alice.stream.write(f"<message to='fay@{peer.domain}' id='behind'/>")
     came = [e for e in peer.until(has_id("behind")) if e.tag == q(SERVER, "presence")]
@@ -161,7 +150,7 @@ def test_who_leaves_is_seen_leaving_by_all_who_could_see_her(pairs, peers):
     peer = peers("rooms.example")
     # A room, and somebody of whom ours has heard nothing but that he has gone.
     gone, room = f"gone@{peer.domain}", f"room@{peer.domain}/alice"
-    _grant(alice, peer, gone)
+    grant(alice, peer, gone)
     peer.say("presence", f"{gone}/x", alice.jid, kind="unavailable")
     alice.stream.write(f"<presence to='{room}'/>")
     peer.wait(lambda e: e.get("to") == room)
@@ -183,55 +172,6 @@ def test_who_leaves_is_seen_leaving_by_all_who_could_see_her(pairs, peers):
     late.wait(lambda e: e.get("from", "").startswith(alice.jid) and e.get("type") == "unavailable")
 
 
-# covers: fed-06
-def test_one_contact_that_never_answers_delays_nobody():
-    with neighbourhood(Stentor, Prosody, Ejabberd) as (ours, prosody, ejabberd), _black_hole() as port:
-        silent = "silent.example"
-        ours.region.dns.server_of(silent, None, port, "127.0.0.1.nip.example")
-        ours.region.dns.add("127.0.0.1.nip.example", "A", "127.0.0.1")
-        alice, bob = Person(ours), Person(ours, "bob")
-        dora, emil = Person(prosody), Person(ejabberd)
-        stranger = Person(prosody, "stranger")
-        for contact in (bob, dora, emil):
-            befriend(alice.stream, contact.stream)
-        # She sees him, and he does not see her.
-        subscribe(alice.stream, stranger.stream)
-        alice.stream.write(f"<presence type='subscribe' to='x@{silent}'/>")
-        alice.stream.write(f"<presence type='subscribed' to='x@{silent}'/>")
-        for n in range(5):
-            began = time.monotonic()
-            alice.stream.write(f"<presence><status>{n}</status></presence>")
-            for contact in (bob, dora, emil):
-                contact.stream.wait(
-                    lambda e, n=n: is_presence(e, alice.full) and text_of(e, "status") == str(n),
-                    SOON,
-                )
-            assert time.monotonic() - began < SOON
-        seen = dora.stream.barrier(stranger.stream)[0]
-        assert not [e for e in seen if e.get("from") == alice.full]
-        pairs = [(e["local"], e["remote"]) for e in ours.events("s2s_out", "s2s_in")]
-        assert sorted(set(pairs)) == [(ours.domain, ejabberd.domain), (ours.domain, prosody.domain)]
-        opened = [(e["local"], e["remote"]) for e in ours.events("s2s_out")]
-        assert len(opened) == len(set(opened)), "one stream out for each pair"
-
-
-@contextlib.contextmanager
-def _black_hole():
-    """A port on which connections never come to be: its queue is full."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        while True:
-            filler = stack.enter_context(socket.socket())
-            filler.settimeout(0.3)
-            try:
-                filler.connect(listener.getsockname())
-            except TimeoutError:
-                break
-        yield listener.getsockname()[1]
-
-
 class German(RawStream):
     """A client whose streams are in German."""
 
@@ -249,7 +189,7 @@ def test_texts_keep_their_languages_and_get_that_of_the_stream(pairs, peers):
     german.sign_in(alice.account)
     german.bind("german")
     peer = peers("lang.example")
-    _grant(alice, peer, f"fay@{peer.domain}")
+    grant(alice, peer, f"fay@{peer.domain}")
     several = "<status>Back</status><status xml:lang='de'>Zurück</status>"
     for attribute, lang in (("", "de"), (" xml:lang='fr'", "fr")):
         german.write(f"<presence id='{lang}'{attribute}>{several}</presence>")
@@ -292,7 +232,7 @@ def test_a_priority_that_is_none_is_refused_here_and_passed_on_from_there(pairs,
     ours, _ = pairs[Prosody]
     alice, peer = Person(ours), peers("priority.example")
     jid = f"dora@{peer.domain}"
-    _grant(alice, peer, jid)
+    grant(alice, peer, jid)
     alice.stream.write("<presence id='bad'><priority>x</priority></presence>")
     assert stanza_error(alice.stream.wait(has_id("bad"))) == ("modify", "bad-request")
     chat(alice.stream, jid, "behind it")
@@ -403,7 +343,7 @@ def test_probes_ask_and_are_answered(pairs, peers, other):
     alice, dora = friends(ours, theirs)
     peer = peers(f"probes-{other.name}.example")
     jid = f"fay@{peer.domain}"
-    _grant(alice, peer, jid)
+    grant(alice, peer, jid)
     alice.stream.write(f"<presence type='subscribe' to='{jid}'/>")
     peer.wait(lambda e: e.get("type") == "subscribe")
     peer.say("presence", jid, alice.jid, kind="subscribed")
@@ -498,7 +438,7 @@ def test_unknown_elements_cross_unchanged_and_known_ones_change_their_namespace(
         assert [text_of(seen, name) for name in ("show", "status", "priority")] == ["away", "s", "5"]
     peer = peers(f"badge-{other.name}.example")
     jid = f"fay@{peer.domain}"
-    _grant(alice, peer, jid)
+    grant(alice, peer, jid)
     alice.stream.write(f"<presence id='wire'>{written}</presence>")
     wire = peer.wait(has_id("wire"))
     names = ("show", "status", "priority")

@@ -235,6 +235,18 @@ def test_messages_reach_who_is_offline_and_servers_that_come_back(other):
         assert stanza_error(refused) == ("cancel", "remote-server-not-found")
 
 
+# covers: off-16
+def test_messages_that_have_waited_too_long_come_back():
+    with neighbourhood(Stentor, hold_secs=1) as (ours,):
+        # Nobody listens there.
+        ours.region.dns.server_of("down.example", 1, None)
+        alice = Person(ours)
+        idents = [chat(alice.stream, "x@down.example", str(n)) for n in range(3)]
+        for ident in idents:
+            refused = alice.stream.wait(has_id(ident))
+            assert stanza_error(refused) == ("wait", "remote-server-timeout")
+
+
 # covers: off-17
 def test_messages_of_others_wait_for_who_is_offline_here():
     quota = "[profile.default.modules.offline]\nmessages_max = 3"

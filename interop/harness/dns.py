@@ -27,17 +27,27 @@ class Dns:
         # Names that are not answered at all, and all names that were asked for.
         self.silent: set[dns.name.Name] = set()
         self.asked: list[tuple[str, str]] = []
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sockets: list[socket.socket] = []
         self.address, (self.port,) = address, free_ports(1)
-        self._udp.bind((address, self.port))
-        self._tcp = socket.create_server((address, self.port))
-        for serve in (self._serve_udp, self._serve_tcp):
-            threading.Thread(target=serve, daemon=True).start()
+        self.listen(address, self.port)
+
+    def listen(self, address: str, port: int) -> None:
+        """Answers at one more address, for servers that ask no other port."""
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((address, port))
+        tcp = socket.create_server((address, port))
+        self._sockets += [udp, tcp]
+        for serve, on in ((self._serve_udp, udp), (self._serve_tcp, tcp)):
+            threading.Thread(target=serve, args=(on,), daemon=True).start()
 
     def add(self, name: str, kind: str, *values: str) -> None:
         """Adds records: `add("a.example", "SRV", "0 0 5269 host.example.")`."""
         key = (_name(name), dns.rdatatype.from_text(kind))
         self.records.setdefault(key, []).extend(values)
+
+    def silence(self, *names: str) -> None:
+        """Questions about these names get no answer from now on."""
+        self.silent.update(map(_name, names))
 
     def remove(self, name: str, kind: str) -> None:
         self.records.pop((_name(name), dns.rdatatype.from_text(kind)), None)
@@ -55,23 +65,23 @@ class Dns:
                 self.add(f"{service}._tcp.{domain}", "SRV", f"0 0 {at} {host}.")
 
     def close(self) -> None:
-        self._udp.close()
-        self._tcp.close()
+        for listening in self._sockets:
+            listening.close()
 
-    def _serve_udp(self) -> None:
+    def _serve_udp(self, udp: socket.socket) -> None:
         while True:
             try:
-                data, peer = self._udp.recvfrom(4096)
+                data, peer = udp.recvfrom(4096)
                 answer = self._answer(data)
                 if answer is not None:
-                    self._udp.sendto(answer.to_wire(max_size=65535), peer)
+                    udp.sendto(answer.to_wire(max_size=65535), peer)
             except OSError:
                 return
 
-    def _serve_tcp(self) -> None:
+    def _serve_tcp(self, tcp: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._tcp.accept()
+                connection, _ = tcp.accept()
             except OSError:
                 return
             with connection:
@@ -106,4 +116,4 @@ class Dns:
 
 
 def _name(text: str) -> dns.name.Name:
-    return dns.name.from_text(text, idna_codec=dns.name.IDNA_2008)
+    return dns.name.from_text(text.encode("idna").decode())

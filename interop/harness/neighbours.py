@@ -66,6 +66,9 @@ def neighbourhood(*kinds, certificate: str = "valid", **ours):
 class Neighbour(Server):
     """A server of other servers. Clients reach it by `port` and `tls_port` as ever."""
 
+    # Where it listens for others, and the name of that.
+    s2s_address, s2s_host = "127.0.0.1", "localhost"
+
     def __init__(self, region: Region, *domains: Domain, **options):
         self.region, self.domains, self.options = region, domains, options
         self.s2s_port, self.s2s_tls_port = free_ports(2)
@@ -76,6 +79,7 @@ class Neighbour(Server):
                 domain.name,
                 self.s2s_port if domain.has_starttls else None,
                 self.s2s_tls_port if domain.has_direct_tls else None,
+                self.s2s_host,
             )
 
     @property
@@ -90,7 +94,8 @@ class Neighbour(Server):
         return context
 
     def chain(self, domain: Domain) -> tuple[Path, Path]:
-        return certificate(self.region.ca, domain.name, domain.certificate)
+        ascii_name = domain.name.encode("idna").decode()
+        return certificate(self.region.ca, ascii_name, domain.certificate)
 
     def delete_account(self, account: Account) -> None:
         raise NotImplementedError
@@ -98,8 +103,9 @@ class Neighbour(Server):
     def suspend_account(self, account: Account, is_suspended: bool) -> None:
         raise NotImplementedError
 
-    def _ports_needed(self) -> list[int]:
-        return [self.port, self.tls_port, self.s2s_port, self.s2s_tls_port]
+    def _needed(self) -> list[tuple[str, int]]:
+        of_servers = [(self.s2s_address, port) for port in (self.s2s_port, self.s2s_tls_port)]
+        return [*super()._needed(), *of_servers]
 
 
 class Stentor(Neighbour):
@@ -113,13 +119,14 @@ class Stentor(Neighbour):
         dns, options = self.region.dns, dict(self.options)
         extra = options.pop("extra", "")
         lines = [f'data_dir = "{self.folder}/data"']
-        for kind, port in (
-            ("c2s", self.port),
-            ("c2s-tls", self.tls_port),
-            ("s2s", self.s2s_port),
-            ("s2s-tls", self.s2s_tls_port),
+        for kind, address, port in (
+            ("c2s", self.address, self.port),
+            ("c2s-tls", self.address, self.tls_port),
+            ("s2s", self.s2s_address, self.s2s_port),
+            ("s2s-tls", self.s2s_address, self.s2s_tls_port),
         ):
-            lines += ["[[listen]]", f'kind = "{kind}"', f'address = "{self.address}:{port}"']
+            at = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            lines += ["[[listen]]", f'kind = "{kind}"', f'address = "{at}"']
         for domain in self.domains:
             chain, key = self.chain(domain)
             lines += ["[[host]]", f'name = "{domain.name}"']
@@ -157,7 +164,7 @@ class Prosody(Neighbour):
 
     name = "prosody"
 
-    MODULES = """roster saslauth tls dialback disco ping offline message presence iq private
+    MODULES = """admin_shell roster saslauth tls dialback disco ping offline message presence iq private
     vcard_legacy pep blocklist carbons posix smacks s2s s2s_auth_certs""".split()
 
     def prepare(self) -> None:
@@ -179,6 +186,8 @@ class Prosody(Neighbour):
             f"c2s_ports = {{ {self.port} }}",
             f"c2s_direct_tls_ports = {{ {self.tls_port} }}",
             f"s2s_ports = {{ {self.s2s_port} }}",
+            f's2s_interfaces = {{ "{self.s2s_address}" }}',
+            f's2s_direct_tls_interfaces = {{ "{self.s2s_address}" }}',
             f"s2s_direct_tls_ports = {{ {self.s2s_tls_port} }}",
             f"c2s_direct_tls_ssl = {first}",
             f"s2s_direct_tls_ssl = {first}",
@@ -210,6 +219,11 @@ class Prosody(Neighbour):
 
     def create_account(self, account: Account) -> None:
         words = ("register", account.local, account.domain, account.password)
+        run_tool("prosodyctl", "--config", self.config, "--root", *words)
+
+    def close_streams(self, domain: str) -> None:
+        """Ends the streams with another domain by the command line."""
+        words = ("shell", "s2s", "close", domain, self.domain)
         run_tool("prosodyctl", "--config", self.config, "--root", *words)
 
 

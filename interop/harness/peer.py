@@ -1,5 +1,6 @@
 """Another server written by hand: what ours writes to it is read tag by tag."""
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -19,7 +20,13 @@ PROVEN = f"<mechanisms xmlns='{SASL}'><mechanism>EXTERNAL</mechanism></mechanism
 class Peer:
     """Takes one stream, over TLS from the first byte, from a server that has a certificate."""
 
-    def __init__(self, domain: str, certificate: tuple[Path, Path], authority: Path):
+    def __init__(
+        self,
+        domain: str,
+        certificate: tuple[Path, Path],
+        authority: Path,
+        address: str = "127.0.0.1",
+    ):
         self.domain = domain
         self.stanzas: deque[Element] = deque()
         # The certificate that ours has shown.
@@ -30,7 +37,7 @@ class Peer:
         self.context.load_cert_chain(*certificate)
         self.context.load_verify_locations(authority)
         self.context.verify_mode = ssl.CERT_REQUIRED
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = listening(address)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -80,6 +87,27 @@ class Peer:
         names = f"xmlns='{SERVER}' xmlns:stream='{STREAM}'"
         text = f"<stream:stream {names} {head}><stream:features>{features}</stream:features>"
         self.sock.sendall(text.encode())
+
+
+def listening(address: str, port: int = 0, backlog: int | None = None) -> socket.socket:
+    """A socket that listens at an address of either family."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=backlog)
+
+
+@contextlib.contextmanager
+def black_hole(address: str = "127.0.0.1", port: int = 0):
+    """A port on which connections never come to be: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listening(address, port, 0))
+        while True:
+            filler = stack.enter_context(socket.socket(listener.family))
+            filler.settimeout(0.3)
+            try:
+                filler.connect(listener.getsockname())
+            except TimeoutError:
+                break
+        yield listener.getsockname()[1]
 
 
 class Caller(RawStream):

@@ -1,6 +1,7 @@
 """Users of several servers, who talk to each other."""
 
-from .names import MESSAGE, PRESENCE, bodies
+from .names import MESSAGE, PRESENCE, bodies, is_presence
+from .peer import Caller
 from .raw import RawStream, login
 from .scenes import befriend
 from .server import Server
@@ -9,13 +10,18 @@ from .server import Server
 class Person:
     """A user of one of the servers, with one client."""
 
-    def __init__(self, server: Server, name: str = "user", resource: str = "here"):
+    def __init__(
+        self, server: Server, name: str = "user", resource: str = "here", mode: str = "tls"
+    ):
         self.server, self.account, self.resource = server, server.account(name), resource
+        self.mode = mode
         self.enter()
 
     def enter(self) -> None:
         # Some servers send what they kept before the presence that asks for it.
-        self.stream = login(self.server, self.account, self.resource, is_available=False)
+        self.stream = login(
+            self.server, self.account, self.resource, mode=self.mode, is_available=False
+        )
         self.stream.write("<presence/>")
 
     def leave(self) -> None:
@@ -23,7 +29,7 @@ class Person:
 
     def another(self, resource: str, priority: int | None = None) -> RawStream:
         """One more client of the same user."""
-        return login(self.server, self.account, resource, priority)
+        return login(self.server, self.account, resource, priority, mode=self.mode)
 
     @property
     def jid(self) -> str:
@@ -77,3 +83,12 @@ def status_of(element) -> str:
 def text_of(element, name: str) -> str:
     """The text of a child in the content namespace."""
     return next((e.text or "" for e in element if e.tag == f"{{jabber:client}}{name}"), "")
+
+
+def grant(person: Person, peer: Caller, jid: str) -> None:
+    """Somebody at a server written by hand becomes a subscriber of hers."""
+    peer.say("presence", f"{jid}/x", person.jid, kind="subscribe")
+    person.stream.wait(lambda e: is_presence(e, jid, "subscribe"))
+    person.stream.write(f"<presence type='subscribed' to='{jid}'/>")
+    peer.wait(lambda e: e.get("type") == "subscribed")
+    peer.wait(lambda e: e.get("from") == person.full and not e.get("type"))

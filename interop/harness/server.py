@@ -175,7 +175,11 @@ class Server(ABC):
     def _is_listening(self) -> bool:
         code = self.process.poll()
         assert code is None, f"{self.name} ended with {code}:\n{self.log_text()[-2000:]}"
-        return all(accepts(self.address, port) for port in self._ports_needed())
+        return all(accepts(address, port) for address, port in self._needed())
+
+    def _needed(self) -> list[tuple[str, int]]:
+        """Where it must listen before it is there."""
+        return [(self.address, port) for port in self._ports_needed()]
 
     def _ports_needed(self) -> list[int]:
         return [self.port, self.tls_port]
@@ -218,5 +222,5 @@ def _memory_kib(process: Path, name: str) -> int:
 
 def accepts(address: str, port: int) -> bool:
     """Whether somebody listens there."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         return probe.connect_ex((address, port)) == 0

@@ -2,6 +2,7 @@
 //!
 //! Who is one too many is told nothing: his connection is closed before a stream begins.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use stentor_engine::pace::{Pace, Rate};
 
-use crate::limits::SOURCES_MAX;
+use crate::limits::QUIET_SOURCES_MAX;
 use crate::monotonic;
 
 /// How many connections there may be.
@@ -43,7 +44,16 @@ impl Default for AdmissionSettings {
 pub struct Admission {
     settings: AdmissionSettings,
     open: AtomicUsize,
-    sources: Mutex<HashMap<IpAddr, Source, RandomState>>,
+    sources: Mutex<Sources>,
+}
+
+/// What is known of sources: of those with connections, which are as many as there may be
+/// connections, and of a bounded number of others, whose attempts are remembered.
+#[derive(Debug, Default)]
+struct Sources {
+    by_address: HashMap<IpAddr, Source, RandomState>,
+    /// Those that had no connection when they came here, each once, longest ago first.
+    quiet: VecDeque<IpAddr>,
 }
 
 /// What is known of a source.
@@ -52,8 +62,8 @@ struct Source {
     open: u32,
     before_sign_in: u32,
     attempts: Pace,
-    /// When its attempts count no more, in milliseconds.
-    quiet_ms: u64,
+    /// Whether it stands among the quiet ones.
+    is_listed: bool,
 }
 
 /// The right to be connected. Dropping it gives it back.
@@ -89,24 +99,18 @@ impl Admission {
         Some(Permit { admission: self.clone(), source, is_before_sign_in: false })
     }
 
-    fn has_room(&self, source: IpAddr, now_ms: u64) -> bool {
-        let mut sources = self.sources.lock();
-        if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
-            sources.retain(|_, source| source.open > 0 || source.quiet_ms > now_ms);
-            if sources.len() >= SOURCES_MAX {
-                return false;
-            }
-        }
+    fn has_room(&self, address: IpAddr, now_ms: u64) -> bool {
         let AdmissionSettings { per_source_max, per_source_attempts_per_minute, .. } =
             self.settings;
-        let source = sources.entry(source).or_default();
+        let mut sources = self.sources.lock();
+        let source = sources.by_address.entry(address).or_default();
         // Whole minutes' worth at once: attempts come in bursts.
         let rate = Rate::new(per_source_attempts_per_minute.div_ceil(60), 60);
         if source.attempts.wait_ms(rate, now_ms) > 0 || source.open >= per_source_max {
+            sources.rest(address);
             return false;
         }
         source.attempts.take(rate, 1, now_ms);
-        source.quiet_ms = now_ms.saturating_add(ATTEMPTS_MS);
         source.open += 1;
         true
     }
@@ -114,6 +118,26 @@ impl Admission {
     /// Connections open now.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
+    }
+}
+
+impl Sources {
+    /// A source may have no connection left: its attempts are remembered until too many others
+    /// came to rest after it.
+    fn rest(&mut self, address: IpAddr) {
+        let Some(source) = self.by_address.get_mut(&address) else { return };
+        if source.open > 0 || std::mem::replace(&mut source.is_listed, true) {
+            return;
+        }
+        self.quiet.push_back(address);
+        while self.quiet.len() > QUIET_SOURCES_MAX {
+            let Some(oldest) = self.quiet.pop_front() else { return };
+            let Some(source) = self.by_address.get_mut(&oldest) else { continue };
+            source.is_listed = false;
+            if source.open == 0 {
+                self.by_address.remove(&oldest);
+            }
+        }
     }
 }
 
@@ -138,7 +162,7 @@ impl Permit {
     }
 
     fn with_source<T>(&self, act: impl FnOnce(&mut Source) -> T) -> T {
-        act(self.admission.sources.lock().entry(self.source).or_default())
+        act(self.admission.sources.lock().by_address.entry(self.source).or_default())
     }
 }
 
@@ -148,11 +172,12 @@ impl Drop for Permit {
         self.admission.open.fetch_sub(1, Ordering::AcqRel);
         let has_limit = self.admission.settings.per_source_attempts_per_minute > 0;
         let mut sources = self.admission.sources.lock();
-        if let Some(source) = sources.get_mut(&self.source) {
+        if let Some(source) = sources.by_address.get_mut(&self.source) {
             source.open -= 1;
-            // Its attempts are remembered, where they are limited, as long as there is room.
-            if source.open == 0 && !has_limit {
-                sources.remove(&self.source);
+            if source.open == 0 && !has_limit && !source.is_listed {
+                sources.by_address.remove(&self.source);
+            } else {
+                sources.rest(self.source);
             }
         }
     }
@@ -167,9 +192,6 @@ fn network(source: IpAddr) -> IpAddr {
         }
     }
 }
-
-/// After so many milliseconds without an attempt, none counts any more.
-const ATTEMPTS_MS: u64 = 61_000;
 
 #[cfg(test)]
 mod tests {
@@ -235,13 +257,26 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_have_been_quiet_make_room_for_others() {
-        let admission = admission(AdmissionSettings::default());
-        let source = |n: u32| IpAddr::V4(std::net::Ipv4Addr::from(n));
-        let all = u32::try_from(SOURCES_MAX).unwrap();
-        assert!((0..all).all(|n| admission.admit_at(source(n), 0).is_some()));
-        assert!(admission.admit_at(source(all), 30_000).is_none());
-        assert!(admission.admit_at(source(all), 120_000).is_some());
-        assert_eq!(admission.sources.lock().len(), 1);
+    fn the_longest_quiet_are_forgotten_and_nobody_is_refused_for_their_number() {
+        let admission = admission(AdmissionSettings {
+            per_source_attempts_per_minute: 60,
+            ..AdmissionSettings::default()
+        });
+        let source = |n: usize| IpAddr::V4(std::net::Ipv4Addr::from(u32::try_from(n).unwrap()));
+        let connects = |n: usize| admission.admit_at(source(n), 0).is_some();
+        let exhausts = |n: usize| while connects(n) {};
+        let _kept = admission.admit_at(ONE, 0).unwrap();
+        exhausts(0);
+        exhausts(1);
+        assert!((2..QUIET_SOURCES_MAX).all(connects));
+        assert!(!connects(0) && !connects(1), "all are remembered");
+        assert!(connects(QUIET_SOURCES_MAX), "one more");
+        assert!(connects(0), "the first was forgotten, and is the latest now");
+        assert!(connects(1), "so the second was");
+        exhausts(1);
+        assert!(!connects(1));
+        let sources = admission.sources.lock();
+        assert_eq!(sources.quiet.len(), QUIET_SOURCES_MAX);
+        assert_eq!(sources.by_address.len(), QUIET_SOURCES_MAX + 1, "and one that is connected");
     }
 }

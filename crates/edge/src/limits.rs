@@ -80,5 +80,6 @@ pub const COMPONENT_SHOWN_MAX: usize = 65_536;
 /// Milliseconds in which a component must take a byte of what waits for it.
 pub const COMPONENT_STALL_MS: u64 = 30_000;
 
-/// Source addresses whose connections are counted.
-pub const SOURCES_MAX: usize = 262_144;
+/// Source addresses without a connection whose attempts to connect are remembered, some 100 bytes
+/// each; the longest quiet are forgotten first.
+pub const QUIET_SOURCES_MAX: usize = 262_144;

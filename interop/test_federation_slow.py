@@ -1,0 +1,143 @@
+"""Other servers that are slow, silent or cut off: who waits for them, and what arrives."""
+
+import contextlib
+import time
+
+import pytest
+from harness.names import is_presence
+from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
+from harness.peer import Caller, Peer, black_hole
+from harness.people import Person, friends, grant, text_of
+from harness.scenes import befriend, chat, is_push, subscribe
+from harness.waiting import until
+
+# A state is seen within so many seconds.
+SOON = 3
+
+
+@pytest.fixture
+def ours():
+    with neighbourhood(Stentor) as (server,):
+        yield server
+
+
+# covers: fed-06
+def test_one_contact_that_never_answers_delays_nobody():
+    with neighbourhood(Stentor, Prosody, Ejabberd) as (ours, prosody, ejabberd), black_hole() as port:
+        silent = "silent.example"
+        ours.region.dns.server_of(silent, None, port, "127.0.0.1.nip.example")
+        ours.region.dns.add("127.0.0.1.nip.example", "A", "127.0.0.1")
+        alice, bob = Person(ours), Person(ours, "bob")
+        dora, emil = Person(prosody), Person(ejabberd)
+        stranger = Person(prosody, "stranger")
+        for contact in (bob, dora, emil):
+            befriend(alice.stream, contact.stream)
+        # She sees him, and he does not see her.
+        subscribe(alice.stream, stranger.stream)
+        alice.stream.write(f"<presence type='subscribe' to='x@{silent}'/>")
+        alice.stream.write(f"<presence type='subscribed' to='x@{silent}'/>")
+        for n in range(5):
+            began = time.monotonic()
+            alice.stream.write(f"<presence><status>{n}</status></presence>")
+            for contact in (bob, dora, emil):
+                contact.stream.wait(
+                    lambda e, n=n: is_presence(e, alice.full) and text_of(e, "status") == str(n),
+                    SOON,
+                )
+            assert time.monotonic() - began < SOON
+        seen = dora.stream.barrier(stranger.stream)[0]
+        assert not [e for e in seen if e.get("from") == alice.full]
+        pairs = [(e["local"], e["remote"]) for e in ours.events("s2s_out", "s2s_in")]
+        assert sorted(set(pairs)) == [(ours.domain, ejabberd.domain), (ours.domain, prosody.domain)]
+        opened = [(e["local"], e["remote"]) for e in ours.events("s2s_out")]
+        assert len(opened) == len(set(opened)), "one stream out for each pair"
+
+
+# covers: fed-16
+def test_a_login_waits_for_no_other_server():
+    with contextlib.ExitStack() as stack:
+        ours, prosody = stack.enter_context(neighbourhood(Stentor, Prosody))
+        dns, ca = ours.region.dns, ours.region.ca
+        alice, dora = friends(ours, prosody)
+        bob = Person(ours, "bob")
+        befriend(alice.stream, bob.stream)
+        # Five servers that are there at first, and are not any more when she comes.
+        slow = [f"slow{n}.example" for n in range(5)]
+        alice.stream.roster()
+        for domain in slow:
+            with Caller(ours, domain, ca.server(domain)) as peer:
+                _befriend(alice, peer, f"x@{domain}")
+        dns.asked.clear()
+        for domain in slow[:3]:
+            hole = stack.enter_context(black_hole())
+            dns.server_of(domain, None, hole, "hole.example")
+        dns.add("hole.example", "A", "127.0.0.1")
+        for domain in slow[3:]:
+            dns.silence(f"_xmpp-server._tcp.{domain}", f"_xmpps-server._tcp.{domain}")
+        alice.leave()
+        bob.sees([alice], "unavailable")
+        began = time.monotonic()
+        alice.enter()
+        # Those of who is there come while the others are still being sought.
+        alice.sees([dora, bob])
+        assert len(alice.stream.roster()) == 7
+        chat(alice.stream, bob.jid, "I am here")
+        bob.hears([(alice.full, "I am here")])
+        assert time.monotonic() - began < 2
+        asked = {(f"_xmpps-server._tcp.{domain}", "SRV") for domain in slow}
+        until(lambda: asked <= set(dns.asked), "all are sought", 2)
+        with Caller(ours, slow[4], ca.server(slow[4])) as late:
+            late.say("presence", f"x@{slow[4]}/late", alice.jid)
+            alice.stream.wait(lambda e: is_presence(e, f"x@{slow[4]}/late"), SOON)
+
+
+def _befriend(alice: Person, peer: Caller, jid: str) -> None:
+    grant(alice, peer, jid)
+    alice.stream.write(f"<presence type='subscribe' to='{jid}'/>")
+    peer.wait(lambda e: e.get("type") == "subscribe")
+    peer.say("presence", jid, alice.jid, kind="subscribed")
+    alice.stream.wait(is_push(jid, "both"))
+
+
+# covers: fed-16
+def test_ipv6_is_tried_first_and_ipv4_soon(ours):
+    alice, region = Person(ours), ours.region
+    for domain, is_dead in (("six.example", False), ("four.example", True)):
+        address = "127.0.0.1" if is_dead else "::1"
+        with contextlib.closing(
+            Peer(domain, region.ca.server(domain), region.ca.pem, address)
+        ) as peer, black_hole("::1" if is_dead else "127.0.0.1", peer.port):
+            region.dns.server_of(domain, None, peer.port, f"host.{domain}")
+            region.dns.add(f"host.{domain}", "AAAA", "::1")
+            region.dns.add(f"host.{domain}", "A", "127.0.0.1")
+            began = time.monotonic()
+            chat(alice.stream, f"x@{domain}", "hello")
+            peer.next()
+            assert time.monotonic() - began < 2
+
+
+# covers: fed-39
+def test_rapid_changes_arrive_in_order_whatever_becomes_of_the_stream():
+    with neighbourhood(Stentor, Prosody, idle_secs=1) as (ours, prosody):
+        alice, dora = friends(ours, prosody)
+        _changes(alice, dora, "steady")
+        before = len(ours.events("s2s_out_ended"))
+        until(lambda: len(ours.events("s2s_out_ended")) > before, "the idle stream is closed")
+        _changes(alice, dora, "queued")
+        for n in range(5):
+            before = len(ours.events("s2s_out_ended", "s2s_in_ended"))
+            _changes(alice, dora, f"cut {n}", lambda: prosody.close_streams(ours.domain))
+            assert len(ours.events("s2s_out_ended", "s2s_in_ended")) > before
+
+
+def _changes(alice: Person, dora: Person, word: str, between=lambda: None) -> None:
+    """Fifty states at once, with something in between; all come, in order."""
+    texts = [f"{word}, {n}" for n in range(50)]
+    said = [f"<presence><status>{text}</status></presence>" for text in texts]
+    alice.stream.write("".join(said[:25]))
+    between()
+    alice.stream.write("".join(said[25:]))
+    came = []
+    while not came or came[-1] != texts[-1]:
+        came.append(text_of(dora.stream.wait(lambda e: is_presence(e, alice.full)), "status"))
+    assert came == texts
