@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use stentor_jid::{BareJid, Jid};
+use stentor_payload::xep0012_last;
 use stentor_stanza::{Condition, IqType, Stanza, StanzaError};
 
 use crate::account::Account;
@@ -14,6 +15,7 @@ use crate::outbox::{Fate, Pressure};
 use crate::phase::Direction;
 use crate::pipeline;
 use crate::refuse::store_error;
+use crate::resource::Resource;
 use crate::session::Session;
 
 /// Who asks.
@@ -41,27 +43,55 @@ impl<'a> Asker<'a> {
 }
 
 /// Hands an IQ to one resource. RFC 6121 §8.5.3: requests reach only those whose presence the
-/// asker sees. `Gone` if it is not there, or not for the asker.
+/// asker sees.
+///
+/// # Errors
+/// `service-unavailable` if it is not there, or not for the asker; `forbidden` where a specification
+/// wants that said to those who may not see the account, there or not (XEP-0012 §4).
 pub(crate) fn to_resource(
     engine: &Arc<Engine>,
     asker: Asker<'_>,
     to: &Jid,
     stanza: &Stanza,
-) -> Pressure {
-    let is_request = stanza.iq_type().is_some_and(IqType::is_request);
-    let target = engine.directory.find(to.bare_str()).and_then(|account| {
-        let state = account.lock();
-        let resource = state.resource(to.resource()?)?.clone();
-        let direction = Direction::Received;
-        // Whoever is blocked learns no more than of one who is not there.
-        pipeline::may_pass(engine, &account, direction, &state, stanza).ok()?;
-        let bare = asker.from.to_bare();
-        let sees = account.jid == bare
-            || state.roster.item(&bare).is_some_and(|i| i.from)
-            || resource.has_directed(asker.from);
-        (sees || !is_request).then_some(resource)
-    });
-    target.map_or(Pressure::Gone, |t| t.outbox.push(stanza.clone(), Fate::Reroute))
+) -> Result<Pressure, StanzaError> {
+    let Some(account) = engine.directory.find(to.bare_str()) else {
+        // As for an account that is in memory: who asks cannot tell the two apart.
+        return Err(hidden(stanza));
+    };
+    let target = target(engine, &account, asker, to, stanza)?;
+    match target.outbox.push(stanza.clone(), Fate::Reroute) {
+        Pressure::Gone => Err(UNAVAILABLE),
+        pressure => Ok(pressure),
+    }
+}
+
+fn target(
+    engine: &Arc<Engine>,
+    account: &Arc<Account>,
+    asker: Asker<'_>,
+    to: &Jid,
+    stanza: &Stanza,
+) -> Result<Arc<Resource>, StanzaError> {
+    let state = account.lock();
+    // Whoever is blocked learns no more than of one who is not there.
+    pipeline::may_pass(engine, account, Direction::Received, &state, stanza)
+        .map_err(|_| UNAVAILABLE)?;
+    let resource = to.resource().and_then(|name| state.resource(name));
+    let bare = asker.from.to_bare();
+    let sees = account.jid == bare
+        || state.roster.item(&bare).is_some_and(|i| i.from)
+        || resource.is_some_and(|r| r.has_directed(asker.from));
+    if !sees && stanza.iq_type().is_some_and(IqType::is_request) {
+        return Err(hidden(stanza));
+    }
+    resource.cloned().ok_or(UNAVAILABLE)
+}
+
+/// The error for a request to a resource that its sender may not see.
+fn hidden(stanza: &Stanza) -> StanzaError {
+    let asks_last = stanza.iq_type().is_some_and(IqType::is_request)
+        && stanza.payload().is_some_and(|query| query.is(xep0012_last::NS, "query"));
+    if asks_last { StanzaError::new(Condition::Forbidden) } else { UNAVAILABLE }
 }
 
 /// Answers a request to one of our domains or accounts: the result or the error, or nothing where
@@ -133,3 +163,5 @@ async fn to_handler(
         _ => Err(StanzaError::new(Condition::ServiceUnavailable)),
     }
 }
+
+const UNAVAILABLE: StanzaError = StanzaError::new(Condition::ServiceUnavailable);

@@ -56,9 +56,10 @@ pub mod sign_in;
 pub mod slots;
 pub mod tally;
 mod upgrade;
-mod watch;
+pub mod watch;
 pub mod worth;
 mod xep0115_caps;
+mod xep0203_delay;
 mod xep0352_csi;
 pub mod xep0377_reports;
 

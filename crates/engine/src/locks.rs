@@ -37,6 +37,12 @@ impl<'a> Locks<'a> {
         if self.is_same { self.recipient() } else { self.sender.as_deref_mut() }
     }
 
+    /// Both, to be looked at together.
+    pub(crate) fn both(&self) -> (Option<&AccountState>, Option<&AccountState>) {
+        let recipient = self.recipient.as_deref();
+        (if self.is_same { recipient } else { self.sender.as_deref() }, recipient)
+    }
+
     /// The recipient's, if it is ours.
     pub(crate) fn recipient(&mut self) -> Option<&mut AccountState> {
         self.recipient.as_deref_mut()

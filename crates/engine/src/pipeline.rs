@@ -26,6 +26,7 @@ use crate::phase::{
 };
 use crate::resource::Resource;
 use crate::session::Session;
+use crate::xep0203_delay;
 
 /// A message on its way, and whom of ours it concerns.
 pub(crate) struct Passage<'a> {
@@ -70,6 +71,9 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
 
     if let Err(outcome) = screen_both(sent.as_ref(), received.as_ref(), &mut locks, stanza) {
         return outcome;
+    }
+    if received.is_some() {
+        xep0203_delay::cut_forged(passage.engine, stanza);
     }
     annotate(sent.as_ref(), locks.sender(), stanza);
     annotate(received.as_ref(), locks.recipient(), stanza);

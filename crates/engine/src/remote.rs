@@ -25,6 +25,7 @@ use crate::refuse::store_error;
 use crate::service;
 use crate::session::{Handling, pause, send_to_resource};
 use crate::watch;
+use crate::xep0203_delay;
 
 /// The ways to other domains.
 pub trait Links: Send + Sync {
@@ -60,7 +61,7 @@ impl Engine {
             Some(Route::Account(_, jid)) if stanza.presence_type().is_some() => {
                 let is_bare = stanza.head.to.as_ref().is_some_and(Jid::is_bare);
                 if is_bare {
-                    presence::broadcast::to_bare(self, &stanza, &jid);
+                    presence::broadcast::to_bare(self, None, &stanza, &jid);
                 } else {
                     send_to_resource(self, stanza);
                 }
@@ -252,13 +253,14 @@ impl Inbound {
         from: &Jid,
         to: &Jid,
         route: Route,
-        stanza: Stanza,
+        mut stanza: Stanza,
     ) -> Handling {
         self.engine.metrics.presences_in.inc();
+        xep0203_delay::cut_forged(&self.engine, &mut stanza);
         let Route::Account(host, jid) = route else { return Handling::Done };
         match kind {
             PresenceType::Available | PresenceType::Unavailable => {
-                presence::broadcast::to_entity(&self.engine, &stanza, to);
+                presence::broadcast::to_entity(&self.engine, None, &stanza, to);
                 watch::shown_from_abroad(&self.engine, &host, &jid, &stanza)
             }
             PresenceType::Error => {
@@ -306,11 +308,9 @@ impl Inbound {
         if to.is_full() && matches!(route, Route::Account(..)) {
             let asker = Asker::elsewhere(from);
             return match ask::to_resource(&self.engine, asker, to, &stanza) {
-                Pressure::High => Handling::Later(pause()),
-                Pressure::Low => Handling::Done,
-                Pressure::Gone => {
-                    self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
-                }
+                Ok(Pressure::High) => Handling::Later(pause()),
+                Ok(Pressure::Low | Pressure::Gone) => Handling::Done,
+                Err(error) => self.refused(&stanza, &error),
             };
         }
         if !kind.is_request() {

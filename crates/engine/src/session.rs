@@ -296,11 +296,9 @@ impl Session {
         if to.is_full() && matches!(route, Route::Account(..)) {
             let asker = Asker::of(self);
             return match ask::to_resource(&self.engine, asker, &to, &stanza) {
-                Pressure::High => Handling::Later(pause()),
-                Pressure::Low => Handling::Done,
-                Pressure::Gone => {
-                    self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
-                }
+                Ok(Pressure::High) => Handling::Later(pause()),
+                Ok(Pressure::Low | Pressure::Gone) => Handling::Done,
+                Err(error) => self.refused(&stanza, &error),
             };
         }
         // Answers to pushes are not acted on; stray ones must not be answered.

@@ -33,6 +33,10 @@ pub trait Watch: Send + Sync + 'static {
 
     /// A contact may see the account's presence from now on.
     fn admitted(&self, engine: &Arc<Engine>, account: &Arc<Account>, contact: &BareJid);
+
+    /// A contact may see less of the account from now on: not its presence any more, or it is in
+    /// other groups.
+    fn restricted(&self, engine: &Arc<Engine>, account: &Arc<Account>, contact: &BareJid);
 }
 
 /// Tells the features of the session's domain.
@@ -62,6 +66,14 @@ pub(crate) fn admitted(engine: &Arc<Engine>, account: &Arc<Account>, contact: &B
     let Some(host) = engine.host(account.jid.domain()) else { return };
     for module in &host.profile.phases.watch {
         module.admitted(engine, account, contact);
+    }
+}
+
+/// Tells the features of the account's domain. The caller holds no lock.
+pub fn restricted(engine: &Arc<Engine>, account: &Arc<Account>, contact: &BareJid) {
+    let Some(host) = engine.host(account.jid.domain()) else { return };
+    for module in &host.profile.phases.watch {
+        module.restricted(engine, account, contact);
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use stentor_engine::roster::{Item, NS_ROSTER};
 use stentor_engine::{
     Engine, Fate, Flag, IqCx, Module, OnAsk, OnSet, OptionDoc, Registrar, Scope, Session, Spec,
-    presence, refuse,
+    presence, refuse, watch,
 };
 use stentor_jid::BareJid;
 use stentor_payload::Decode;
@@ -224,7 +224,7 @@ impl OnSet<Set> for Roster {
             true => presence::correspondent(cx.engine, &set.jid).await?,
             false => None,
         };
-        let (ticket, removed) = {
+        let (ticket, removed, is_moved) = {
             let mut state = account.lock();
             let owner = account.jid.clone();
             if set.is_removal {
@@ -236,7 +236,7 @@ impl OnSet<Set> for Roster {
                 let write = Write::RemoveRoster { owner, contact: set.jid.clone(), version };
                 let ticket = cx.engine.stores.writer.submit(write);
                 cx.engine.push_roster(&account.jid, &state, &set.jid, version);
-                (ticket, Some(item))
+                (ticket, Some(item), false)
             } else {
                 let former = state.roster.item(&set.jid);
                 if former.is_none()
@@ -245,6 +245,7 @@ impl OnSet<Set> for Roster {
                     return Err(StanzaError::new(Condition::ResourceConstraint));
                 }
                 let mut item = former.cloned().unwrap_or_default();
+                let is_moved = item.from && *item.groups != *set.groups;
                 item.name = set.name;
                 item.groups = set.groups.into();
                 let row = item.row(&set.jid);
@@ -252,12 +253,16 @@ impl OnSet<Set> for Roster {
                 let ticket =
                     cx.engine.stores.writer.submit(Write::PutRoster { owner, item: row, version });
                 cx.engine.push_roster(&account.jid, &state, &set.jid, version);
-                (ticket, None)
+                (ticket, None, is_moved)
             }
         };
+        let sees_less = is_moved || removed.as_ref().is_some_and(|item| item.from);
         if let Some(item) = removed {
             let other = other.as_ref();
             presence::remove_contact(cx.engine, account, cx.session, other, &item);
+        }
+        if sees_less {
+            watch::restricted(cx.engine, account, &set.jid);
         }
         cx.engine.settle(account, ticket).await.map_err(|e| refuse::store_error(&e))
     }

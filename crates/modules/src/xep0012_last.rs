@@ -2,8 +2,8 @@
 //!
 //! Tells how long ago an account was last there, to those who may see its presence, and how long
 //! the server has been running.
-//! Implements: §3 (offline user), §4 (online user, as the server answers for the account), §5
-//! (server uptime), §8 (security).
+//! Implements: §3 (offline user), §4 (online user: the server answers for the account, sessions for
+//! themselves; who may not ask is refused in `engine/src/ask.rs`), §5 (server uptime), §8 (security).
 //! Left out: idle time of resources, which clients answer themselves.
 
 use std::sync::Arc;
@@ -11,9 +11,8 @@ use std::sync::Arc;
 use stentor_engine::{
     Factory, IqCx, Module, NoConfig, OnGet, Registrar, Scope, Spec, Status, Xep, refuse,
 };
-use stentor_payload::{Decode, Encode};
+use stentor_payload::xep0012_last::{Answer, Ask, NS};
 use stentor_stanza::{Condition, StanzaError};
-use stentor_xml::{ElementRef, Writer};
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Last>();
@@ -41,32 +40,6 @@ impl Module for Last {
     }
 }
 
-struct Ask;
-
-impl Decode for Ask {
-    const NS: &'static str = NS;
-    const NAME: &'static str = "query";
-
-    fn decode(_: ElementRef<'_>) -> Result<Self, StanzaError> {
-        Ok(Self)
-    }
-}
-
-struct Answer {
-    seconds: i64,
-    status: Option<String>,
-}
-
-impl Encode for Answer {
-    fn encode(&self, w: &mut Writer) {
-        w.open("query", NS).attr("seconds", &self.seconds.to_string());
-        if let Some(status) = &self.status {
-            w.text(status);
-        }
-        w.close();
-    }
-}
-
 impl OnGet<Ask> for Last {
     type Reply = Answer;
 
@@ -90,5 +63,3 @@ impl OnGet<Ask> for Last {
         Ok(Answer { seconds: seconds_since(last.at_ms), status: last.status })
     }
 }
-
-const NS: &str = "jabber:iq:last";

@@ -171,7 +171,7 @@ impl OnGet<AskInfo> for DiscoModule {
 
     async fn get(&self, cx: &IqCx<'_>, ask: AskInfo) -> Result<Info, StanzaError> {
         let disco = &cx.host.profile.disco;
-        if let Some(node) = find_node(cx, ask.node.as_deref())? {
+        if let Some(node) = find_node(cx, ask.node.as_deref()) {
             let info = node.info(cx).await?;
             return Ok(Info::of_node(ask.node, info));
         }
@@ -220,7 +220,7 @@ impl OnGet<AskItems> for DiscoModule {
     type Reply = Items;
 
     async fn get(&self, cx: &IqCx<'_>, ask: AskItems) -> Result<Items, StanzaError> {
-        if let Some(node) = find_node(cx, ask.node.as_deref())? {
+        if let Some(node) = find_node(cx, ask.node.as_deref()) {
             return Ok(Items { items: node.items(cx).await?, node: ask.node });
         }
         if cx.account.is_some() {
@@ -253,17 +253,11 @@ fn components(cx: &IqCx<'_>) -> Vec<NodeItem> {
     all.iter().map(item).collect()
 }
 
-/// The node that a feature answers for; of an account for those who may see its presence.
-fn find_node<'a>(
-    cx: &IqCx<'a>,
-    node: Option<&str>,
-) -> Result<Option<&'a Arc<dyn DiscoNode>>, StanzaError> {
+/// The node that a feature answers for, which judges by itself who asks: where others are to be told
+/// that it is not for them, so it is (XEP-0013 §2.2).
+fn find_node<'a>(cx: &IqCx<'a>, node: Option<&str>) -> Option<&'a Arc<dyn DiscoNode>> {
     let scope = if cx.account.is_some() { Scope::Account } else { Scope::Host };
-    let found = node.and_then(|name| cx.host.profile.disco_node(scope, name));
-    if found.is_some() && cx.account.is_some() {
-        check_account(cx)?;
-    }
-    Ok(found)
+    node.and_then(|name| cx.host.profile.disco_node(scope, name))
 }
 
 /// §8: an account answers only those who may see its presence, as if it were not there for others.

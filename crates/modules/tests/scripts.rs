@@ -367,3 +367,18 @@ fn xep0377_reports() {
 fn xep0352_csi() {
     run("xep0352_csi");
 }
+
+#[test]
+fn xep0191_resources() {
+    run("xep0191_resources");
+}
+
+#[test]
+fn xep0163_cancelled() {
+    run("xep0163_cancelled");
+}
+
+#[test]
+fn xep0203_forged() {
+    run("xep0203_forged");
+}

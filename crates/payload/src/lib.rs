@@ -5,6 +5,7 @@
 
 pub mod limits;
 pub mod xep0004_forms;
+pub mod xep0012_last;
 pub mod xep0016_privacy;
 pub mod xep0030_disco;
 pub mod xep0059_rsm;

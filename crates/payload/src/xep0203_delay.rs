@@ -4,6 +4,7 @@
 //! Implements: §3 (protocol), §4 (time in UTC, by XEP-0082).
 //! Left out: reading others' stamps, which is for clients; the optional reason text.
 
+use stentor_jid::Jid;
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, Writer};
 
@@ -20,6 +21,16 @@ pub fn write_opt(w: &mut Writer, from: Option<&str>, unix_ms: i64) {
     w.close();
 }
 
+/// The domain that has kept a stanza, if the element is a stamp of a whole domain.
+#[must_use]
+pub fn domain_of(element: ElementRef<'_>) -> Option<Jid> {
+    if !element.is(NS, "delay") {
+        return None;
+    }
+    let by = element.attr("from")?;
+    Jid::new(&by).ok().filter(|by| by.as_str() == by.domain())
+}
+
 /// Whether the stanza has this very stamp.
 #[must_use]
 pub fn is_there(stanza: &Stanza, from: &str, unix_ms: i64) -> bool {
@@ -31,3 +42,23 @@ pub fn is_there(stanza: &Stanza, from: &str, unix_ms: i64) -> bool {
 
 /// The namespace of stamps.
 pub const NS: &str = "urn:xmpp:delay";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_of_a_domain_is_told_from_that_of_one_of_its_addresses() {
+        let stanza = Stanza::parse(
+            b"<message><delay xmlns='urn:xmpp:delay' from='Capulet.Example' stamp='x'/>\
+              <delay xmlns='urn:xmpp:delay' from='hall@capulet.example' stamp='x'/>\
+              <delay xmlns='urn:xmpp:delay' from='capulet.example/r' stamp='x'/>\
+              <delay xmlns='urn:xmpp:delay' stamp='x'/>\
+              <delay xmlns='urn:example' from='capulet.example'/></message>",
+        )
+        .unwrap();
+        let domains: Vec<_> = stanza.children().map(domain_of).collect();
+        let capulet = Jid::new("capulet.example").unwrap();
+        assert_eq!(domains, [Some(capulet), None, None, None, None]);
+    }
+}

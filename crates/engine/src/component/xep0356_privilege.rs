@@ -26,7 +26,6 @@ use crate::engine::{Engine, Route};
 use crate::host::Host;
 use crate::limits::COMPONENT_CONTACTS_MAX;
 use crate::lookup::Found;
-use crate::outbox::Pressure;
 use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::refuse::store_error;
 use crate::roster::NS_ROSTER;
@@ -413,10 +412,7 @@ pub(crate) async fn send_iq(
         Route::Account(..) if to.is_full() => {
             let send = |iq: Stanza| {
                 let asker = Asker::elsewhere(owner.as_jid());
-                match ask::to_resource(engine, asker, &to, &iq) {
-                    Pressure::Gone => Err(StanzaError::new(Condition::ServiceUnavailable)),
-                    Pressure::Low | Pressure::High => Ok(()),
-                }
+                ask::to_resource(engine, asker, &to, &iq).map(drop)
             };
             engine.request_for(iq.clone(), send).await
         }

@@ -216,7 +216,7 @@ pub(crate) fn announce_end(
     for to in left.directed {
         let is_subscriber = left.was_available && is_subscriber(account, &to.to_bare());
         if !is_subscriber && may_see(engine, account, resource, &to) {
-            to_entity(engine, &stanza, &to);
+            to_entity(engine, Some((&**account, resource)), &stanza, &to);
         }
     }
 }
@@ -266,7 +266,7 @@ fn to_subscribers(engine: &Arc<Engine>, account: &Account, session: &Resource, s
         state.roster.subscribers().filter(may_see).cloned().collect()
     };
     for contact in subscribers {
-        to_bare(engine, stanza, &contact);
+        to_bare(engine, Some((account, session)), stanza, &contact);
     }
 }
 
@@ -293,9 +293,14 @@ fn admits(
     host.is_none_or(|host| host.admits(flow, session, peer, state))
 }
 
+/// Whose presence it is, where the rules of its account are to be kept to for each session that may
+/// get it: they may speak of one resource of a contact (XEP-0191 §6). Those of another server are
+/// not known one by one.
+pub(crate) type Shown<'a> = Option<(&'a Account, &'a Resource)>;
+
 /// Delivers presence to all available resources of an account of ours, if it has any (§8.5.2), or
-/// to its server.
-pub(crate) fn to_bare(engine: &Arc<Engine>, stanza: &Stanza, to: &BareJid) {
+/// to its server. The caller holds no lock.
+pub(crate) fn to_bare(engine: &Arc<Engine>, of: Shown<'_>, stanza: &Stanza, to: &BareJid) {
     xep0356_privilege::show_contact(engine, stanza, to);
     let Some(account) = engine.directory.find(to.as_str()) else {
         if engine.host(to.domain()).is_none() {
@@ -303,26 +308,33 @@ pub(crate) fn to_bare(engine: &Arc<Engine>, stanza: &Stanza, to: &BareJid) {
         }
         return;
     };
-    let state = account.lock();
-    if pipeline::may_pass(engine, &account, Direction::Received, &state, stanza).is_err() {
+    let locks = Locks::take(of.map(|(sender, _)| sender), Some(&*account));
+    let (own, Some(state)) = locks.both() else { return };
+    if pipeline::may_pass(engine, &account, Direction::Received, state, stanza).is_err() {
         return;
     }
     let Some(from) = &stanza.head.from else { return };
-    for resource in state.available() {
-        if admits(engine, &account, &state, Flow::PresenceIn, resource, from) {
+    let is_shown = |to: &Resource| match (of, own) {
+        (Some((sender, session)), Some(own)) => {
+            admits(engine, sender, own, Flow::PresenceOut, session, to.jid.as_jid())
+        }
+        _ => true,
+    };
+    for resource in state.available().filter(|resource| is_shown(resource)) {
+        if admits(engine, &account, state, Flow::PresenceIn, resource, from) {
             push(resource, stanza.clone(), to.as_jid());
         }
     }
 }
 
-/// Delivers presence to a bare or full address.
-pub(crate) fn to_entity(engine: &Arc<Engine>, stanza: &Stanza, to: &Jid) {
+/// Delivers presence to a bare or full address. The caller holds no lock.
+pub(crate) fn to_entity(engine: &Arc<Engine>, of: Shown<'_>, stanza: &Stanza, to: &Jid) {
     if engine.host(to.domain()).is_none() {
         drop(engine.send_remote(stanza.with_head(stanza.head.clone().to(to.clone()))));
     } else if to.is_full() {
         send_to_resource(engine, stanza.with_head(stanza.head.clone().to(to.clone())));
     } else {
-        to_bare(engine, stanza, &to.to_bare());
+        to_bare(engine, of, stanza, &to.to_bare());
     }
 }
 

@@ -17,7 +17,10 @@ pub(crate) fn send(session: &Session, stanza: &Stanza) {
         return;
     }
     match route {
-        Route::Account(..) => broadcast::to_entity(&session.engine, stanza, &to),
+        Route::Account(..) => {
+            let of = Some((&*session.account, &*session.resource));
+            broadcast::to_entity(&session.engine, of, stanza, &to);
+        }
         Route::Host(_) => {}
         Route::Remote => {
             if let Err(error) = session.engine.send_remote(stanza.clone()) {

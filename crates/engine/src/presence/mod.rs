@@ -20,10 +20,12 @@ pub use subscription::{Correspondent, correspondent, forget_account, remove_cont
 
 use crate::engine::Route;
 use crate::session::{Handling, Session, bad_request};
+use crate::xep0203_delay;
 
 /// Deals with a presence stanza whose `from` has been stamped.
-pub(crate) fn handle(session: &Arc<Session>, stanza: Stanza) -> Handling {
+pub(crate) fn handle(session: &Arc<Session>, mut stanza: Stanza) -> Handling {
     session.engine.metrics.presences_in.inc();
+    xep0203_delay::cut_forged(&session.engine, &mut stanza);
     let Some(kind) = stanza.presence_type() else { return Handling::Done };
     // §4.3: a client's probe never brings it an error.
     if kind != PresenceType::Probe

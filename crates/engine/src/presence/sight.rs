@@ -56,7 +56,11 @@ impl Sight {
                 add(Flow::PresenceIn, contact.as_jid().clone());
             }
             for full in named {
-                if state.roster.item(&full.to_bare()).is_some_and(|i| i.to) {
+                let Some(item) = state.roster.item(&full.to_bare()) else { continue };
+                if item.from {
+                    add(Flow::PresenceOut, full.clone());
+                }
+                if item.to {
                     add(Flow::PresenceIn, full.clone());
                 }
             }
@@ -81,29 +85,46 @@ impl Sight {
 impl Shift {
     /// Tells all whom it concerns. The caller holds no lock.
     pub fn tell(self, engine: &Arc<Engine>, account: &Arc<Account>) {
-        for Pair { session, peer, flow, is_seen } in self.0 {
-            match (flow, is_seen) {
-                (Flow::PresenceOut, true) => show(engine, &session, &peer),
-                (Flow::PresenceOut, false) => hide(engine, &session, &peer),
+        for (n, Pair { session, peer, flow, is_seen }) in self.0.iter().enumerate() {
+            // What a contact is told, each of its resources is.
+            if self.0.iter().any(|pair| pair.covers(&self.0[n])) {
+                continue;
+            }
+            match (*flow, *is_seen) {
+                (Flow::PresenceOut, true) => show(engine, account, session, peer),
+                (Flow::PresenceOut, false) => hide(engine, session, peer),
                 (_, true) => {
-                    broadcast::show_contact(engine, account, &session, &peer.to_bare());
+                    broadcast::show_contact(engine, account, session, &peer.to_bare());
                 }
-                (_, false) => hide_contact(engine, account, &session, &peer),
+                (_, false) => hide_contact(engine, account, session, peer),
             }
         }
     }
 }
 
-fn show(engine: &Arc<Engine>, session: &Resource, peer: &Jid) {
+impl Pair {
+    /// Whether this says of a contact what `other` says of one of its resources.
+    fn covers(&self, other: &Self) -> bool {
+        let is_of_contact = self.peer.is_bare()
+            && other.peer.is_full()
+            && self.peer.as_str() == other.peer.bare_str();
+        is_of_contact
+            && (self.flow, self.is_seen) == (other.flow, other.is_seen)
+            && self.session.serial == other.session.serial
+    }
+}
+
+fn show(engine: &Arc<Engine>, account: &Account, session: &Resource, peer: &Jid) {
     if let Some(presence) = session.presence() {
-        broadcast::to_entity(engine, &presence, peer);
+        broadcast::to_entity(engine, Some((account, session)), &presence, peer);
     }
 }
 
 fn hide(engine: &Arc<Engine>, session: &Resource, peer: &Jid) {
     session.remove_directed(peer);
     let gone = bare_presence(PresenceType::Unavailable, session.jid.clone(), peer.clone());
-    broadcast::to_entity(engine, &gone, peer);
+    // To all of a contact: the rules that hide the session from now on are in force already.
+    broadcast::to_entity(engine, None, &gone, peer);
 }
 
 /// The sessions of a contact seem to end. Those of another server are not known one by one.

@@ -62,6 +62,9 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
             say_available(engine, account, &contact);
         }
     }
+    if change.before.has_from() && !change.after.has_from() {
+        watch::restricted(engine, account, &contact);
+    }
     for (ticket, account) in commits {
         session.await_commit(ticket, &account, None);
     }
@@ -367,6 +370,7 @@ fn inbound(
     // §3.3.3: who is no longer subscribed learns that the resources are gone.
     if change.before.has_from() && !change.after.has_from() {
         say_unavailable(engine, account, contact);
+        watch::restricted(engine, account, contact);
     }
     commits.extend(change.ticket.map(|ticket| (ticket, account.clone())));
     reply
@@ -447,7 +451,7 @@ fn say_unavailable(engine: &Arc<Engine>, account: &Account, contact: &BareJid) {
         if broadcast::may_see(engine, account, resource, contact.as_jid()) {
             let from = resource.jid.clone();
             let gone = bare_presence(PresenceType::Unavailable, from, contact.clone());
-            broadcast::to_bare(engine, &gone, contact);
+            broadcast::to_bare(engine, Some((account, &**resource)), &gone, contact);
         }
     }
 }
@@ -457,7 +461,7 @@ fn say_available(engine: &Arc<Engine>, account: &Arc<Account>, contact: &BareJid
         if let Some(presence) = resource.presence()
             && broadcast::may_see(engine, account, &resource, contact.as_jid())
         {
-            broadcast::to_bare(engine, &presence, contact);
+            broadcast::to_bare(engine, Some((&**account, &*resource)), &presence, contact);
         }
     }
     watch::admitted(engine, account, contact);

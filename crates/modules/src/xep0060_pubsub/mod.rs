@@ -32,6 +32,7 @@ pub(crate) use self::access::Asker;
 pub(crate) use self::authorize::Approval;
 use self::config::Bounds;
 use self::nodes::Nodes;
+pub(crate) use self::parties::cancel_lost;
 pub(crate) use self::publish::{Publication, publish};
 
 /// What one account may have.

@@ -10,6 +10,7 @@ use stentor_stanza::{Condition, ErrorType, Stanza, StanzaError};
 use stentor_store::{NodeChange, NodeParty, PartyKind, Stage};
 
 use super::access::Asker;
+use super::config::Access;
 use super::event::{Event, message};
 use super::nodes::{Affiliation, Node, Nodes, Subscription};
 use super::reply::{Affiliated, Subscribed};
@@ -237,7 +238,8 @@ pub(crate) fn subscription_message(
     message
 }
 
-/// Changes affiliations for the owner (§8.9.2).
+/// Changes affiliations for the owner (§8.9.2). Returns the messages to those whose subscriptions
+/// end by that (§12.14).
 ///
 /// # Errors
 /// `not-acceptable`, and nothing is changed: the owner stays, and stays the only one.
@@ -247,7 +249,7 @@ pub(crate) fn change_affiliations(
     name: &str,
     changes: &[PartyChange],
     stage: &mut Stage,
-) -> Result<(), StanzaError> {
+) -> Result<Vec<Stanza>, StanzaError> {
     let owner = &account.jid;
     let node = find_mut(state, name)?;
     let mut wished: BTreeMap<BareJid, Option<Affiliation>> = BTreeMap::new();
@@ -273,10 +275,15 @@ pub(crate) fn change_affiliations(
     if node.affiliations.len() + added.count() > PUBSUB_PARTIES_MAX {
         return Err(StanzaError::new(Condition::NotAcceptable));
     }
+    let mut told = Vec::new();
     for (who, next) in wished {
         put_affiliation(owner, node, name, &who, next, stage);
+        // §4.1: an outcast has no subscription.
+        if next == Some(Affiliation::Outcast) {
+            told.extend(end_subscriptions(owner, node, name, &who, stage));
+        }
     }
-    Ok(())
+    Ok(told)
 }
 
 fn put_affiliation(
@@ -296,13 +303,49 @@ fn put_affiliation(
         NodeChange::RemoveParty { jid, kind }
     };
     stage.push(write(owner, name, change));
-    // §4.1: an outcast has no subscription.
-    if affiliation == Some(Affiliation::Outcast) {
-        let theirs: Vec<Jid> = node.subscriptions_of(who).map(|(jid, _)| jid.clone()).collect();
-        for jid in theirs {
-            put_subscription(owner, node, name, &jid, None, stage);
+}
+
+/// Ends the subscriptions of an entity to nodes that it may not read any more, because it does not
+/// see the owner's presence or has left a group (XEP-0163 §7.1). Returns the messages to it
+/// (§12.14).
+pub(crate) fn cancel_lost(
+    account: &Account,
+    state: &mut AccountState,
+    who: &BareJid,
+    stage: &mut Stage,
+) -> Vec<Stanza> {
+    let owner = &account.jid;
+    let Some(nodes) = Nodes::of(state) else { return Vec::new() };
+    let asker = Asker { owner, roster: &state.roster, who };
+    let is_lost = |node: &Node| {
+        matches!(node.config.access, Access::Presence | Access::Roster)
+            && node.subscriptions_of(who).next().is_some()
+            && asker.may_read(node).is_err()
+    };
+    let lost = nodes.iter().filter(|(_, node)| is_lost(node));
+    let lost: Vec<String> = lost.map(|(name, _)| name.to_owned()).collect();
+    let mut told = Vec::new();
+    for name in lost {
+        if let Ok(node) = find_mut(state, &name) {
+            told.extend(end_subscriptions(owner, node, &name, who, stage));
         }
     }
+    told
+}
+
+/// Ends all subscriptions of an entity to a node. Returns the messages about that.
+fn end_subscriptions(
+    owner: &BareJid,
+    node: &mut Node,
+    name: &str,
+    who: &BareJid,
+    stage: &mut Stage,
+) -> Vec<Stanza> {
+    let theirs: Vec<Jid> = node.subscriptions_of(who).map(|(jid, _)| jid.clone()).collect();
+    for jid in &theirs {
+        put_subscription(owner, node, name, jid, None, stage);
+    }
+    theirs.iter().map(|jid| subscription_message(owner, name, node, jid, None)).collect()
 }
 
 fn find<'a>(state: &'a AccountState, name: &str) -> Result<&'a Node, StanzaError> {

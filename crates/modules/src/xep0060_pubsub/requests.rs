@@ -155,9 +155,8 @@ impl OnSet<OwnerSet> for Pep {
                 .await
             }
             OwnerSet::Affiliations { node, changes } => {
-                change(cx, account, |state, stage| {
-                    parties::change_affiliations(account, state, &node, &changes, stage)?;
-                    done(Vec::new())
+                change_and_tell(cx, account, |state, stage| {
+                    parties::change_affiliations(account, state, &node, &changes, stage)
                 })
                 .await
             }

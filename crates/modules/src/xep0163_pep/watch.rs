@@ -5,10 +5,11 @@ use std::sync::Arc;
 use stentor_engine::{Account, BoxFuture, CapsKey, Engine, Interest, Resource, Session, Watch};
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{PresenceType, Stanza};
-use stentor_store::StoreError;
+use stentor_store::{Stage, StoreError};
 
 use super::abroad::Abroad;
 use super::last;
+use crate::xep0060_pubsub::{cancel_lost, nodes};
 
 /// Takes part in presence.
 pub(super) struct Watcher;
@@ -85,6 +86,38 @@ impl Watch for Watcher {
         }
         account.catch_up_alone();
     }
+
+    fn restricted(&self, engine: &Arc<Engine>, account: &Arc<Account>, contact: &BareJid) {
+        if account.is_ephemeral {
+            return;
+        }
+        let (engine, owner, contact) = (engine.clone(), account.clone(), contact.clone());
+        account.afterwards(async move {
+            if let Err(error) = cancel(&engine, &owner, &contact).await {
+                tracing::error!(account = %owner.jid, %error, "Subscriptions to nodes could not be cancelled.");
+            }
+        });
+        account.catch_up_alone();
+    }
+}
+
+/// XEP-0163 §7.1: ends the subscriptions of a contact that has lost access, and tells it.
+async fn cancel(
+    engine: &Arc<Engine>,
+    account: &Arc<Account>,
+    contact: &BareJid,
+) -> Result<(), StoreError> {
+    nodes::load(engine, account).await?;
+    let (told, ticket) = {
+        let mut state = account.lock();
+        let mut stage = Stage::new();
+        let told = cancel_lost(account, &mut state, contact, &mut stage);
+        (told, engine.stores.writer.submit(stage))
+    };
+    for message in told {
+        engine.tell(account, message).await;
+    }
+    engine.settle(account, ticket).await
 }
 
 fn interest_of(engine: &Engine, session: &Resource) -> Option<Arc<Interest>> {

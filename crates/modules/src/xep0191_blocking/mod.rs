@@ -3,7 +3,8 @@
 //! Addresses from which an account hears nothing, and to which it sends nothing.
 //! Implements: §3 (discovery, list, commands, pushes, presence, errors), §5 (one set of rules with
 //! XEP-0016), §6 (matching); reports by XEP-0377.
-//! Left out: §4 (cancelled subscriptions, messages to the blocked), which the XEP advises against.
+//! Left out: §4 (cancelled subscriptions, messages to the blocked), which the XEP advises against;
+//! later presence is not kept from one resource of a contact elsewhere, whose server shares it out.
 //! Status: complete
 
 mod change;
