@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use stentor_engine::{BoxFuture, Close, Fate, Handling, Item, Session, Stored, backlog, random_id};
+use stentor_engine::{BoxFuture, Close, Fate, Item, Session, Stored, backlog, random_id};
 use stentor_jid::BareJid;
 use stentor_sasl::{Condition, Mechanism};
 use stentor_stream::c2s::{C2s, ConnInfo};
@@ -28,7 +28,9 @@ use tokio::time::Sleep;
 use crate::admission::Permit;
 use crate::asks::{self, Answered, Caller};
 use crate::c2s::C2sListener;
-use crate::limits::{ACKS_DUE_MAX, HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, ROUNDS_MAX};
+use crate::limits::{
+    ACKS_DUE_MAX, BATCH_STANZAS_MAX, HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, ROUNDS_MAX,
+};
 use crate::monotonic;
 use crate::out::{Out, write_all};
 use crate::sign_in::Begun;
@@ -70,7 +72,7 @@ pub struct Driver {
     /// What must be finished before more input is read.
     work: Option<BoxFuture<'static, Done>>,
     /// Input that the machine would not take yet.
-    rest: Vec<u8>,
+    rest: intake::Rest,
     out: Out,
     /// Stored messages on their way to the client.
     stored: Confirmations,
@@ -134,7 +136,7 @@ impl Driver {
             machine,
             session: None,
             work: None,
-            rest: Vec::new(),
+            rest: intake::Rest::default(),
             out: Out::default(),
             stored: Confirmations::default(),
             acks_due: VecDeque::new(),
@@ -150,16 +152,35 @@ impl Driver {
 
     /// One round. Whether anything moved.
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = self.poll_work(cx);
-        moved |= self.let_go();
+        let mut moved = self.deal(cx);
         moved |= self.poll_acks(cx);
-        moved |= self.poll_events();
         moved |= self.fill(cx);
         moved |= self.write(cx);
         moved |= self.read(cx);
         moved |= self.poll_timer(cx);
         moved |= self.leave_work();
         moved
+    }
+
+    /// Deals with what was read, as far as nothing has to be waited for: one stanza after the
+    /// other, so that all that this brings leaves in one write. Whether anything moved.
+    fn deal(&mut self, cx: &mut Context<'_>) -> bool {
+        for dealt in 0..BATCH_STANZAS_MAX {
+            let moved =
+                self.poll_work(cx) | self.let_go() | self.poll_events(cx) | self.take_rest();
+            if !moved {
+                return dealt > 0;
+            }
+            if self.has_much_to_write() {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Answers can be much longer than what asks for them.
+    fn has_much_to_write(&self) -> bool {
+        self.session.as_ref().is_some_and(|s| s.resource.outbox.bytes() > OUT_BYTES_MAX)
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>) -> bool {
@@ -234,7 +255,7 @@ impl Driver {
         self.conn = Some(conn);
     }
 
-    fn poll_events(&mut self) -> bool {
+    fn poll_events(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         while self.work.is_none()
             && self.phase == Phase::Open
@@ -243,12 +264,12 @@ impl Driver {
         {
             let Some(event) = self.machine.poll_event() else { break };
             moved = true;
-            self.handle_event(event);
+            self.handle_event(event, cx);
         }
         moved
     }
 
-    fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::StartTls => self.start_tls(),
             Event::Ask(ask) => {
@@ -264,22 +285,7 @@ impl Driver {
                 });
                 self.work = Some(Box::pin(async move { Done::Answered(asked.await) }));
             }
-            Event::Stanza(stanza) => {
-                self.count_stanza();
-                let Some(session) = &self.session else { return };
-                if session.resource.outbox.is_counting() {
-                    session.note_received(self.machine.received());
-                }
-                if let Some(confirmed) = self.stored.hear(&stanza) {
-                    return confirm(session, confirmed);
-                }
-                if let Handling::Later(rest) = session.handle(stanza) {
-                    self.work = Some(Box::pin(async move {
-                        rest.await;
-                        Done::Handled
-                    }));
-                }
-            }
+            Event::Stanza(stanza) => self.handle_stanza(stanza, cx),
             Event::Reply(stanza) => {
                 if let Some(session) = &self.session {
                     session.note_received(self.machine.received());
@@ -337,7 +343,7 @@ impl Driver {
         self.machine.take_output(&mut last_plain);
         let hint = self.machine.domain().map(str::to_owned);
         // RFC 6120 §5.4.3.3: whatever came in clear behind the request is not read again.
-        self.rest = Vec::new();
+        self.rest = intake::Rest::default();
         self.work = Some(Box::pin(async move {
             let outcome = {
                 let handshake = async {
@@ -426,7 +432,7 @@ impl Driver {
                 && self.out.waiting() < OUT_BYTES_MAX
             {
                 self.machine.close(Some(fault_of(reason)), monotonic::now());
-                self.poll_events();
+                self.poll_events(cx);
                 return true;
             }
         }
@@ -484,7 +490,7 @@ impl Driver {
             self.out.settle();
         }
         if outcome.is_err() {
-            self.lost();
+            self.lost(cx);
             return true;
         }
         moved

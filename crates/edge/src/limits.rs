@@ -10,7 +10,10 @@ pub const OUT_BYTES_MAX: usize = 64 * 1024;
 pub const ACKS_DUE_MAX: usize = 64;
 
 /// Rounds of a connection's loop before it lets others run.
-pub const ROUNDS_MAX: usize = 32;
+pub const ROUNDS_MAX: usize = 8;
+
+/// Stanzas that a connection deals with before what they bring is written.
+pub const BATCH_STANZAS_MAX: usize = 32;
 
 /// Milliseconds that a TLS handshake may take.
 pub const HANDSHAKE_WAIT_MS: u64 = 10_000;

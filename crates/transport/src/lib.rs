@@ -24,7 +24,7 @@ pub use conn::{Conn, Ending};
 pub use facts::{Facts, TlsFacts, TlsVersion};
 pub use listen::{ListenError, Listener};
 #[cfg(feature = "testing")]
-pub use pipe::Pipe;
+pub use pipe::{Pipe, Writes};
 pub use rustls_pki_types::CertificateDer;
 pub use tls::binding::server_end_point;
 pub use tls::{

@@ -26,6 +26,20 @@ struct Lane {
     is_broken: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Writes that brought something.
+    writes: usize,
+}
+
+/// Counts what the other end of a connection writes.
+#[derive(Debug)]
+pub struct Writes(Arc<Mutex<Lane>>);
+
+impl Writes {
+    /// How many writes there were so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.lock().writes
+    }
 }
 
 impl Pipe {
@@ -36,6 +50,12 @@ impl Pipe {
         let (there, back) = (lane(), lane());
         let left = Self { inbound: back.clone(), outbound: there.clone() };
         (left, Self { inbound: there, outbound: back })
+    }
+
+    /// The writes of the other end.
+    #[must_use]
+    pub fn writes(&self) -> Writes {
+        Writes(self.inbound.clone())
     }
 
     /// Ready when something can be read, or the end is known.
@@ -101,6 +121,7 @@ impl Pipe {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         lane.bytes.extend(&bytes[..count]);
+        lane.writes += usize::from(count > 0);
         wake(&mut lane.reader);
         Ok(count)
     }
@@ -151,6 +172,7 @@ mod tests {
         assert_eq!(left.try_write(b"abcdef").unwrap(), 4);
         assert_eq!(left.try_write(b"ef").unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(right.try_write(b"x").unwrap(), 1);
+        assert_eq!((right.writes().count(), left.writes().count()), (1, 1));
         assert_eq!(read(&right), Poll::Ready(Ok(b"abcd".to_vec())));
         assert_eq!(left.try_write(b"ef").unwrap(), 2);
         assert_eq!(read(&left), Poll::Ready(Ok(b"x".to_vec())));

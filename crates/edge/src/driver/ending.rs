@@ -1,5 +1,7 @@
 //! How a connection ends, and what becomes of its session.
 
+use std::task::Context;
+
 use stentor_engine::Item;
 use stentor_stream::fault::Fault;
 
@@ -72,11 +74,11 @@ impl Driver {
     }
 
     /// The connection is of no more use.
-    pub(super) fn lost(&mut self) {
+    pub(super) fn lost(&mut self, cx: &mut Context<'_>) {
         match self.phase {
             Phase::Open => {
                 self.machine.handle_eof(monotonic::now());
-                self.poll_events();
+                self.poll_events(cx);
             }
             Phase::Ending | Phase::Gone => {}
         }

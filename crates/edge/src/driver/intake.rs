@@ -6,11 +6,13 @@
 use std::cell::RefCell;
 use std::task::{Context, Poll};
 
+use stentor_engine::Handling;
 use stentor_engine::pace::{Pace, Rate};
+use stentor_stanza::Stanza;
 use stentor_stream::Millis;
 use tokio::io::ReadBuf;
 
-use super::{Driver, Phase};
+use super::{Done, Driver, Phase, confirm};
 use crate::limits::{ACKS_DUE_MAX, READ_BYTES_MAX};
 use crate::monotonic;
 
@@ -45,22 +47,58 @@ pub(super) struct Paces {
     bytes: Pace,
 }
 
+/// Input that waits, of one read.
+#[derive(Default)]
+pub(super) struct Rest {
+    bytes: Box<[u8]>,
+    /// How much of it has been taken.
+    taken: usize,
+}
+
+impl Rest {
+    fn of(input: &[u8]) -> Self {
+        Self { bytes: input.into(), taken: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    /// Hands it to somebody who takes what he wants from the front.
+    fn hand(&mut self, take: impl FnOnce(&mut &[u8])) {
+        let mut input = &self.bytes[self.taken..];
+        take(&mut input);
+        self.taken = self.bytes.len() - input.len();
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
 impl Driver {
-    /// Reads what there is, into the buffer of the thread. Whether anything moved.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_busy =
-            self.work.is_some() || self.acks_due.len() >= ACKS_DUE_MAX || self.is_held_up();
-        if self.phase != Phase::Open || is_busy || !self.machine.may_read() {
+    /// Hands the machine more of what was read before. Whether anything moved.
+    pub(super) fn take_rest(&mut self) -> bool {
+        if self.rest.is_empty() || !self.may_take() {
             return false;
         }
         let now = monotonic::now();
-        if !self.rest.is_empty() {
-            let rest = std::mem::take(&mut self.rest);
-            let mut input = &rest[..];
-            self.machine.handle_bytes(&mut input, now);
-            self.rest = input.to_vec();
-            return true;
+        self.rest.hand(|input| self.machine.handle_bytes(input, now));
+        true
+    }
+
+    /// Whether the machine may be given input.
+    fn may_take(&self) -> bool {
+        let is_busy =
+            self.work.is_some() || self.acks_due.len() >= ACKS_DUE_MAX || self.is_held_up();
+        self.phase == Phase::Open && !is_busy && self.machine.may_read()
+    }
+
+    /// Reads what there is, into the buffer of the thread. Whether anything moved.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.rest.is_empty() || !self.may_take() {
+            return false;
         }
+        let now = monotonic::now();
         let Some(conn) = &mut self.conn else { return false };
         match conn.poll_readable(cx) {
             Poll::Pending => return false,
@@ -77,7 +115,7 @@ impl Driver {
                 Poll::Ready(Ok(len)) => {
                     let mut input = buf.filled();
                     self.machine.handle_bytes(&mut input, now);
-                    self.rest.extend_from_slice(input);
+                    self.rest = Rest::of(input);
                     Some(len)
                 }
             }
@@ -99,9 +137,31 @@ impl Driver {
         self.pause(own.max(all), now);
     }
 
+    /// Deals with a stanza of the client, or begins to.
+    pub(super) fn handle_stanza(&mut self, stanza: Stanza, cx: &mut Context<'_>) {
+        self.count_stanza();
+        let Some(session) = &self.session else { return };
+        let received = self.machine.received();
+        if received > 0 {
+            session.note_received(received);
+        }
+        if let Some(confirmed) = self.stored.hear(&stanza) {
+            return confirm(session, confirmed);
+        }
+        // Most of what is not done at once waits for nothing either.
+        if let Handling::Later(mut rest) = session.handle(stanza)
+            && rest.as_mut().poll(cx).is_pending()
+        {
+            self.work = Some(Box::pin(async move {
+                rest.await;
+                Done::Handled
+            }));
+        }
+    }
+
     /// Notes a stanza that came.
-    pub(super) fn count_stanza(&mut self) {
-        let (rates, now) = (self.link.listener.shared.rates, monotonic::now());
+    fn count_stanza(&mut self) {
+        let (rates, now) = (self.link.listener.shared.rates, self.machine.now());
         let own = self.paces.stanzas.take(rates.stanzas, 1, now.0);
         let account = self.session.as_ref().map(|session| &session.account.paces.stanzas);
         let all = account.map_or(0, |pace| pace.take(rates.account_stanzas, 1, now.0));

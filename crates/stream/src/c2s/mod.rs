@@ -248,6 +248,12 @@ impl C2s {
         is_listening && self.wire.has_room() && !self.is_deaf()
     }
 
+    /// The last moment that the shell told, as when it handed in what was read.
+    #[must_use]
+    pub const fn now(&self) -> Millis {
+        self.wire.now
+    }
+
     /// How many bytes came behind `<starttls/>` or the closing tag and were thrown away.
     #[must_use]
     pub const fn discarded_bytes(&self) -> usize {
