@@ -92,6 +92,7 @@ def _is_seen_over_one_stream(alice: Person, dora: Person) -> None:
     assert len(alice.server.events("s2s_out")) == opened
 
 
+# covers: fed-01
 def test_on_the_wire_presence_is_from_a_full_to_a_bare_address(pairs, peers):
     ours, _ = pairs[Prosody]
     alice, peer = Person(ours), peers("wire.example")
@@ -243,6 +244,28 @@ def test_a_priority_that_is_none_is_refused_here_and_passed_on_from_there(pairs,
     assert (seen.get("from"), text_of(seen, "priority")) == (f"{jid}/x", "x")
     peer.say("message", f"{jid}/x", alice.full, ident="after")
     alice.stream.wait(has_id("after"))
+
+
+@EITHER
+def test_a_state_that_is_none_is_passed_on_and_harms_no_stream(pairs, peers, other):
+    ours, theirs = pairs[other]
+    alice, dora = friends(ours, theirs)
+    peer = peers(f"busy-{other.name}.example")
+    jid = f"fay@{peer.domain}"
+    grant(alice, peer, jid)
+    peer.say("presence", f"{jid}/x", alice.full, "<show>busy</show>", ident="busy")
+    assert text_of(alice.stream.wait(has_id("busy")), "show") == "busy"
+    alice.stream.write("<presence><show>busy</show></presence>")
+    before = alice.stream.barrier(dora.stream)[0]
+    shown = [text_of(e, "show") for e in before if is_presence(e, alice.full)]
+    # Prosody 0.12 passes it on, ejabberd 23.01 refuses it.
+    assert shown == {Prosody: ["busy"], Ejabberd: []}[other]
+    opened = len(ours.events("s2s_out_ended", "s2s_in_ended"))
+    for one, two in ((alice, dora), (dora, alice)):
+        chat(one.stream, two.jid, "still here")
+        two.hears([(one.full, "still here")])
+    peer.ping()
+    assert len(ours.events("s2s_out_ended", "s2s_in_ended")) == opened
 
 
 # covers: fed-37

@@ -300,6 +300,22 @@ fn stanzas_come_back_where_both_sides_want_that() {
     );
 }
 
+/// COMPAT(ejabberd, 23.01): it returns what it cannot decode on the stream of the sender.
+#[test]
+fn errors_come_back_on_every_stream_and_nothing_else_does() {
+    let mut link = Link::with(|s| s.wants_bidi = false, |_| {});
+    link.run();
+    link.told.clear();
+    let of = |from: &str| {
+        format!("<presence type='error' from='romeo@{from}' to='juliet@capulet.example/b'/>")
+    };
+    assert_eq!(link.montague_says(&of("montague.example")), ["out presence"]);
+    assert_eq!(
+        link.montague_says(&of("verona.example")),
+        ["in ended invalid-from", "out ended invalid-from"]
+    );
+}
+
 #[test]
 fn a_stream_may_only_verify_keys() {
     let mut link = Link::new(|_| {});

@@ -372,11 +372,14 @@ impl Outgoing {
     }
 
     fn handle_stanza(&mut self, frame: Frame) -> Result<(), Fault> {
-        if !self.is_bidi || self.pairs.is_empty() {
+        let stanza = Stanza::from_frame(frame);
+        // COMPAT(ejabberd, 23.01): it returns what it cannot decode on the stream of the sender.
+        let is_returned = stanza.as_ref().is_ok_and(|stanza| stanza.head.kind.is_error());
+        if self.pairs.is_empty() || !(self.is_bidi || is_returned) {
             return Err(Fault::Peer(Misbehaviour::StanzaBeforeAuth));
         }
         // One that cannot be read is ignored: its server should not have sent it.
-        let Ok(stanza) = Stanza::from_frame(frame) else { return Ok(()) };
+        let Ok(stanza) = stanza else { return Ok(()) };
         judge_addresses(&stanza, self.pairs.iter())?;
         self.wire.events.push_back(Event::Stanza(stanza));
         Ok(())
