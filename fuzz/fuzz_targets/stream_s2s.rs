@@ -11,7 +11,8 @@ use stentor_fuzz::drive;
 use stentor_stanza::{Condition, Stanza};
 use stentor_stream::Millis;
 use stentor_stream::s2s::{
-    Answer, Ask, Incoming, IncomingEvent, Offer, Outgoing, OutgoingEvent, Pair, Verdict,
+    Answer, Ask, Former, Incoming, IncomingEvent, Offer, Outgoing, OutgoingEvent, Pair, Tally,
+    Verdict,
 };
 
 stentor_fuzz::target!(check);
@@ -19,7 +20,7 @@ stentor_fuzz::target!(check);
 fn check(data: &[u8]) {
     match data {
         [which, rest @ ..] if which % 2 == 0 => incoming(rest, *which),
-        [_, rest @ ..] => outgoing(rest),
+        [which, rest @ ..] => outgoing(rest, *which),
         [] => {}
     }
 }
@@ -34,6 +35,8 @@ fn incoming(data: &[u8], flags: u8) {
         external: flags & 16 != 0,
         dialback: flags & 32 != 0,
         bidi: flags & 64 != 0,
+        management: Some(60),
+        frame_bytes_max: None,
     });
     let mut authorized: Vec<Pair> = Vec::new();
     drive(machine, data, Incoming::handle_tls, |machine, event, how_much, now| match event {
@@ -51,6 +54,20 @@ fn incoming(data: &[u8], flags: u8) {
         IncomingEvent::Ask(Ask::Verify { pair, key }) => {
             machine.handle_answer(Answer::Verify(pair, key, Verdict::Invalid), now);
         }
+        IncomingEvent::Ask(Ask::Resume { .. }) => {
+            let tally = Tally { sent: 7, acked: 3, received: u64::from(u32::MAX) };
+            let former = if how_much % 2 == 0 { Ok(tally) } else { Err(None) };
+            machine.handle_answer(Answer::Resume(former), now);
+        }
+        IncomingEvent::AckRequested => {
+            let received = machine.tally().expect("it counts").received;
+            machine.acknowledge(received);
+        }
+        IncomingEvent::Acked(acked) => {
+            let sent = machine.tally().expect("it counts").sent;
+            assert!(acked <= sent, "more acknowledged than sent");
+        }
+        IncomingEvent::Managed(_) => {}
         IncomingEvent::Authorized(pair, _) => authorized.push(pair),
         IncomingEvent::Stanza(stanza) => assert!(is_of(&authorized, &stanza)),
         IncomingEvent::StartTls => authorized.clear(),
@@ -58,11 +75,18 @@ fn incoming(data: &[u8], flags: u8) {
     });
 }
 
-fn outgoing(data: &[u8]) {
+fn outgoing(data: &[u8], flags: u8) {
     let ours = Pair { local: "a.example".into(), remote: "b.example".into() };
-    let machine = Outgoing::new(Arc::default(), ours, false, true, Millis(0));
+    let mut machine = Outgoing::new(Arc::default(), ours, false, true, Millis(0));
+    if flags & 2 != 0 {
+        let tally = Tally { sent: 9, acked: 3, received: 1 };
+        machine.go_on_for(Former { previd: "x".into(), tally });
+    }
     let mut authorized: Vec<Pair> = Vec::new();
     drive(machine, data, Outgoing::handle_tls, |machine, event, _, now| match event {
+        OutgoingEvent::Acked(acked) => {
+            assert!(acked <= machine.tally().expect("it counts").sent);
+        }
         OutgoingEvent::Key { pair, .. } => machine.handle_key(&pair, "key", now),
         OutgoingEvent::Authorized(pair, _) => authorized.push(pair),
         OutgoingEvent::Stanza(stanza) => assert!(is_of(&authorized, &stanza)),

@@ -36,6 +36,33 @@ pub const S2S_WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes waiting for one domain pair before its senders are slowed.
 pub const S2S_QUEUE_BYTES_SOFT: usize = 512 * 1024;
 
+/// Stanzas of one domain pair that were sent and not acknowledged, before no more are sent.
+pub const S2S_UNACKED_MAX: usize = 1_000;
+
+/// Broken streams of other servers that may be resumed at once.
+pub const S2S_RESUMABLE_MAX: usize = 65_536;
+
+/// Seconds in which another server may resume a stream that broke.
+pub const S2S_RESUME_SECS: u32 = 60;
+
+/// Milliseconds that a stream has to let go of what another is to go on with.
+pub const S2S_TAKE_OVER_WAIT_MS: u64 = 5_000;
+
+/// Milliseconds between streams to a server of which the former ended as soon.
+pub const S2S_BRIEF_MS: u64 = 1_000;
+
+/// Milliseconds from which on a message that waited is stamped with the time since when (XEP-0203).
+pub const S2S_DELAY_STAMP_MS: u64 = 10_000;
+
+/// How many domains are looked for and connected to at once.
+pub const S2S_CONNECTING_MAX: usize = 256;
+
+/// How many domains that nobody has spoken to one account may speak to, a second on the average.
+pub const S2S_NEW_DOMAINS_PER_SEC: u64 = 10;
+
+/// How many such domains it may speak to at once: a roster has some.
+pub const S2S_NEW_DOMAINS_BURST: u64 = 600;
+
 /// How many servers of one domain are tried.
 pub const S2S_SERVERS_MAX: usize = 8;
 

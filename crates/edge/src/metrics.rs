@@ -30,6 +30,7 @@ metrics! {
         refused: Counter = "Streams that ended before their domain was proven";
         failed: Counter = "Attempts to reach a domain that failed";
         queued: Counter = "Stanzas queued for other servers";
+        resumed: Counter = "Streams that went on for broken ones";
         stanzas_out: Counter = "Stanzas sent to other servers";
         stanzas_in: Counter = "Stanzas that came from other servers";
     }

@@ -76,3 +76,9 @@ pub const CLIENT_ID_BYTES_MAX: usize = 128;
 
 /// The most that is kept of what a client says of its software, or of its device, in bytes.
 pub const CLIENT_TEXT_BYTES_MAX: usize = 256;
+
+/// Silence of another server after which it is asked for a sign of life, in milliseconds.
+pub const S2S_PROBE_AFTER_MS: u64 = 120_000;
+
+/// Milliseconds in which another server must answer what it has handled, or send anything else.
+pub const S2S_ANSWER_WAIT_MS: u64 = 120_000;

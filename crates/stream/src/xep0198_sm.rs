@@ -4,7 +4,7 @@
 //! Implements: §2 (the feature), §3 (enabling), §4 (acknowledgements), §5 (resumption), §6 (errors),
 //! §9 (within XEP-0388 and XEP-0386).
 //! Left out: `location` (§3), which is for clusters. What is kept for a resumption, and for how
-//! long, is the engine's (`resume/mod.rs`).
+//! long, is the engine's (`resume/mod.rs`); streams between servers have `s2s/xep0198_sm.rs`.
 
 use stentor_stanza::{Condition, NS_STANZAS};
 use stentor_xml::{ElementRef, Writer};
@@ -101,6 +101,9 @@ pub(crate) fn write_failed(w: &mut Writer, condition: Condition, h: Option<u32>)
 pub(crate) fn write_ack(w: &mut Writer, h: u32) {
     w.open("a", ns::SM).attr("h", &h.to_string()).close();
 }
+
+/// Asks what has been handled.
+pub(crate) const ASK: &str = "<r xmlns='urn:xmpp:sm:3'/>";
 
 /// What one stream counts once stream management is on.
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
 //! XEP-0478: Stream Limits Advertisement, version 0.2.0.
 //!
 //! Tells the peer the largest first-level element we accept and when it counts as idle.
-//! Implements: §3.1, both sides.
-//! Left out: §3.2 (bidirectional server links), which come with server links.
+//! Implements: §3.1, both sides; servers that announce what they accept are sent nothing longer.
+//! Left out: §3.2 (limits of who opens a bidirectional stream between servers): ours are told in
+//! features only, and those of a peer that opened the stream are not read.
 
 use stentor_xml::{ElementRef, Writer};
 

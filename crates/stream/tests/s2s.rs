@@ -53,7 +53,7 @@ impl Link {
             tls_required: true,
             external: true,
             dialback: true,
-            bidi: false,
+            ..Offer::default()
         };
         change(&mut offer);
         let ours = pair("capulet.example", "montague.example");
@@ -133,6 +133,10 @@ impl Link {
             }
             IncomingEvent::Stanza(s) => self.told.push(format!("in {}", s.head.kind.name())),
             IncomingEvent::Refused(s) => self.told.push(format!("refused {}", s.head.kind.name())),
+            IncomingEvent::Ask(Ask::Resume { .. })
+            | IncomingEvent::Managed(_)
+            | IncomingEvent::AckRequested
+            | IncomingEvent::Acked(_) => unreachable!("it is not offered"),
             IncomingEvent::Ending(Ending::PeerClosed) => self.montague.close(None, NOW),
             IncomingEvent::Ending(Ending::Ended { fault, .. }) => {
                 let why = fault.map_or("none", |f| f.condition().name());
@@ -166,6 +170,11 @@ impl Link {
                     self.told.push(format!("verified {} {verdict:?}", key.stream_id));
                 }
                 OutgoingEvent::Stanza(s) => self.told.push(format!("out {}", s.head.kind.name())),
+                OutgoingEvent::Managed { .. }
+                | OutgoingEvent::Resumed(_)
+                | OutgoingEvent::NotResumed(_)
+                | OutgoingEvent::AckRequested
+                | OutgoingEvent::Acked(_) => unreachable!("it is not offered"),
                 OutgoingEvent::Ending(Ending::PeerClosed) => self.capulet.close(None, NOW),
                 OutgoingEvent::Ending(Ending::Ended { fault, .. }) => {
                     let why = fault.map_or("none", |f| f.condition().name());

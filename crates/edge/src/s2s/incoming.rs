@@ -14,18 +14,22 @@ use stentor_stream::s2s::{
 use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
+use super::carrier::{Acks, drain, settle};
 use super::certificates::proves;
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
+use super::resume::{End, Left};
 use super::verify::verify;
 use super::xep0368_direct_tls::is_for_servers;
 use super::{Federation, IN_OUR_NAME};
 use crate::accept::{Serve, open};
 use crate::admission::Permit;
 use crate::c2s::Kind;
-use crate::limits::{HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX, S2S_VERIFICATIONS_PER_STREAM_MAX};
+use crate::limits::{
+    HANDSHAKE_WAIT_MS, S2S_RESUME_SECS, S2S_UNSETTLED_MAX, S2S_VERIFICATIONS_PER_STREAM_MAX,
+};
 use crate::monotonic;
 
 /// A listening port for other servers.
@@ -91,6 +95,18 @@ impl S2sListener {
     }
 }
 
+/// What a stream waits for beside its socket.
+enum News {
+    /// What came of a call back.
+    Verdict(Pair, Verdict),
+    /// So much of what came is on disk.
+    Handled(u64),
+    /// Something waits for its peer.
+    Waiting,
+    /// Another stream is to go on for this one.
+    Wanted,
+}
+
 /// One stream while it lasts.
 struct Stream {
     listener: Arc<S2sListener>,
@@ -111,9 +127,17 @@ struct Stream {
     charged: u64,
     may_read_at: Millis,
     is_authorized: bool,
+    /// Whether we have said that we close.
+    is_closing: bool,
     /// What the certificate lacks to prove the domain that the peer's header names.
     doubt: Option<String>,
     fault: Option<String>,
+    end: End,
+    /// By which id the stream may be resumed, and who tells that another wants to.
+    resumable: Option<(String, Arc<Notify>)>,
+    /// Whether it is known if the stream goes on for a former one.
+    is_settled: bool,
+    acks: Acks,
 }
 
 impl Stream {
@@ -141,8 +165,13 @@ impl Stream {
             charged: 0,
             may_read_at: monotonic::now(),
             is_authorized: false,
+            is_closing: false,
             doubt: None,
             fault: None,
+            end: End::Broken,
+            resumable: None,
+            is_settled: false,
+            acks: Acks::default(),
         }
     }
 
@@ -154,34 +183,56 @@ impl Stream {
                 return self.pump.flush().await;
             }
             self.fill();
-            if *self.stopping.borrow() && self.back.iter().all(|(link, _)| link.queue.is_empty()) {
-                self.machine.close(Some(Fault::Shutdown), monotonic::now());
+            if *self.stopping.borrow() && !self.is_closing && self.has_nothing_to_say() {
+                self.is_closing = true;
+                self.close(Some(Fault::Shutdown)).await;
+                continue;
             }
             let has_room = self.pump.has_room();
             let is_paid = self.may_read_at <= monotonic::now();
             let paid_at = (!is_paid).then_some(self.may_read_at);
             let due = self.machine.poll_timeout().into_iter().chain(paid_at).min();
             let (back, verdicts, stopping) = (&self.back, &mut self.verdicts, &mut self.stopping);
-            let may_read = self.machine.may_read() && has_room && is_paid;
+            let may_read = self.machine.may_read() && has_room && is_paid && !self.acks.is_full();
+            let (acks, resumable) = (&mut self.acks, &self.resumable);
             let wake = self.pump.wait(due, may_read, |cx| {
-                if let Poll::Ready(Some(verdict)) = verdicts.poll_recv(cx) {
-                    return Poll::Ready(Some(verdict));
+                if let Poll::Ready(Some((pair, verdict))) = verdicts.poll_recv(cx) {
+                    return Poll::Ready(News::Verdict(pair, verdict));
                 }
-                let is_ready = |(link, _): &(Arc<Link>, u64)| link.queue.poll_ready(cx).is_ready();
+                if let Poll::Ready(handled) = acks.poll(cx) {
+                    return Poll::Ready(News::Handled(handled));
+                }
+                let is_ready = |(link, taker): &(Arc<Link>, u64)| {
+                    link.is_taken_by(*taker) && link.queue.poll_ready(*taker, cx).is_ready()
+                };
                 if has_room && back.iter().any(is_ready) {
-                    return Poll::Ready(None);
+                    return Poll::Ready(News::Waiting);
                 }
                 Poll::Pending
             });
+            let wanted = async {
+                match resumable {
+                    Some((_, wanted)) => wanted.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
             let wake = tokio::select! {
                 wake = wake => wake?,
-                _ = stopping.changed() => Wake::Other(None),
+                _ = stopping.changed() => Wake::Other(News::Waiting),
+                () = wanted => Wake::Other(News::Wanted),
             };
+            for (link, taker) in &self.back {
+                settle((link, *taker), &self.machine, &self.pump);
+            }
             match wake {
-                Wake::Socket | Wake::Other(None) => {}
-                Wake::Other(Some((pair, verdict))) => {
+                Wake::Socket | Wake::Other(News::Waiting) => {}
+                Wake::Other(News::Verdict(pair, verdict)) => {
                     let answer = Answer::Dialback(pair, verdict);
                     self.machine.handle_answer(answer, monotonic::now());
+                }
+                Wake::Other(News::Handled(handled)) => self.machine.acknowledge(handled),
+                Wake::Other(News::Wanted) => {
+                    self.machine.close(Some(Fault::Replaced), monotonic::now());
                 }
                 Wake::Timer => self.machine.handle_timeout(monotonic::now()),
             }
@@ -234,11 +285,21 @@ impl Stream {
                 let verdict = self.about_our_key(&pair, &key);
                 self.machine.handle_answer(Answer::Verify(pair, key, verdict), monotonic::now());
             }
+            IncomingEvent::Ask(Ask::Resume { previd }) => self.resume(previd).await,
             IncomingEvent::Authorized(pair, how) => self.authorized(&pair, how),
+            IncomingEvent::Managed(id) => self.managed(id),
+            IncomingEvent::AckRequested => {
+                let received = self.machine.tally().map_or(0, |tally| tally.received);
+                self.acks.note(&self.listener.links.federation.engine, received);
+            }
+            IncomingEvent::Acked(acked) => {
+                self.back.iter().for_each(|(link, taker)| link.queue.acked(*taker, acked));
+            }
             IncomingEvent::Stanza(stanza) if self.federation().is_in_our_name(&stanza) => {
                 self.machine.close(Some(IN_OUR_NAME), monotonic::now());
             }
             IncomingEvent::Stanza(stanza) => {
+                self.is_settled = true;
                 self.federation().metrics.stanzas_in.inc();
                 if self.inbound.unsettled() >= S2S_UNSETTLED_MAX {
                     self.inbound.settle_all().await;
@@ -249,10 +310,13 @@ impl Stream {
             }
             IncomingEvent::Refused(reply) => self.federation().engine.send_answer(reply),
             IncomingEvent::Ending(Ending::PeerClosed) => {
-                self.fill();
-                self.machine.close(None, monotonic::now());
+                if self.machine.tally().is_none() {
+                    self.fill();
+                }
+                self.close(None).await;
             }
             IncomingEvent::Ending(Ending::Ended { fault, .. }) => {
+                self.end = End::of(fault.as_ref());
                 self.fault = fault.map(|fault| fault.to_string());
             }
         }
@@ -314,6 +378,12 @@ impl Stream {
             external: is_proven,
             dialback: terms.allows_dialback,
             bidi: true,
+            management: Some(if self.listener.links.resumable.has_room() {
+                S2S_RESUME_SECS
+            } else {
+                0
+            }),
+            frame_bytes_max: u64::try_from(self.listener.settings.limits.frame_bytes_max).ok(),
         }))
     }
 
@@ -404,32 +474,83 @@ impl Stream {
     /// Takes from the queues of pairs that may go back on this stream.
     fn fill(&mut self) {
         let pairs: Vec<Pair> = self.machine.pairs().cloned().collect();
+        let links = &self.listener.links;
         for pair in pairs {
             let is_known = self.back.iter().any(|(link, _)| link.pair == pair);
-            if !is_known && self.machine.may_send(&pair) {
-                self.back.extend(self.listener.links.for_bidi(&pair));
+            // What a broken stream left comes first, and the peer has not said yet what it has.
+            let may = !is_known
+                && self.machine.may_send(&pair)
+                && (self.is_settled || !links.resumable.is_awaited(&pair));
+            if may {
+                self.back.extend(links.for_bidi(&pair));
             }
         }
+        for (link, taker) in self.back.iter().filter(|(link, taker)| link.is_taken_by(*taker)) {
+            drain(&links.federation, (link, *taker), &mut self.machine, &mut self.pump);
+        }
+    }
+
+    fn has_nothing_to_say(&self) -> bool {
+        let mut back = self.back.iter();
+        back.all(|(link, taker)| link.queue.is_empty() && link.queue.unacked(*taker) == 0)
+    }
+
+    /// Closes: the peer is told what has been handled (XEP-0198 §4).
+    async fn close(&mut self, fault: Option<Fault>) {
+        if let Some(tally) = self.machine.tally() {
+            self.inbound.settle_all().await;
+            self.machine.acknowledge(tally.received);
+        }
+        self.machine.close(fault, monotonic::now());
+    }
+
+    /// Stanzas are counted from now on: whatever left before is not.
+    fn managed(&mut self, id: Option<String>) {
+        self.is_settled = true;
+        self.back.iter().for_each(|(link, taker)| link.queue.acked(*taker, u64::MAX));
+        let pairs: Vec<Pair> = self.machine.pairs().cloned().collect();
+        let resumable = &self.listener.links.resumable;
+        resumable.give_up(&pairs);
+        self.resumable = id.map(|id| (id.clone(), resumable.enter(id, pairs)));
+    }
+
+    /// XEP-0198 §5: the peer wants to go on for a former stream.
+    async fn resume(&mut self, previd: String) {
+        let pairs: Vec<Pair> = self.machine.pairs().cloned().collect();
+        let resumable = &self.listener.links.resumable;
+        let Some(left) = resumable.claim(&previd, &pairs).await else {
+            return self.machine.handle_answer(Answer::Resume(Err(None)), monotonic::now());
+        };
+        self.is_settled = true;
+        self.resumable = Some((previd.clone(), resumable.enter(previd, pairs)));
+        self.federation().metrics.resumed.inc();
+        self.back.extend(left.back);
+        self.machine.handle_answer(Answer::Resume(Ok(left.tally)), monotonic::now());
+        let Some(tally) = self.machine.tally() else { return };
         for (link, taker) in &self.back {
-            while self.pump.has_room() && link.is_taken_by(*taker) {
-                let Some(waiting) = link.queue.pop() else { break };
-                if !self.machine.send(&waiting.stanza, &mut self.pump.out) {
-                    link.queue.unpop(waiting);
-                    break;
-                }
-                self.listener.links.federation.metrics.stanzas_out.inc();
-            }
+            link.queue.acked(*taker, tally.acked);
+            self.listener.links.restore(link, *taker, false);
         }
     }
 
     /// The stream is over: what waits for its domain goes another way.
     async fn finish(&mut self, broken: Option<std::io::Error>) {
-        for (link, taker) in std::mem::take(&mut self.back) {
-            if link.leave(taker) && !link.queue.is_empty() {
-                self.listener.links.ensure_taker(&link);
+        self.inbound.settle_all().await;
+        let links = &self.listener.links;
+        let back = std::mem::take(&mut self.back);
+        let tally = self.machine.tally().filter(|_| self.end == End::Broken);
+        match (self.resumable.take(), tally) {
+            (Some((id, _)), Some(tally)) => links.park(id, Left::new(tally, back)),
+            (resumable, _) => {
+                if let Some((id, _)) = resumable {
+                    links.resumable.forget(&id);
+                }
+                let is_blamed = self.end == End::Blamed && self.machine.tally().is_some();
+                for (link, taker) in back {
+                    links.return_queue(&link, taker, is_blamed);
+                }
             }
         }
-        self.inbound.settle_all().await;
         let reason = self.fault.take().or_else(|| broken.map(|error| error.to_string()));
         let (remote, peer) = (self.remote.as_deref(), self.peer);
         let reason = reason.as_deref().unwrap_or("closed");

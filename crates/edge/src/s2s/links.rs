@@ -7,6 +7,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use stentor_engine::Pressure;
+use stentor_jid::Jid;
 use stentor_stanza::{Condition, Kind, MessageType, Stanza, StanzaError};
 use stentor_stream::Millis;
 use stentor_stream::s2s::Pair;
@@ -14,8 +15,13 @@ use stentor_stream::s2s::Pair;
 use super::facts::Facts;
 use super::outgoing::{self, Failure};
 use super::queue::{Queue, Waiting};
+use super::resume::Resumable;
+use super::throttle::Throttle;
 use super::{Federation, policy::Policy};
-use crate::limits::{S2S_BACK_OFF_MAX_MS, S2S_DRAIN_WAIT_MS, S2S_PAIRS_MAX};
+use crate::limits::{
+    S2S_BACK_OFF_MAX_MS, S2S_DRAIN_WAIT_MS, S2S_NEW_DOMAINS_BURST, S2S_NEW_DOMAINS_PER_SEC,
+    S2S_PAIRS_MAX,
+};
 use crate::monotonic;
 
 /// The ways to other servers.
@@ -24,6 +30,10 @@ pub struct Links {
     links: Mutex<HashMap<Pair, Arc<Link>>>,
     /// Bytes in all queues.
     waiting: Arc<AtomicUsize>,
+    /// How many domains that nobody has spoken to each account speaks to.
+    newcomers: Throttle,
+    /// Streams of others that may go on.
+    pub(crate) resumable: Resumable,
 }
 
 /// The way for one domain pair.
@@ -54,7 +64,9 @@ impl Links {
     /// The ways of this federation; none is open yet.
     #[must_use]
     pub fn new(federation: Arc<Federation>) -> Arc<Self> {
-        Arc::new(Self { federation, links: Mutex::default(), waiting: Arc::default() })
+        let (links, waiting) = (Mutex::default(), Arc::default());
+        let (newcomers, resumable) = (Throttle::default(), Resumable::default());
+        Arc::new(Self { federation, links, waiting, newcomers, resumable })
     }
 
     /// Queues a stanza for its domain, and connects where nobody is connected.
@@ -63,14 +75,15 @@ impl Links {
         if !self.federation.policy.allows(&pair.remote) {
             return Err(blocked());
         }
-        let link = self.link(pair)?;
         let now = monotonic::now();
+        let link = self.link(pair, stanza.head.from.as_ref(), now)?;
         if let Some(trouble) = link.trouble().filter(|trouble| trouble.until > now)
             && !(trouble.is_passing && self.may_wait(&stanza))
         {
             return Err(StanzaError::new(trouble.condition));
         }
-        let pushed = link.queue.push(stanza, now);
+        let unix_ms = self.federation.engine.clock.unix_ms();
+        let pushed = link.queue.push(stanza, now, unix_ms);
         let pressure = pushed.ok_or(StanzaError::new(Condition::ResourceConstraint))?;
         self.federation.metrics.queued.inc();
         self.ensure_taker(&link);
@@ -84,16 +97,32 @@ impl Links {
         }
     }
 
-    fn link(&self, pair: Pair) -> Result<Arc<Link>, StanzaError> {
+    /// The link of a pair; a new one is on the account of its `sender`, if it has one.
+    fn link(
+        &self,
+        pair: Pair,
+        sender: Option<&Jid>,
+        now: Millis,
+    ) -> Result<Arc<Link>, StanzaError> {
         let mut links = self.links.lock();
         if let Some(link) = links.get(&pair) {
             return Ok(link.clone());
         }
+        let (rate, burst) = (S2S_NEW_DOMAINS_PER_SEC, S2S_NEW_DOMAINS_BURST);
+        if let Some(sender) = sender.filter(|jid| jid.local().is_some())
+            && !self.newcomers.admits(sender.to_bare().as_str(), rate, burst, now)
+        {
+            return Err(StanzaError::new(Condition::ResourceConstraint));
+        }
         if links.len() >= S2S_PAIRS_MAX {
             links.retain(|_, link| !link.is_spare());
-            if links.len() >= S2S_PAIRS_MAX {
-                return Err(StanzaError::new(Condition::ResourceConstraint));
-            }
+        }
+        if links.len() >= S2S_PAIRS_MAX {
+            // Better to ask a domain again too soon than to reach no other.
+            links.retain(|_, link| !link.is_idle());
+        }
+        if links.len() >= S2S_PAIRS_MAX {
+            return Err(StanzaError::new(Condition::ResourceConstraint));
         }
         let queue = Queue::new(self.waiting.clone());
         let link = Arc::new(Link { pair: pair.clone(), queue, state: Mutex::default() });
@@ -103,7 +132,7 @@ impl Links {
 
     /// The link of a pair, for a stream of the peer's on which stanzas may go back (XEP-0288).
     pub(crate) fn for_bidi(&self, pair: &Pair) -> Option<(Arc<Link>, u64)> {
-        let link = self.link(pair.clone()).ok()?;
+        let link = self.link(pair.clone(), None, monotonic::now()).ok()?;
         let taker = link.take_over(true)?;
         Some((link, taker))
     }
@@ -128,6 +157,24 @@ impl Links {
         };
         let left = oldest.plus(hold_ms).0.saturating_sub(now.0);
         Some(back_off_ms.min(left).max(1))
+    }
+
+    /// Puts what a stream has no word of back into its queue. After an error of the peer's
+    /// (`is_blamed`) the one stanza that it does not bear goes back to its sender.
+    pub(crate) fn restore(&self, link: &Link, taker: u64, is_blamed: bool) {
+        if let Some(guilty) = link.queue.restore(taker, is_blamed) {
+            let error = StanzaError::new(Condition::PolicyViolation)
+                .with_text("The other server ends its stream because of this.");
+            self.federation.engine.bounce(&guilty, &error);
+        }
+    }
+
+    /// Returns everything that waits: nobody takes it to its domain any more.
+    pub(crate) fn return_all(&self, link: &Link) {
+        for stanza in link.queue.drain(|_| false) {
+            let error = StanzaError::new(Condition::RemoteServerTimeout);
+            self.federation.engine.bounce(&stanza, &error);
+        }
     }
 
     /// Whether a stanza waits for a server that cannot be reached. Who asks something, or
@@ -166,6 +213,12 @@ impl Links {
     /// How many streams to others stand.
     fn standing(&self) -> usize {
         self.federation.standing.load(Ordering::Relaxed)
+    }
+
+    /// How many streams went on for broken ones.
+    #[must_use]
+    pub fn resumed(&self) -> u64 {
+        self.federation.metrics.resumed.get()
     }
 
     /// Bytes waiting for other servers.
@@ -253,9 +306,12 @@ impl Link {
     }
 
     fn is_spare(&self) -> bool {
-        let state = self.state.lock();
-        let is_waiting = state.failure.is_some_and(|f| f.until > monotonic::now());
-        state.taker.is_none() && !is_waiting && self.queue.is_empty()
+        let is_waiting = self.trouble().is_some_and(|f| f.until > monotonic::now());
+        !is_waiting && self.is_idle()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.state.lock().taker.is_none() && self.queue.is_empty()
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! `links.rs` is what the engine pushes into, one queue for each domain pair; `outgoing.rs` is the
 //! task that connects and drains a queue; `incoming.rs` is the task of a stream that another server
-//! opened; `verify.rs` calls back (XEP-0220). What a domain pair may do is authorized by the
+//! opened; `carrier.rs` is what both do with queues; `verify.rs` calls back (XEP-0220). What a domain pair may do is authorized by the
 //! machines of `stentor_stream::s2s`; what is believed of a certificate stands in
 //! `certificates.rs`.
 
+mod carrier;
 mod certificates;
 mod discovery;
 mod facts;
@@ -17,6 +18,7 @@ mod outgoing;
 mod policy;
 pub(crate) mod pump;
 mod queue;
+mod resume;
 mod rfc2782_srv;
 mod rfc8305_race;
 mod throttle;
@@ -42,7 +44,7 @@ use self::throttle::Throttle;
 use self::xep0185_keys::Keys;
 use self::xep0368_direct_tls::ALPN;
 use crate::admission::Admission;
-use crate::limits::S2S_VERIFICATIONS_MAX;
+use crate::limits::{S2S_CONNECTING_MAX, S2S_VERIFICATIONS_MAX};
 use crate::metrics::FederationMetrics;
 
 /// What all streams between servers share.
@@ -53,6 +55,8 @@ pub struct Federation {
     pub(crate) roots: Roots,
     pub(crate) connectors: Connectors,
     pub(crate) keys: Keys,
+    /// How many domains are looked for and connected to at once.
+    pub(crate) connecting: Semaphore,
     /// How many keys are verified at once, each by a connection of its own.
     pub(crate) verifying: Semaphore,
     /// Connections of other servers.
@@ -95,6 +99,7 @@ impl Federation {
             discovery: parts.discovery,
             roots: parts.roots,
             keys: Keys::new(&parts.secret),
+            connecting: Semaphore::new(S2S_CONNECTING_MAX),
             verifying: Semaphore::new(S2S_VERIFICATIONS_MAX),
             admission,
             standing: AtomicUsize::new(0),

@@ -8,53 +8,71 @@ use std::time::Duration;
 use stentor_engine::{Handling, Inbound};
 use stentor_stanza::Condition;
 use stentor_stream::fault::{Fault, StreamCondition};
-use stentor_stream::s2s::{How, Outgoing, OutgoingEvent, Verdict};
+use stentor_stream::s2s::{Former, How, Outgoing, OutgoingEvent, Pair, Verdict};
 use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, dial};
 use tokio::sync::watch;
 
+use super::carrier::{Acks, drain, settle};
 use super::certificates::{proves, tls_name};
 use super::discovery::{NotFound, Target};
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
+use super::resume::End;
 use super::rfc8305_race::race;
 use super::xep0368_direct_tls::is_for_servers;
 use super::{Federation, IN_OUR_NAME};
-use crate::limits::{HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX};
+use crate::limits::{HANDSHAKE_WAIT_MS, S2S_BRIEF_MS, S2S_RESUME_SECS, S2S_UNSETTLED_MAX};
 use crate::monotonic;
 
 /// Drains a link's queue until it is idle, or nobody can be reached. `taker` is its right to.
 pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
     let mut stopping = links.federation.stopping();
+    let mut broken = None;
     loop {
-        let Err(failure) = attempt(&links, &link, taker).await else {
-            // The stream did its work; what came since starts another.
-            if link.leave(taker) && !link.queue.is_empty() {
-                links.ensure_taker(&link);
+        let began = monotonic::now();
+        let wait = match attempt(&links, &link, taker, &mut broken).await {
+            // The stream did its work.
+            Ok(()) if broken.is_none() && link.queue.is_empty() => break,
+            // XEP-0198 §5: it broke, and goes on over another; or there is more to be sent.
+            Ok(()) if began.plus(S2S_BRIEF_MS) > monotonic::now() => S2S_BRIEF_MS,
+            Ok(()) => 0,
+            Err(failure) => {
+                let (local, remote) = (&link.pair.local, &link.pair.remote);
+                let reason = failure.to_string();
+                tracing::info!(
+                    event = "s2s_failed",
+                    local,
+                    remote,
+                    reason,
+                    "A server could not be reached."
+                );
+                let Some(wait) = links.give_up(&link, taker, &failure) else { break };
+                wait
             }
-            return;
         };
-        let (local, remote) = (&link.pair.local, &link.pair.remote);
-        let reason = failure.to_string();
-        tracing::info!(
-            event = "s2s_failed",
-            local,
-            remote,
-            reason,
-            "A server could not be reached."
-        );
-        let Some(wait) = links.give_up(&link, taker, &failure) else { return };
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(wait)) => {}
             _ = stopping.changed() => {}
         }
-        if *stopping.borrow() {
-            link.leave(taker);
-        }
-        if !link.is_taken_by(taker) {
+        if *stopping.borrow() || !link.is_taken_by(taker) {
+            links.restore(&link, taker, false);
+            if link.leave(taker) {
+                links.return_all(&link);
+            }
             return;
         }
     }
+    // What came meanwhile starts another.
+    links.return_queue(&link, taker, false);
+}
+
+/// A stream that broke and may go on over another one (XEP-0198 §5).
+struct Broken {
+    former: Former,
+    /// How many milliseconds the peer gives for that, and until when.
+    wait_ms: u64,
+    until: Millis,
 }
 
 /// Why a domain could not be spoken to.
@@ -105,12 +123,28 @@ impl Failure {
     }
 }
 
-async fn attempt(links: &Arc<Links>, link: &Arc<Link>, taker: u64) -> Result<(), Failure> {
+async fn attempt(
+    links: &Arc<Links>,
+    link: &Arc<Link>,
+    taker: u64,
+    broken: &mut Option<Broken>,
+) -> Result<(), Failure> {
     let federation = &links.federation;
-    let found = federation.discovery.find(&link.pair.remote).await;
+    if broken.as_ref().is_some_and(|broken| broken.until <= monotonic::now()) {
+        *broken = None;
+        links.restore(link, taker, false);
+    }
+    let found = {
+        let _permit = federation.connecting.acquire().await;
+        federation.discovery.find(&link.pair.remote).await
+    };
     let mut last = None;
     for target in found.map_err(Failure::NotFound)? {
-        let conn = match connect(federation, &link.pair.local, &link.pair.remote, &target).await {
+        let connected = {
+            let _permit = federation.connecting.acquire().await;
+            connect(federation, &link.pair.local, &link.pair.remote, &target).await
+        };
+        let conn = match connected {
             Ok(conn) => conn,
             Err(error) => {
                 last = Some(Failure::Unreachable(error));
@@ -118,7 +152,7 @@ async fn attempt(links: &Arc<Links>, link: &Arc<Link>, taker: u64) -> Result<(),
             }
         };
         let mut stream = Stream::new(links, link, taker, conn, target.is_direct_tls);
-        match stream.run().await {
+        match stream.run(broken).await {
             Ok(()) => return Ok(()),
             Err(failure) => last = Some(failure),
         }
@@ -189,6 +223,12 @@ struct Stream<'a> {
     /// Whether we have said that we close.
     is_closing: bool,
     failure: Option<Failure>,
+    /// By which id the stream may be resumed, and for how many milliseconds.
+    resumable: Option<(String, u64)>,
+    /// The stream for which this one was to go on, and does not any longer.
+    is_former_over: bool,
+    acks: Acks,
+    end: End,
     stopping: watch::Receiver<bool>,
     /// What has been charged to the domain, and when more may be read.
     charged: u64,
@@ -220,6 +260,10 @@ impl<'a> Stream<'a> {
             is_authorized: false,
             is_closing: false,
             failure: None,
+            resumable: None,
+            is_former_over: false,
+            acks: Acks::default(),
+            end: End::Broken,
             stopping: federation.stopping(),
             charged: 0,
             may_read_at: now,
@@ -228,11 +272,23 @@ impl<'a> Stream<'a> {
     }
 
     /// Runs the stream to its end.
-    async fn run(&mut self) -> Result<(), Failure> {
+    async fn run(&mut self, broken: &mut Option<Broken>) -> Result<(), Failure> {
         if self.machine_is_tls() {
             self.judge_certificate()?;
         }
+        if let Some(Broken { former, wait_ms, .. }) = broken {
+            self.machine.go_on_for(former.clone());
+            self.resumable = Some((former.previd.clone(), *wait_ms));
+        }
         let outcome = self.turn().await;
+        self.inbound.settle_all().await;
+        if self.is_authorized || self.is_former_over {
+            *broken = self.what_goes_on();
+            let is_blamed = self.end == End::Blamed && self.machine.tally().is_some();
+            if broken.is_none() {
+                self.links.restore(self.link, self.taker, is_blamed);
+            }
+        }
         if self.is_authorized {
             self.links.federation.standing.fetch_sub(1, Ordering::Relaxed);
         }
@@ -245,6 +301,14 @@ impl<'a> Stream<'a> {
             Err(_) if self.is_authorized => Ok(()),
             Err(error) => Err(unsent.unwrap_or_else(|| Failure::Unreachable(error.to_string()))),
         }
+    }
+
+    /// What another stream may go on with; everything that came has been handled.
+    fn what_goes_on(&mut self) -> Option<Broken> {
+        let (previd, wait_ms) = self.resumable.take()?;
+        let tally = self.machine.tally().filter(|_| self.end == End::Broken)?;
+        let until = monotonic::now().plus(wait_ms);
+        Some(Broken { former: Former { previd, tally }, wait_ms, until })
     }
 
     fn machine_is_tls(&self) -> bool {
@@ -261,9 +325,13 @@ impl<'a> Stream<'a> {
             self.fill();
             let is_stopping = *self.stopping.borrow();
             if self.is_spare() || (is_stopping && self.has_nothing_to_say()) {
-                self.machine.close(None, monotonic::now());
-                self.is_closing = true;
-                continue;
+                if self.link.queue.unacked(self.taker) == 0 {
+                    self.close().await;
+                    self.is_closing = true;
+                    continue;
+                }
+                self.machine.ask_for_ack(monotonic::now());
+                self.machine.take_output(&mut self.pump.out);
             }
             let now = monotonic::now();
             let is_paid = self.may_read_at <= now;
@@ -273,22 +341,35 @@ impl<'a> Stream<'a> {
             if !is_paid {
                 due = due.min(self.may_read_at);
             }
-            let (link, stopping) = (self.link, &mut self.stopping);
-            let may_read = self.machine.may_read() && self.pump.has_room() && is_paid;
+            let (link, taker, stopping) = (self.link, self.taker, &mut self.stopping);
+            let is_bearable = self.pump.has_room() && !self.acks.is_full();
+            let may_read = self.machine.may_read() && is_bearable && is_paid;
+            let acks = &mut self.acks;
             let wake = self.pump.wait(Some(due), may_read, |cx| {
-                if may_send { link.queue.poll_ready(cx) } else { Poll::Pending }
+                if let Poll::Ready(handled) = acks.poll(cx) {
+                    return Poll::Ready(Some(handled));
+                }
+                let is_ready = may_send && link.queue.poll_ready(taker, cx).is_ready();
+                if is_ready { Poll::Ready(None) } else { Poll::Pending }
             });
             let wake = tokio::select! {
                 wake = wake => wake?,
-                _ = stopping.changed() => Wake::Other(()),
+                _ = stopping.changed() => Wake::Other(None),
             };
+            // Before that it is the former stream's stanzas that wait for a word.
+            if self.is_authorized {
+                settle((self.link, self.taker), &self.machine, &self.pump);
+            }
             match wake {
-                Wake::Socket | Wake::Other(()) => {}
+                Wake::Socket | Wake::Other(None) => {}
+                Wake::Other(Some(handled)) => self.machine.acknowledge(handled),
                 Wake::Timer => {
                     let now = monotonic::now();
                     self.machine.handle_timeout(now);
                     if self.is_authorized && self.idle_at <= now {
-                        self.machine.close(None, now);
+                        if self.link.queue.unacked(self.taker) == 0 {
+                            self.close().await;
+                        }
                         self.idle_at = now.plus(self.links.federation.policy.idle_ms);
                     }
                 }
@@ -313,17 +394,25 @@ impl<'a> Stream<'a> {
     }
 
     fn fill(&mut self) {
-        if !self.may_send() {
-            return;
+        let from = (&**self.link, self.taker);
+        let federation = &self.links.federation;
+        if self.may_send() && drain(federation, from, &mut self.machine, &mut self.pump) {
+            self.stir();
         }
-        while self.pump.has_room() {
-            let Some(waiting) = self.link.queue.pop() else { return };
-            if !self.machine.send(&waiting.stanza, &mut self.pump.out) {
-                return self.link.queue.unpop(waiting);
-            }
-            self.links.federation.metrics.stanzas_out.inc();
-            self.idle_at = monotonic::now().plus(self.links.federation.policy.idle_ms);
+    }
+
+    /// Notes that the stream is not idle.
+    fn stir(&mut self) {
+        self.idle_at = monotonic::now().plus(self.links.federation.policy.idle_ms);
+    }
+
+    /// Closes in order: the peer is told what has been handled (XEP-0198 §4).
+    async fn close(&mut self) {
+        if let Some(tally) = self.machine.tally() {
+            self.inbound.settle_all().await;
+            self.machine.acknowledge(tally.received);
         }
+        self.machine.close(None, monotonic::now());
     }
 
     /// Reads and acts until nothing moves.
@@ -332,9 +421,6 @@ impl<'a> Stream<'a> {
             let now = monotonic::now();
             let mut moved = self.pump.feed(|input| self.machine.handle_bytes(input, now));
             self.charge(now);
-            if moved {
-                self.idle_at = now.plus(self.links.federation.policy.idle_ms);
-            }
             if self.pump.is_eof() {
                 self.machine.handle_eof(now);
             }
@@ -385,7 +471,25 @@ impl<'a> Stream<'a> {
             OutgoingEvent::Stanza(stanza) if federation.is_in_our_name(&stanza) => {
                 self.machine.close(Some(IN_OUR_NAME), now);
             }
+            OutgoingEvent::Managed { id, max_secs } => {
+                let secs = max_secs.filter(|secs| *secs > 0).unwrap_or(S2S_RESUME_SECS);
+                let wait_ms = u64::from(secs).saturating_mul(1_000).min(federation.policy.hold_ms);
+                self.resumable = id.map(|id| (id, wait_ms));
+            }
+            OutgoingEvent::Resumed(acked) => self.resumed(acked),
+            OutgoingEvent::NotResumed(acked) => {
+                self.is_former_over = true;
+                self.resumable = None;
+                self.link.queue.acked(self.taker, acked.unwrap_or_default());
+                self.links.restore(self.link, self.taker, false);
+            }
+            OutgoingEvent::AckRequested => {
+                let received = self.machine.tally().map_or(0, |tally| tally.received);
+                self.acks.note(&federation.engine, received);
+            }
+            OutgoingEvent::Acked(acked) => self.link.queue.acked(self.taker, acked),
             OutgoingEvent::Stanza(stanza) => {
+                self.idle_at = now.plus(federation.policy.idle_ms);
                 federation.metrics.stanzas_in.inc();
                 if self.inbound.unsettled() >= S2S_UNSETTLED_MAX {
                     self.inbound.settle_all().await;
@@ -395,8 +499,11 @@ impl<'a> Stream<'a> {
                 }
             }
             OutgoingEvent::Ending(Ending::PeerClosed) => {
-                self.fill();
-                self.machine.close(None, monotonic::now());
+                // What left now would have to leave again.
+                if self.machine.tally().is_none() {
+                    self.fill();
+                }
+                self.close().await;
             }
             OutgoingEvent::Ending(Ending::Ended { fault, by_peer }) => {
                 self.ended(fault.as_ref(), by_peer)
@@ -439,6 +546,16 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// The stream goes on: the peer has so many of the former one's stanzas, and gets the others.
+    fn resumed(&mut self, acked: u64) {
+        let Pair { local, remote } = &self.link.pair;
+        tracing::info!(event = "s2s_resumed", local, remote, "A stream to another server goes on.");
+        self.link.queue.acked(self.taker, acked);
+        self.links.restore(self.link, self.taker, false);
+        let links = self.links;
+        links.federation.metrics.resumed.inc();
+    }
+
     fn log_open(&self, local: &str, remote: &str, how: How) {
         let facts = self.pump.conn.facts();
         let tls = facts.tls.as_ref().map_or("none", |tls| tls.version.as_str());
@@ -457,6 +574,7 @@ impl<'a> Stream<'a> {
     }
 
     fn ended(&mut self, fault: Option<&Fault>, by_peer: bool) {
+        self.end = End::of(fault);
         let (local, remote) = (&self.link.pair.local, &self.link.pair.remote);
         let reason = fault.map_or_else(|| "closed".to_owned(), ToString::to_string);
         tracing::info!(

@@ -21,6 +21,8 @@ pub(crate) struct Pump {
     /// Bytes for the peer.
     pub(crate) out: Vec<u8>,
     taken: usize,
+    /// Bytes that the socket has taken in all.
+    pub(crate) written: u64,
     buffer: Box<[u8]>,
     filled: usize,
     used: usize,
@@ -47,6 +49,7 @@ impl Pump {
             conn,
             out: Vec::new(),
             taken: 0,
+            written: 0,
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             filled: 0,
             used: 0,
@@ -91,6 +94,11 @@ impl Pump {
         self.out.len() - self.taken
     }
 
+    /// Where the last byte stands among all that were ever to be written.
+    pub(crate) fn end(&self) -> u64 {
+        self.written + self.waiting() as u64
+    }
+
     /// Whether more may be written behind what waits.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting() < OUT_BYTES_MAX
@@ -132,7 +140,9 @@ impl Pump {
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         let out = std::mem::take(&mut self.out);
         let taken = std::mem::take(&mut self.taken);
-        write_all(&mut self.conn, &out[taken..]).await
+        write_all(&mut self.conn, &out[taken..]).await?;
+        self.written += (out.len() - taken) as u64;
+        Ok(())
     }
 
     /// Whether all that was waiting has been written by this call.
@@ -140,7 +150,11 @@ impl Pump {
         let mut moved = false;
         while self.taken < self.out.len() {
             match self.conn.poll_write(cx, &self.out[self.taken..]) {
-                Poll::Ready(len) => self.taken += len?,
+                Poll::Ready(len) => {
+                    let len = len?;
+                    self.taken += len;
+                    self.written += len as u64;
+                }
                 Poll::Pending => return Ok(moved),
             }
             moved = true;

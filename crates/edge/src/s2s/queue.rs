@@ -1,4 +1,5 @@
-//! What waits for one domain pair: bounded, in order, with one taker.
+//! What waits for one domain pair: bounded, in order, with one taker; and what a taker has sent and
+//! has no word of yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use stentor_stanza::Stanza;
 use stentor_stream::Millis;
 
 use crate::limits::{
-    S2S_QUEUE_BYTES_MAX, S2S_QUEUE_BYTES_SOFT, S2S_QUEUE_ITEMS_MAX, S2S_WAITING_BYTES_MAX,
+    S2S_QUEUE_BYTES_MAX, S2S_QUEUE_BYTES_SOFT, S2S_QUEUE_ITEMS_MAX, S2S_UNACKED_MAX,
+    S2S_WAITING_BYTES_MAX,
 };
 
 /// Stanzas for another domain.
@@ -23,15 +25,29 @@ pub(crate) struct Queue {
 }
 
 /// A stanza, and since when it waits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     pub(crate) stanza: Stanza,
     pub(crate) since: Millis,
+    /// The same by the wall clock, in milliseconds since 1970.
+    pub(crate) since_unix_ms: i64,
+    /// Whether it left on a stream that the peer ended by an error, perhaps because of it.
+    pub(crate) is_suspect: bool,
+}
+
+/// A stanza that left, and by whom.
+struct Sent {
+    taker: u64,
+    /// Where it ends, in what its taker counts: stanzas, or bytes where none are acknowledged.
+    mark: u64,
+    waiting: Waiting,
 }
 
 #[derive(Default)]
 struct Inner {
     items: VecDeque<Waiting>,
+    /// What left and may have to leave again, in the order of each taker.
+    sent: VecDeque<Sent>,
     bytes: usize,
     waker: Option<Waker>,
 }
@@ -43,12 +59,17 @@ impl Queue {
     }
 
     /// Queues a stanza; none if there is no room.
-    pub(crate) fn push(&self, stanza: Stanza, since: Millis) -> Option<Pressure> {
+    pub(crate) fn push(
+        &self,
+        stanza: Stanza,
+        since: Millis,
+        since_unix_ms: i64,
+    ) -> Option<Pressure> {
         let (pressure, waker) = {
             let mut inner = self.inner.lock();
             let bytes = stanza.bytes_len();
             let total = self.total.load(Ordering::Relaxed);
-            let is_full = inner.items.len() >= S2S_QUEUE_ITEMS_MAX
+            let is_full = inner.items.len() + inner.sent.len() >= S2S_QUEUE_ITEMS_MAX
                 || inner.bytes.saturating_add(bytes) > S2S_QUEUE_BYTES_MAX
                 || total.saturating_add(bytes) > S2S_WAITING_BYTES_MAX;
             if is_full {
@@ -56,7 +77,7 @@ impl Queue {
             }
             inner.bytes += bytes;
             self.total.fetch_add(bytes, Ordering::Relaxed);
-            inner.items.push_back(Waiting { stanza, since });
+            inner.items.push_back(Waiting { stanza, since, since_unix_ms, is_suspect: false });
             let is_high = inner.bytes > S2S_QUEUE_BYTES_SOFT;
             let pressure = if is_high { Pressure::High } else { Pressure::Low };
             (pressure, inner.waker.take())
@@ -67,26 +88,76 @@ impl Queue {
         Some(pressure)
     }
 
-    /// Takes the next stanza.
-    pub(crate) fn pop(&self) -> Option<Waiting> {
+    /// Takes the next stanza, unless the taker must hear of what it has sent first: one that may
+    /// have ended a stream goes alone. It still counts until [`Queue::note_sent`] and
+    /// [`Queue::acked`], or [`Queue::forget`].
+    pub(crate) fn pop(&self, taker: u64) -> Option<Waiting> {
         let mut inner = self.inner.lock();
-        let waiting = inner.items.pop_front()?;
-        let bytes = waiting.stanza.bytes_len();
-        inner.bytes -= bytes;
-        self.total.fetch_sub(bytes, Ordering::Relaxed);
+        if !inner.may_leave(taker) {
+            return None;
+        }
+        let waiting = inner.items.pop_front();
         if inner.items.is_empty() {
             inner.items = VecDeque::new();
         }
-        Some(waiting)
+        waiting
     }
 
     /// Puts back what was taken and could not be sent.
     pub(crate) fn unpop(&self, waiting: Waiting) {
+        self.inner.lock().items.push_front(waiting);
+    }
+
+    /// Notes that what was taken has left, up to this mark.
+    pub(crate) fn note_sent(&self, taker: u64, mark: u64, waiting: Waiting) {
+        self.inner.lock().sent.push_back(Sent { taker, mark, waiting });
+    }
+
+    /// Forgets what was taken and goes nowhere.
+    pub(crate) fn forget(&self, waiting: &Waiting) {
+        self.inner.lock().uncount(waiting, &self.total);
+    }
+
+    /// Forgets what has arrived: all of this taker's up to the mark.
+    pub(crate) fn acked(&self, taker: u64, mark: u64) {
         let mut inner = self.inner.lock();
-        let bytes = waiting.stanza.bytes_len();
-        inner.bytes += bytes;
-        self.total.fetch_add(bytes, Ordering::Relaxed);
-        inner.items.push_front(waiting);
+        // As a rule there is one taker only, and then this is the front.
+        let first = inner.sent.iter().position(|sent| sent.taker == taker);
+        let Some(first) = first else { return };
+        while inner.sent.get(first).is_some_and(|s| s.taker == taker && s.mark <= mark) {
+            if let Some(sent) = inner.sent.remove(first) {
+                inner.uncount(&sent.waiting, &self.total);
+            }
+        }
+        if inner.sent.is_empty() {
+            inner.sent = VecDeque::new();
+        }
+    }
+
+    /// What this taker sent and has no word of.
+    pub(crate) fn unacked(&self, taker: u64) -> usize {
+        self.inner.lock().unacked(taker)
+    }
+
+    /// Puts what the taker has no word of back in front, in its order. After an error of the
+    /// peer's (`is_blamed`) each of them is suspect; one that left alone and was suspect before is
+    /// what the peer does not bear: it is the answer.
+    pub(crate) fn restore(&self, taker: u64, is_blamed: bool) -> Option<Stanza> {
+        let mut inner = self.inner.lock();
+        let (mine, others): (VecDeque<Sent>, VecDeque<Sent>) =
+            std::mem::take(&mut inner.sent).into_iter().partition(|sent| sent.taker == taker);
+        inner.sent = others;
+        if let (1, true, Some(Sent { waiting, .. })) = (mine.len(), is_blamed, mine.front())
+            && waiting.is_suspect
+        {
+            inner.uncount(waiting, &self.total);
+            return Some(waiting.stanza.clone());
+        }
+        for Sent { mut waiting, .. } in mine.into_iter().rev() {
+            waiting.is_suspect |= is_blamed;
+            inner.items.push_front(waiting);
+        }
+        None
     }
 
     /// Takes what does not stay.
@@ -97,8 +168,7 @@ impl Queue {
             if stays(&waiting) {
                 inner.items.push_back(waiting);
             } else {
-                inner.bytes -= waiting.stanza.bytes_len();
-                self.total.fetch_sub(waiting.stanza.bytes_len(), Ordering::Relaxed);
+                inner.uncount(&waiting, &self.total);
                 gone.push(waiting.stanza);
             }
         }
@@ -109,15 +179,17 @@ impl Queue {
         self.inner.lock().items.is_empty()
     }
 
-    /// Since when the oldest waits.
+    /// Since when the oldest waits, for a stream or for a word of it.
     pub(crate) fn oldest(&self) -> Option<Millis> {
-        self.inner.lock().items.front().map(|waiting| waiting.since)
+        let inner = self.inner.lock();
+        let sent = inner.sent.front().map(|sent| sent.waiting.since);
+        inner.items.front().map(|waiting| waiting.since).into_iter().chain(sent).min()
     }
 
-    /// Ready when something waits. Only the latest taker is woken.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when something waits that this taker may send. Only the latest taker is woken.
+    pub(crate) fn poll_ready(&self, taker: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.lock();
-        if !inner.items.is_empty() {
+        if inner.may_leave(taker) {
             return Poll::Ready(());
         }
         match &mut inner.waker {
@@ -125,6 +197,33 @@ impl Queue {
             none => *none = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+}
+
+impl Inner {
+    /// How much a taker has no word of.
+    fn unacked(&self, taker: u64) -> usize {
+        let is_mine = |sent: Option<&Sent>| sent.is_some_and(|sent| sent.taker == taker);
+        if is_mine(self.sent.front()) && is_mine(self.sent.back()) {
+            return self.sent.len();
+        }
+        self.sent.iter().filter(|sent| sent.taker == taker).count()
+    }
+
+    /// Whether something waits and this taker may send it: what may have ended a stream goes alone.
+    fn may_leave(&self, taker: u64) -> bool {
+        let Some(next) = self.items.front() else { return false };
+        let is_behind_suspect =
+            self.sent.back().is_some_and(|sent| sent.taker == taker && sent.waiting.is_suspect);
+        let unacked = self.unacked(taker);
+        let is_apart = next.is_suspect || is_behind_suspect;
+        unacked < S2S_UNACKED_MAX && (!is_apart || unacked == 0)
+    }
+
+    fn uncount(&mut self, waiting: &Waiting, total: &AtomicUsize) {
+        let bytes = waiting.stanza.bytes_len();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        total.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -142,11 +241,11 @@ mod tests {
         let stanza =
             |n: usize| Stanza::empty(Head::new(Kind::Message(MessageType::Chat)).id(n.to_string()));
         let mut pushed = 0;
-        while queue.push(stanza(pushed), now).is_some() {
+        while queue.push(stanza(pushed), now, 0).is_some() {
             pushed += 1;
         }
         assert!(pushed <= S2S_QUEUE_ITEMS_MAX);
-        let first = queue.pop().unwrap();
+        let first = queue.pop(1).unwrap();
         assert_eq!(first.stanza.head.id.as_deref(), Some("0"));
         queue.unpop(first);
         let odd = |w: &Waiting| w.stanza.head.id.as_deref().is_some_and(|id| id.ends_with('1'));
@@ -163,6 +262,61 @@ mod tests {
         let total = Arc::new(AtomicUsize::new(S2S_WAITING_BYTES_MAX - 1));
         let queue = Queue::new(total);
         let stanza = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)));
-        assert!(queue.push(stanza, Millis(0)).is_none());
+        assert!(queue.push(stanza, Millis(0), 0).is_none());
+    }
+
+    fn filled(count: usize) -> Queue {
+        let queue = Queue::default();
+        for n in 0..count {
+            let head = Head::new(Kind::Message(MessageType::Chat)).id(n.to_string());
+            queue.push(Stanza::empty(head), Millis(0), 0).unwrap();
+        }
+        queue
+    }
+
+    fn send_all(queue: &Queue, taker: u64, mut mark: u64) -> Vec<String> {
+        let mut ids = Vec::new();
+        while let Some(waiting) = queue.pop(taker) {
+            mark += 1;
+            ids.push(waiting.stanza.head.id.as_deref().unwrap_or_default().to_owned());
+            queue.note_sent(taker, mark, waiting);
+        }
+        ids
+    }
+
+    #[test]
+    fn what_left_is_sent_again_in_order_until_it_has_arrived() {
+        let queue = filled(5);
+        assert_eq!(send_all(&queue, 1, 0), ["0", "1", "2", "3", "4"]);
+        queue.acked(1, 2);
+        queue.acked(7, 5);
+        assert_eq!((queue.unacked(1), queue.unacked(7)), (3, 0));
+        let stanza = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)).id("new"));
+        queue.push(stanza, Millis(0), 0).unwrap();
+        assert!(queue.restore(1, false).is_none());
+        assert_eq!(send_all(&queue, 2, 0), ["2", "3", "4", "new"]);
+        queue.acked(2, 4);
+        assert_eq!(queue.total.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn no_more_leaves_than_may_be_lost() {
+        let queue = filled(S2S_UNACKED_MAX + 10);
+        assert_eq!(send_all(&queue, 1, 0).len(), S2S_UNACKED_MAX);
+        queue.acked(1, 4);
+        assert_eq!(send_all(&queue, 1, S2S_UNACKED_MAX as u64).len(), 4);
+    }
+
+    #[test]
+    fn what_the_peer_does_not_bear_is_found_by_sending_each_alone() {
+        let queue = filled(3);
+        send_all(&queue, 1, 0);
+        assert!(queue.restore(1, true).is_none(), "any of them may be it");
+        assert_eq!(send_all(&queue, 1, 0), ["0"], "alone");
+        queue.acked(1, 1);
+        assert_eq!(send_all(&queue, 1, 1), ["1"]);
+        let guilty = queue.restore(1, true).unwrap();
+        assert_eq!(guilty.head.id.as_deref(), Some("1"));
+        assert_eq!(send_all(&queue, 1, 0), ["2"]);
     }
 }

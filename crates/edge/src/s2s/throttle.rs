@@ -36,11 +36,43 @@ impl Throttle {
         bucket.paid_at = bucket.paid_at.max(now).plus(cost);
         Millis(bucket.paid_at.0.saturating_sub(1_000).max(now.0))
     }
+
+    /// Charges somebody for one thing of which there may be so many a second and `burst` at once;
+    /// false, and nothing is charged, if that is too many.
+    pub(crate) fn admits(&self, who: &str, per_sec: u64, burst: u64, now: Millis) -> bool {
+        let mut buckets = self.0.lock();
+        if !buckets.contains_key(who) && buckets.len() >= S2S_PAIRS_MAX {
+            buckets.retain(|_, bucket| bucket.paid_at > now);
+            if buckets.len() >= S2S_PAIRS_MAX {
+                return false;
+            }
+        }
+        let bucket = buckets.entry_ref(who).or_insert(Bucket { paid_at: now });
+        let cost = 1_000 / per_sec.max(1);
+        let paid_at = bucket.paid_at.max(now).plus(cost);
+        let may = paid_at.0.saturating_sub(now.0) <= burst.saturating_mul(cost);
+        if may {
+            bucket.paid_at = paid_at;
+        }
+        may
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_burst_is_admitted_and_then_the_rate() {
+        let throttle = Throttle::default();
+        let admitted =
+            |at: u64| (0..50).filter(|_| throttle.admits("a", 10, 20, Millis(at))).count();
+        assert_eq!(admitted(5_000), 20);
+        assert_eq!(admitted(5_000), 0, "who was refused pays nothing");
+        assert_eq!(admitted(6_000), 10);
+        assert_eq!(admitted(60_000), 20, "and no more is saved up");
+        assert!(throttle.admits("b", 10, 20, Millis(5_000)));
+    }
 
     #[test]
     fn a_second_may_be_owed_and_domains_pay_for_themselves() {

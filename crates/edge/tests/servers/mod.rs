@@ -144,6 +144,17 @@ impl Server {
         tokio::spawn(accept(s2s, self.listener.take().unwrap(), stop.clone()));
     }
 
+    /// Waits until nothing waits for others, nor for a word of theirs.
+    pub async fn settled(&self) {
+        let settled = async {
+            while self.links.waiting_bytes() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let settled = tokio::time::timeout(PATIENCE, settled).await;
+        assert!(settled.is_ok(), "{}: {} bytes wait", self.domain, self.links.waiting_bytes());
+    }
+
     pub async fn user(&self) -> User {
         let jid = BareJid::new(&format!("user@{}", self.domain)).unwrap();
         let session = self.engine.bind(&jid, Some("here")).await.unwrap();

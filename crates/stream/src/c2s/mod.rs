@@ -183,7 +183,7 @@ impl C2s {
         self.wire.take_output(out);
         stanza.write(out);
         if asks {
-            out.extend_from_slice(ASK.as_bytes());
+            out.extend_from_slice(xep0198_sm::ASK.as_bytes());
         }
         true
     }
@@ -526,9 +526,6 @@ fn answer_refused(bad: BadStanza, sender: Option<&Jid>, wire: &mut Wire) -> Resu
         BadStanza::Dropped(_) => Ok(()),
     }
 }
-
-/// Asks the client what it has handled.
-const ASK: &str = "<r xmlns='urn:xmpp:sm:3'/>";
 
 /// The most that an established machine may take, in bytes.
 #[cfg(test)]

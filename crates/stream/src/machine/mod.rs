@@ -91,6 +91,9 @@ pub(crate) trait Steps: Says {
     fn due(&self) -> Option<Millis>;
     fn handle_due(&mut self) -> Result<(), Fault>;
 
+    /// Notes that the peer has sent something.
+    fn hear(&mut self) {}
+
     /// Writes what comes before the last words: an error has a stream round it (§4.9.1.2).
     fn begin_last_words(&mut self) {}
 
@@ -162,6 +165,9 @@ pub(crate) trait Steps: Says {
 impl<S: Steps> Machine for S {
     fn handle_bytes(&mut self, input: &mut &[u8], now: Millis) {
         self.wire_mut().now = now;
+        if !input.is_empty() {
+            self.hear();
+        }
         while !input.is_empty() && self.may_read() {
             match self.wire_mut().scanner.feed(input) {
                 Ok(Some(Item::End)) => self.handle_end(),

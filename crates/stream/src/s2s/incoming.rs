@@ -1,5 +1,7 @@
 //! Our end of a stream that another server opened.
 
+mod managed;
+
 use std::sync::Arc;
 
 use stentor_jid::{Jid, prep_domain};
@@ -11,11 +13,14 @@ use super::addresses::{judge_addresses, pair_from_us};
 use super::header::write_header;
 use super::incoming_event::{Answer, Ask, Event, Offer};
 use super::xep0178_external::names;
+use super::xep0198_sm::Management;
 use super::xep0220_dialback::{self as dialback, Content as Said, Element, Key, Name, Verdict};
 use super::{How, IncomingSettings, Pair, xep0288_bidi};
 use crate::fault::{Fault, Limit, Misbehaviour, Wait};
 use crate::machine::{Says, Steps, Wire, error_of_peer};
 use crate::opening::judge;
+use crate::xep0198_sm::{self as elements, ASK, Element as Managed};
+use crate::xep0478_limits::StreamLimits;
 use crate::{Millis, limits, ns, sasl_text};
 
 /// The machine of one stream that another server opened.
@@ -37,6 +42,10 @@ pub struct Incoming {
     /// Questions about our keys that the shell has not answered.
     verifying: usize,
     is_bidi: bool,
+    /// What is counted, once stream management is on.
+    management: Option<Box<Management>>,
+    /// What the peer wants to resume, while the shell looks for it, and its count.
+    resuming: Option<(String, u32)>,
     sasl_failures: u8,
     /// Pairs that were refused.
     refusals: u8,
@@ -89,6 +98,8 @@ impl Incoming {
             asked: Vec::new(),
             verifying: 0,
             is_bidi: false,
+            management: None,
+            resuming: None,
             sasl_failures: 0,
             refusals: 0,
             header_by: Some(now.plus(settings.header_wait_ms)),
@@ -122,6 +133,7 @@ impl Incoming {
                 dialback::write_answer(&mut self.wire.out, &pair, id, &verdict);
                 Ok(())
             }
+            Answer::Resume(former) => self.resume(former),
             Answer::Host(_) | Answer::Verify(..) => Ok(()),
         };
         self.go_on(outcome);
@@ -135,6 +147,9 @@ impl Incoming {
         if may {
             self.wire.take_output(out);
             stanza.write(out);
+            if self.management.as_mut().is_some_and(|m| m.note_sent(self.wire.now)) {
+                out.extend_from_slice(ASK.as_bytes());
+            }
         }
         may
     }
@@ -208,6 +223,7 @@ impl Incoming {
         self.phase = Phase::Open;
         let is_sealed = self.is_tls || !offer.tls_required;
         let has_external = is_sealed && self.may_use_external();
+        let may_send = !self.pairs.is_empty() || (is_sealed && offer.dialback && !has_external);
         self.wire.write(|w| {
             w.raw(b"<stream:features>");
             if offer.starttls && !self.is_tls {
@@ -228,6 +244,13 @@ impl Incoming {
             }
             if offer.bidi {
                 xep0288_bidi::write_feature(w);
+            }
+            // XEP-0198 §5: where stanzas may follow. Behind dialback no features come again.
+            if may_send && offer.management.is_some() {
+                elements::write_feature(w);
+            }
+            if may_send && offer.frame_bytes_max.is_some() {
+                StreamLimits { bytes_max: offer.frame_bytes_max, idle_secs: None }.write(w);
             }
             w.raw(b"</stream:features>");
         });
@@ -269,6 +292,9 @@ impl Incoming {
         }
         if root.is(ns::SASL, "auth") {
             return self.authenticate(root);
+        }
+        if Managed::is(root) {
+            return self.manage(root);
         }
         if xep0288_bidi::is_request(root) {
             // XEP-0288 §2.2: before authentication, and with TLS behind it.
@@ -417,7 +443,13 @@ impl Incoming {
         if self.pairs.is_empty() {
             return Err(Fault::Peer(Misbehaviour::StanzaBeforeAuth));
         }
-        let stanza = match Stanza::from_frame(frame) {
+        let stanza = Stanza::from_frame(frame);
+        if let (Some(management), false) =
+            (&mut self.management, matches!(stanza, Err(BadStanza::NotAStanza)))
+        {
+            management.note_received();
+        }
+        let stanza = match stanza {
             Ok(stanza) => stanza,
             Err(BadStanza::NotAStanza) => {
                 return Err(Fault::Peer(Misbehaviour::UnknownElement));
@@ -457,7 +489,14 @@ impl Steps for Incoming {
     }
 
     fn is_listening(&self) -> bool {
-        matches!(self.phase, Phase::Header | Phase::Open)
+        matches!(self.phase, Phase::Header | Phase::Open) && self.resuming.is_none()
+    }
+
+    fn hear(&mut self) {
+        let now = self.wire.now;
+        if let Some(management) = &mut self.management {
+            management.hear(now);
+        }
     }
 
     fn is_discarding(&self) -> bool {
@@ -477,7 +516,8 @@ impl Steps for Incoming {
     }
 
     fn due(&self) -> Option<Millis> {
-        self.header_by.into_iter().chain(self.sign_in_by).min()
+        let managed = self.management.as_ref().and_then(|management| management.due());
+        self.header_by.into_iter().chain(self.sign_in_by).chain(managed).min()
     }
 
     fn handle_due(&mut self) -> Result<(), Fault> {
@@ -488,7 +528,15 @@ impl Steps for Incoming {
         if is_due(self.sign_in_by) {
             return Err(Fault::Timeout(Wait::SignIn));
         }
-        Ok(())
+        let now = self.wire.now;
+        match &mut self.management {
+            Some(management) => {
+                let mut outcome = Ok(());
+                self.wire.write(|w| outcome = management.handle_due(now, w));
+                outcome
+            }
+            None => Ok(()),
+        }
     }
 
     fn begin_last_words(&mut self) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stentor_stanza::Stanza;
 
-use super::{How, Key, Pair, Verdict};
+use super::{How, Key, Pair, Tally, Verdict};
 use crate::Ending;
 use crate::fault::Fault;
 
@@ -17,6 +17,12 @@ pub enum Event {
     Ask(Ask),
     /// A pair has been authorized: its stanzas come from now on.
     Authorized(Pair, How),
+    /// Stanzas are counted from now on; with an id the stream may be resumed (XEP-0198 §3).
+    Managed(Option<String>),
+    /// The peer asks what has been handled: `acknowledge` is due once it has been.
+    AckRequested,
+    /// The peer has so many of our stanzas.
+    Acked(u64),
     /// A stanza of an authorized pair.
     Stanza(Stanza),
     /// A stanza of an authorized pair was refused: this error is for its sender.
@@ -57,6 +63,12 @@ pub enum Ask {
         /// The key and the stream it is for.
         key: Key,
     },
+    /// What did the stream of this id carry, which the peer wants to go on for? Nothing is read
+    /// meanwhile. [`Answer::Resume`].
+    Resume {
+        /// The id.
+        previd: String,
+    },
 }
 
 /// What the shell found out. One that nothing asked for is ignored.
@@ -68,6 +80,9 @@ pub enum Answer {
     Dialback(Pair, Verdict),
     /// Whether the key is ours.
     Verify(Pair, Key, Verdict),
+    /// What the stream carried, all that came having been handled; what is sent again follows. If
+    /// it cannot go on, what had come on it, where that is still known.
+    Resume(Result<Tally, Option<u64>>),
 }
 
 /// What is offered to one server.
@@ -85,4 +100,9 @@ pub struct Offer {
     pub dialback: bool,
     /// Whether stanzas may go back on the same stream (XEP-0288).
     pub bidi: bool,
+    /// Whether stanzas are counted, and for how many seconds a broken stream may be resumed
+    /// (XEP-0198).
+    pub management: Option<u32>,
+    /// The largest stanza that is accepted, in bytes, if that is announced (XEP-0478).
+    pub frame_bytes_max: Option<u64>,
 }

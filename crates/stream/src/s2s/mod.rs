@@ -9,15 +9,19 @@ mod header;
 mod incoming;
 mod incoming_event;
 mod outgoing;
+mod outgoing_event;
 mod settings;
 mod xep0178_external;
+mod xep0198_sm;
 mod xep0220_dialback;
 mod xep0288_bidi;
 
 pub use incoming::Incoming;
 pub use incoming_event::{Answer, Ask, Event as IncomingEvent, Offer};
-pub use outgoing::{Event as OutgoingEvent, Outgoing};
+pub use outgoing::Outgoing;
+pub use outgoing_event::Event as OutgoingEvent;
 pub use settings::{IncomingSettings, OutgoingSettings, Tls};
+pub use xep0198_sm::{Former, Silence, Tally};
 pub use xep0220_dialback::{Key, Verdict};
 
 /// Whose stanzas a stream carries, and in which direction seen from us.

@@ -1,18 +1,25 @@
 //! Our end of a stream to another server.
 
+mod managed;
+
 use std::mem;
 use std::sync::Arc;
 
 use stentor_stanza::{Condition, Stanza};
 use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
 
+use self::managed::Managing;
 use super::addresses::{judge_addresses, pair_from_us};
 use super::header::write_header;
+use super::outgoing_event::Event;
+use super::xep0198_sm::{self, Former, Management};
 use super::xep0220_dialback::{self as dialback, Content as Said, Element, Key, Name, Verdict};
 use super::{How, OutgoingSettings, Pair, Tls, xep0178_external, xep0288_bidi};
 use crate::fault::{Fault, Misbehaviour, Wait};
-use crate::machine::{Ending, Says, Steps, Wire, error_of_peer};
+use crate::machine::{Says, Steps, Wire, error_of_peer};
 use crate::opening::judge;
+use crate::xep0198_sm::{ASK, Element as Managed};
+use crate::xep0478_limits::StreamLimits;
 use crate::{Millis, limits, ns};
 
 /// The machine of one stream to another server.
@@ -42,6 +49,11 @@ pub struct Outgoing {
     /// Keys whose verification was asked for.
     verifying: Vec<(Pair, Key)>,
     done_by: Option<Millis>,
+    managing: Managing,
+    /// Pairs whose stanzas may be sent, as is told next.
+    granted: Vec<(Pair, How)>,
+    /// The stream to go on for.
+    former: Option<Former>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -50,6 +62,9 @@ struct Offers {
     external: bool,
     dialback_errors: bool,
     bidi: bool,
+    management: bool,
+    /// The largest stanza that the peer accepts, in bytes (XEP-0478).
+    bytes_max: Option<u64>,
 }
 
 enum Phase {
@@ -60,37 +75,6 @@ enum Phase {
     Sasl,
     /// Negotiated: pairs are authorized and keys verified.
     Open,
-}
-
-/// What the shell must do, or know.
-#[derive(Debug)]
-pub enum Event {
-    /// Send what `take_output` has, let the TLS handshake begin, look at the server's certificate,
-    /// then call `handle_tls`.
-    StartTls,
-    /// A dialback key for this pair and stream is wanted: `handle_key` (XEP-0185).
-    Key {
-        /// Ours and theirs.
-        pair: Pair,
-        /// The stream it is for.
-        stream_id: String,
-    },
-    /// Stanzas of the pair may be sent.
-    Authorized(Pair, How),
-    /// Stanzas of the pair cannot be sent here.
-    Denied(Pair, Verdict),
-    /// What the authoritative server says about a key.
-    Verified(Pair, Key, Verdict),
-    /// A stanza came back on the same stream (XEP-0288).
-    Stanza(Stanza),
-    /// The stream comes to its end.
-    Ending(Ending),
-}
-
-impl From<Ending> for Event {
-    fn from(ending: Ending) -> Self {
-        Self::Ending(ending)
-    }
 }
 
 impl Outgoing {
@@ -120,10 +104,18 @@ impl Outgoing {
             waiting: Vec::new(),
             verifying: Vec::new(),
             done_by: Some(now.plus(settings.sign_in_wait_ms)),
+            managing: Managing::Off,
+            granted: Vec::new(),
+            former: None,
             settings,
         };
         machine.write_header();
         machine
+    }
+
+    /// Goes on for a former stream if the peer lets it (XEP-0198 §5).
+    pub fn go_on_for(&mut self, former: Former) {
+        self.former = Some(former);
     }
 
     /// Tells that the TLS handshake is done and the server's certificate is good enough.
@@ -178,6 +170,10 @@ impl Outgoing {
         if may {
             self.wire.take_output(out);
             stanza.write(out);
+            let now = self.wire.now;
+            if self.management().is_some_and(|m| m.note_sent(now)) {
+                out.extend_from_slice(ASK.as_bytes());
+            }
         }
         may
     }
@@ -185,7 +181,16 @@ impl Outgoing {
     /// Whether stanzas of the pair may be sent.
     #[must_use]
     pub fn may_send(&self, pair: &Pair) -> bool {
-        matches!(self.phase, Phase::Open) && self.wire.may_speak() && self.pairs.contains(pair)
+        matches!(self.phase, Phase::Open)
+            && self.wire.may_speak()
+            && !matches!(self.managing, Managing::Asked(_))
+            && self.pairs.contains(pair)
+    }
+
+    /// The largest stanza that the peer says it accepts, in bytes (XEP-0478).
+    #[must_use]
+    pub const fn bytes_max(&self) -> Option<u64> {
+        self.offers.bytes_max
     }
 
     /// Whether stanzas may come back on this stream (XEP-0288).
@@ -246,6 +251,7 @@ impl Outgoing {
                 Some(element) => self.handle_dialback(element),
                 None => Err(Fault::Peer(Misbehaviour::BadDialback)),
             },
+            Phase::Open if Managed::is(root) => self.manage(root),
             Phase::Open if root.is(xml_ns::STREAM, "features") => Ok(()),
             Phase::Open if root.ns() == xml_ns::CLIENT => self.handle_stanza(frame),
             _ => Err(Fault::Peer(Misbehaviour::OutOfTurn)),
@@ -263,6 +269,8 @@ impl Outgoing {
             dialback_errors: dialback
                 .is_some_and(|d| d.child(ns::DIALBACK_FEATURE, "errors").is_some()),
             bidi: xep0288_bidi::is_offered(features),
+            management: xep0198_sm::is_offered(features),
+            bytes_max: features.children().find_map(StreamLimits::read).and_then(|l| l.bytes_max),
         };
         if !self.is_tls && self.settings.tls != Tls::Never {
             if self.offers.starttls {
@@ -330,10 +338,38 @@ impl Outgoing {
         }
     }
 
+    /// A pair is authorized. Its stanzas wait until it is known whether they are counted.
     fn grant(&mut self, pair: Pair, how: How) {
-        self.done_by = None;
         self.pairs.push(pair.clone());
+        match &mut self.managing {
+            Managing::Asked(waiting) => waiting.push((pair, how)),
+            Managing::Off if self.offers.management && self.settings.wants_management => {
+                self.managing = Managing::Asked(vec![(pair, how)]);
+                let former = self.former.as_ref();
+                self.wire.write(|w| match former {
+                    Some(former) => xep0198_sm::write_resume(w, former),
+                    None => xep0198_sm::write_enable(w),
+                });
+            }
+            _ => {
+                if self.former.take().is_some() {
+                    self.wire.events.push_back(Event::NotResumed(None));
+                }
+                self.admit(pair, how);
+            }
+        }
+    }
+
+    fn admit(&mut self, pair: Pair, how: How) {
+        self.done_by = None;
         self.wire.events.push_back(Event::Authorized(pair, how));
+    }
+
+    fn management(&mut self) -> Option<&mut Management> {
+        match &mut self.managing {
+            Managing::On(management) => Some(management),
+            _ => None,
+        }
     }
 
     /// XEP-0220 §3.1: only an answer to what was asked on this stream is believed.
@@ -378,6 +414,9 @@ impl Outgoing {
         if self.pairs.is_empty() || !(self.is_bidi || is_returned) {
             return Err(Fault::Peer(Misbehaviour::StanzaBeforeAuth));
         }
+        if let Some(management) = self.management() {
+            management.note_received();
+        }
         // One that cannot be read is ignored: its server should not have sent it.
         let Ok(stanza) = stanza else { return Ok(()) };
         judge_addresses(&stanza, self.pairs.iter())?;
@@ -415,14 +454,31 @@ impl Steps for Outgoing {
         }
     }
 
+    fn hear(&mut self) {
+        let now = self.wire.now;
+        if let Some(management) = self.management() {
+            management.hear(now);
+        }
+    }
+
     fn due(&self) -> Option<Millis> {
-        self.done_by
+        let managed = match &self.managing {
+            Managing::On(management) => management.due(),
+            _ => None,
+        };
+        self.done_by.into_iter().chain(managed).min()
     }
 
     fn handle_due(&mut self) -> Result<(), Fault> {
         match self.done_by {
-            Some(by) if by <= self.wire.now => Err(Fault::Timeout(Wait::SignIn)),
-            _ => Ok(()),
+            Some(by) if by <= self.wire.now => return Err(Fault::Timeout(Wait::SignIn)),
+            _ => {}
         }
+        let now = self.wire.now;
+        let mut outcome = Ok(());
+        if let Managing::On(management) = &mut self.managing {
+            self.wire.write(|w| outcome = management.handle_due(now, w));
+        }
+        outcome
     }
 }

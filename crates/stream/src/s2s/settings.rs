@@ -2,6 +2,7 @@
 
 use stentor_xml::Limits;
 
+use super::Silence;
 use crate::limits;
 
 /// Settings of streams that other servers open.
@@ -19,6 +20,8 @@ pub struct IncomingSettings {
     pub sign_in_wait_ms: u64,
     /// The wait for the peer's closing tag after ours, in milliseconds.
     pub close_wait_ms: u64,
+    /// How silent a peer that counts stanzas may be (XEP-0198).
+    pub silence: Silence,
 }
 
 impl Default for IncomingSettings {
@@ -31,6 +34,7 @@ impl Default for IncomingSettings {
             header_wait_ms: limits::HEADER_WAIT_MS,
             sign_in_wait_ms: limits::SIGN_IN_WAIT_MS,
             close_wait_ms: limits::CLOSE_WAIT_MS,
+            silence: SILENCE,
         }
     }
 }
@@ -48,6 +52,10 @@ pub struct OutgoingSettings {
     pub may_dial_back: bool,
     /// Whether stanzas may come back on the same stream (XEP-0288).
     pub wants_bidi: bool,
+    /// Whether stanzas are counted where the peer offers that (XEP-0198).
+    pub wants_management: bool,
+    /// How silent a peer that counts stanzas may be.
+    pub silence: Silence,
     /// The wait for an authorized pair, in milliseconds since the connection was made.
     pub sign_in_wait_ms: u64,
     /// The wait for the peer's closing tag after ours, in milliseconds.
@@ -62,11 +70,16 @@ impl Default for OutgoingSettings {
             has_certificate: true,
             may_dial_back: true,
             wants_bidi: true,
+            wants_management: true,
+            silence: SILENCE,
             sign_in_wait_ms: limits::SIGN_IN_WAIT_MS,
             close_wait_ms: limits::CLOSE_WAIT_MS,
         }
     }
 }
+
+const SILENCE: Silence =
+    Silence { probe_ms: limits::S2S_PROBE_AFTER_MS, answer_wait_ms: limits::S2S_ANSWER_WAIT_MS };
 
 /// When STARTTLS is used towards another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
