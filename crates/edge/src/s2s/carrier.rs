@@ -97,14 +97,31 @@ pub(crate) fn drain<M: Carrier>(
         moved = true;
         federation.metrics.stanzas_out.inc();
         let mark = machine.counted().map_or_else(|| pump.end(), |tally| tally.sent);
-        let is_suspect = waiting.is_suspect;
         link.queue.note_sent(taker, mark, waiting);
-        if is_suspect {
-            machine.ask(monotonic::now());
-            machine.take_output(&mut pump.out);
-        }
+    }
+    if moved {
+        ask(machine, pump);
     }
     moved
+}
+
+/// Takes an acknowledgement. While there is no word of something the peer is asked: what it does not
+/// say before it goes is sent again.
+pub(crate) fn take_ack<M: Carrier>(
+    (link, taker): (&Link, u64),
+    acked: u64,
+    machine: &mut M,
+    pump: &mut Pump,
+) {
+    link.queue.acked(taker, acked);
+    if link.queue.unacked(taker) > 0 {
+        ask(machine, pump);
+    }
+}
+
+fn ask<M: Carrier>(machine: &mut M, pump: &mut Pump) {
+    machine.ask(monotonic::now());
+    machine.take_output(&mut pump.out);
 }
 
 /// Without stream management what the socket has taken is as good as there.

@@ -16,7 +16,7 @@ use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
-use super::carrier::{Acks, drain, settle};
+use super::carrier::{Acks, drain, settle, take_ack};
 use super::certificates::proves;
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
@@ -293,7 +293,9 @@ impl Stream {
                 self.acks.note(&self.listener.links.federation.engine, received);
             }
             IncomingEvent::Acked(acked) => {
-                self.back.iter().for_each(|(link, taker)| link.queue.acked(*taker, acked));
+                for (link, taker) in &self.back {
+                    take_ack((link, *taker), acked, &mut self.machine, &mut self.pump);
+                }
             }
             IncomingEvent::Stanza(stanza) if self.federation().is_in_our_name(&stanza) => {
                 self.machine.close(Some(IN_OUR_NAME), monotonic::now());

@@ -139,7 +139,15 @@ impl Links {
 
     /// Returns with an error what does not wait for another attempt. How long until then, in
     /// milliseconds, if something does.
-    pub(crate) fn give_up(&self, link: &Link, taker: u64, failure: &Failure) -> Option<u64> {
+    ///
+    /// Until `goes_on_until` a broken stream may be resumed: the peer may have something to send.
+    pub(crate) fn give_up(
+        &self,
+        link: &Link,
+        taker: u64,
+        failure: &Failure,
+        goes_on_until: Option<Millis>,
+    ) -> Option<u64> {
         let (now, hold_ms) = (monotonic::now(), self.federation.policy.hold_ms);
         let condition = failure.condition();
         self.federation.metrics.failed.inc();
@@ -151,11 +159,12 @@ impl Links {
         for stanza in link.queue.drain(stays) {
             self.federation.engine.bounce(&stanza, &StanzaError::new(condition));
         }
-        let Some(oldest) = link.queue.oldest() else {
+        let held = link.queue.oldest().map(|oldest| oldest.plus(hold_ms));
+        let Some(by) = held.into_iter().chain(goes_on_until.filter(|by| *by > now)).max() else {
             link.leave(taker);
             return None;
         };
-        let left = oldest.plus(hold_ms).0.saturating_sub(now.0);
+        let left = by.0.saturating_sub(now.0);
         Some(back_off_ms.min(left).max(1))
     }
 

@@ -13,7 +13,7 @@ use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, dial};
 use tokio::sync::watch;
 
-use super::carrier::{Acks, drain, settle};
+use super::carrier::{Acks, drain, settle, take_ack};
 use super::certificates::{proves, tls_name};
 use super::discovery::{NotFound, Target};
 use super::links::{Link, Links};
@@ -47,7 +47,8 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
                     reason,
                     "A server could not be reached."
                 );
-                let Some(wait) = links.give_up(&link, taker, &failure) else { break };
+                let until = broken.as_ref().map(|broken| broken.until);
+                let Some(wait) = links.give_up(&link, taker, &failure, until) else { break };
                 wait
             }
         };
@@ -487,7 +488,10 @@ impl<'a> Stream<'a> {
                 let received = self.machine.tally().map_or(0, |tally| tally.received);
                 self.acks.note(&federation.engine, received);
             }
-            OutgoingEvent::Acked(acked) => self.link.queue.acked(self.taker, acked),
+            OutgoingEvent::Acked(acked) => {
+                let from = (&**self.link, self.taker);
+                take_ack(from, acked, &mut self.machine, &mut self.pump);
+            }
             OutgoingEvent::Stanza(stanza) => {
                 self.idle_at = now.plus(federation.policy.idle_ms);
                 federation.metrics.stanzas_in.inc();

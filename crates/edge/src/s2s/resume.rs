@@ -12,7 +12,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use stentor_stream::Millis;
-use stentor_stream::fault::{Fault, Wait};
+use stentor_stream::fault::{Fault, StreamCondition, Wait};
 use stentor_stream::s2s::{Pair, Tally};
 use tokio::sync::Notify;
 
@@ -61,14 +61,15 @@ pub(crate) enum End {
     Broken,
     /// By a close, or by an error of ours.
     Orderly,
-    /// By an error of the peer's.
+    /// By an error of the peer's that may be about what it was sent.
     Blamed,
 }
 
 impl End {
     /// An error that one side has told the other ends a stream for good (RFC 6120 §4.9.1.1).
-    pub(crate) const fn of(fault: Option<&Fault>) -> Self {
+    pub(crate) fn of(fault: Option<&Fault>) -> Self {
         match fault {
+            Some(Fault::ByPeer(error)) if is_about_itself(error.condition) => Self::Orderly,
             Some(Fault::Lost | Fault::Replaced | Fault::Timeout(Wait::Answer)) => Self::Broken,
             Some(Fault::ByPeer(_)) => Self::Blamed,
             _ => Self::Orderly,
@@ -118,10 +119,9 @@ impl Resumable {
         tokio::time::timeout(Duration::from_millis(S2S_TAKE_OVER_WAIT_MS), waiting).await.ok()?
     }
 
-    /// Whether a broken stream of the pair waits to be resumed.
+    /// Whether a stream of the pair may be resumed: it broke, or nobody has noticed yet.
     pub(crate) fn is_awaited(&self, pair: &Pair) -> bool {
-        let streams = self.streams.lock();
-        streams.values().any(|entry| entry.left.is_some() && entry.pairs.contains(pair))
+        self.streams.lock().values().any(|entry| entry.pairs.contains(pair))
     }
 
     /// Gives up the broken streams of these pairs: the peer has begun anew.
@@ -183,4 +183,19 @@ impl Links {
             self.ensure_taker(link);
         }
     }
+}
+
+/// Whether a peer that ends a stream by this speaks of itself or the connection.
+const fn is_about_itself(condition: StreamCondition) -> bool {
+    matches!(
+        condition,
+        StreamCondition::Conflict
+            | StreamCondition::ConnectionTimeout
+            | StreamCondition::HostGone
+            | StreamCondition::RemoteConnectionFailed
+            | StreamCondition::Reset
+            | StreamCondition::ResourceConstraint
+            | StreamCondition::SeeOtherHost
+            | StreamCondition::SystemShutdown
+    )
 }
