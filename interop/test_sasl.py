@@ -3,16 +3,19 @@
 import os
 import socket
 import ssl
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness import sasl
 from harness.certs import TestCa
-from harness.names import SASL, bodies, child, condition, q, stanza_error
+from harness.names import MESSAGE, SASL, SASL2, bodies, body, child, condition, q, stanza_error
 from harness.raw import RawStream, SaslFailure, header, login
 from harness.scenes import chat, has_id
 from harness.server import Account
 from harness.waiting import until
+from test_sasl2 import Device
 
 HASHES = ["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -287,6 +290,78 @@ def test_sec_38_brute_force(server_with):
     until(lambda: not is_refused(), "the block ends by itself", 30)
 
 
+# covers: sec-39
+@pytest.mark.prosody_differs("limits no logins")
+@pytest.mark.parametrize("by", ["address", "user"])
+def test_sec_39_late_answers(server_with, by):
+    server = server_with(login_delay_after=3)
+    accounts = [server.account(f"user{n}") for n in range(9)]
+    free = server.account("free")
+
+    def attempt(n, password="wrong"):
+        """The n-th of what has one thing in common, and all else not."""
+        account = accounts[n] if by == "address" else accounts[0]
+        source = "127.0.0.2" if by == "address" else f"127.0.0.{n + 2}"
+        begun = time.monotonic()
+        return tries(server, account, password, source=source), time.monotonic() - begun
+
+    for n, wait_secs in enumerate([0, 0, 1, 2, 4, 8, 16]):
+        outcome, took_secs = attempt(n)
+        assert outcome == "not-authorized"
+        assert wait_secs <= took_secs < wait_secs + 1
+    begun = time.monotonic()
+    outcome, took_secs = attempt(7, accounts[7 if by == "address" else 0].password)
+    assert (outcome, took_secs < 1) == ("temporary-auth-failure", True), "not even checked"
+    assert tries(server, free, free.password, source="127.0.0.99") == "ok", "others are not held up"
+    while (outcome := attempt(8, accounts[8 if by == "address" else 0].password)[0]) != "ok":
+        assert outcome == "temporary-auth-failure" and time.monotonic() - begun < 65
+        time.sleep(1)
+
+
+# covers: sec-39
+@pytest.mark.prosody_differs("limits no connections of one address")
+def test_sec_39_new_connections_and_accounts(server_with):
+    server = server_with(connections_per_minute=60, open_registration=True)
+
+    def connects(source):
+        try:
+            fresh(server, source=source)[0].cut()
+        except (AssertionError, OSError):
+            return False
+        return True
+
+    begun = time.monotonic()
+    outcomes = [connects("127.0.0.2") for _ in range(90)]
+    # A minute's worth at once, then one each second.
+    assert all(outcomes[:60]) and sum(outcomes) <= 60 + time.monotonic() - begun + 1 < 90
+    assert connects("127.0.0.3"), "another address"
+    made = []
+    for n in range(5):
+        stream, _ = fresh(server, source="127.0.0.4")
+        with stream:
+            fields = f"<username>new{n}</username><password>{'x' * 20}</password>"
+            query = f"<query xmlns='jabber:iq:register'>{fields}</query>"
+            stream.write(f"<iq type='set' id='r' to='localhost'>{query}</iq>")
+            answer = stream.next()
+            made.append(answer.get("type"))
+    assert made == ["result"] * 3 + ["error"] * 2
+    assert stanza_error(answer) == ("wait", "not-acceptable")
+
+
+# covers: sec-39
+@pytest.mark.prosody_differs("is not asked")
+def test_sec_39_everyone_comes_back_at_once(server_with):
+    server = server_with()
+    accounts = [server.account(f"user{n}") for n in range(20)]
+    begun = time.monotonic()
+    with ThreadPoolExecutor(50) as threads:
+        logins = [threads.submit(login, server, accounts[n % 20]) for n in range(500)]
+        streams = [one.result() for one in logins]
+    assert time.monotonic() - begun < 60
+    for stream in streams:
+        stream.cut()
+
+
 @pytest.mark.prosody_differs("limits no logins")
 def test_sec_39_login_rate(server_with):
     server = server_with(login_delay_after=3)
@@ -301,16 +376,31 @@ def test_sec_39_login_rate(server_with):
     until(lambda: tries(server, account, account.password) == "ok", "it ends by itself", 90)
 
 
+def is_notice(element):
+    return element.tag == MESSAGE and element.get("from") == "localhost"
+
+
+# covers: sec-43
 @pytest.mark.prosody_differs("locks no accounts")
-def test_sec_43_account_lockout(server_with):
-    server = server_with(account_failures_max=5, account_lock_secs=5)
+def test_sec_43_account_lockout(server_with, enter):
+    server = server_with(account_failures_max=5, account_lock_secs=5, administrators=("root1",))
+    root = enter("root", at=server)
+    assert root.account.local == "root1"
     account, other = server.account("alice"), server.account("bob")
-    running = login(server, account)
+    running = enter(account, at=server)
+    device = Device(server, account)
+    device.sign_in().close()
     for n in range(5):
+        assert not [e for e in running.ping() + root.ping() if is_notice(e)]
         assert tries(server, account, "wrong", source=f"127.0.0.{n + 2}") == "not-authorized"
+    assert "sign-ins" in body(running.wait(is_notice))
+    assert account.jid in body(root.wait(is_notice))
+    stream, answer = device.come_back()
+    assert answer.tag == q(SASL2, "success"), "a device that is known"
+    stream.cut()
     assert tries(server, account, account.password) == "account-disabled"
     assert tries(server, account, "wrong") == "not-authorized", "no hint to an attacker"
-    assert running.ping() == [] and tries(server, other, other.password) == "ok"
+    assert not bodies(running.ping()) and tries(server, other, other.password) == "ok"
     server.unlock(account)
     assert tries(server, account, account.password) == "ok"
     for _ in range(5):

@@ -42,6 +42,12 @@ class Settings:
     account_lock_secs: int | None = None
     # Failed logins a minute before answers are delayed.
     login_delay_after: int | None = None
+    # Connections that one address may open in a minute.
+    connections_per_minute: int | None = None
+    # Whether anybody may make an account.
+    open_registration: bool = False
+    # Who is told what administrators should know, by localparts.
+    administrators: tuple[str, ...] = ()
     # Key type of the certificates from the test CA, one for each host: "ecdsa" or "rsa". With
     # None the server makes its own CA, where it can.
     certificate: str | None = None

@@ -82,6 +82,10 @@ class Stentor(Server):
             lines.append(f"messages_max = {settings.offline_messages_max}")
         if settings.offline_days is not None:
             lines.append(f"expire_days = {settings.offline_days}")
+        admins = json.dumps([f"xmpp:{a}@{settings.hosts[0]}" for a in settings.administrators])
+        lines += ["[profile.default.modules.contact]", f"admin = {admins}"]
+        if settings.open_registration:
+            lines += ["[profile.default.modules.register]", "open = true"]
         lines += self._tls() + self._limits() + self._sign_in()
         lines += ["[metrics]", 'address = ""', "[log]", 'level = "debug"']
         return "\n".join(lines) + "\n"
@@ -103,6 +107,8 @@ class Stentor(Server):
         lines = ["[limits]"]
         if settings.stanza_bytes_max is not None:
             lines.append(f"stanza_bytes_max = {settings.stanza_bytes_max}")
+        if settings.connections_per_minute is not None:
+            lines.append(f"connections_per_source_per_minute = {settings.connections_per_minute}")
         if settings.negotiation_secs is not None:
             lines.append(f"header_wait_secs = {settings.negotiation_secs}")
             lines.append(f"sign_in_wait_secs = {settings.negotiation_secs}")

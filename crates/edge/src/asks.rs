@@ -213,7 +213,7 @@ async fn resume(engine: &Arc<Engine>, account: &BareJid, previd: &str, h: u32) -
 }
 
 async fn keys(engine: &Engine, caller: &Caller, username: &str, hash: Hash) -> Answer {
-    if is_hasty(engine, caller) {
+    if is_hasty(engine, caller, account_of(caller, username).as_ref()) {
         return Answer::Refused(Condition::TemporaryAuthFailure);
     }
     let Some(account) = account_of(caller, username) else {
@@ -236,7 +236,7 @@ async fn password_is(
     username: String,
     password: Zeroizing<String>,
 ) -> Answer {
-    if is_hasty(engine, caller) {
+    if is_hasty(engine, caller, account_of(caller, &username).as_ref()) {
         return Answer::Refused(Condition::TemporaryAuthFailure);
     }
     let Some(account) = account_of(caller, &username) else {
@@ -258,8 +258,8 @@ async fn password_is(
     }
 }
 
-pub(crate) fn is_hasty(engine: &Engine, caller: &Caller) -> bool {
-    engine.credentials.guard.is_hasty(caller.peer.ip(), engine.clock.unix_ms())
+pub(crate) fn is_hasty(engine: &Engine, caller: &Caller, account: Option<&BareJid>) -> bool {
+    engine.credentials.guard.is_hasty(caller.peer.ip(), account, engine.clock.unix_ms())
 }
 
 /// Why even the right password does not sign in. Told only to who knows the password.

@@ -7,6 +7,7 @@
 mod ending;
 mod intake;
 mod managed;
+mod refused;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,8 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use stentor_engine::{BoxFuture, Close, Fate, Item, Session, Stored, backlog, random_id};
-use stentor_jid::BareJid;
-use stentor_sasl::{Condition, Mechanism};
+use stentor_sasl::Mechanism;
 use stentor_stream::c2s::{C2s, ConnInfo};
 use stentor_stream::event::{Answer, Ask, Event};
 use stentor_stream::fault::Fault;
@@ -81,6 +81,8 @@ pub struct Driver {
     acks_due: VecDeque<(u64, u64)>,
     /// Stream management is being turned on: what is sent now would not be counted.
     is_enabling: bool,
+    /// Nothing is sent for now: answers wait for who tries too often.
+    is_answer_late: bool,
     paces: intake::Paces,
     /// When more is read from one who was too fast, in milliseconds modulo 2³².
     paused_until: u32,
@@ -141,6 +143,7 @@ impl Driver {
             stored: Confirmations::default(),
             acks_due: VecDeque::new(),
             is_enabling: false,
+            is_answer_late: false,
             paces: intake::Paces::default(),
             paused_until: 0,
             is_paused: false,
@@ -189,7 +192,8 @@ impl Driver {
         self.work = None;
         let now = monotonic::now();
         match done {
-            Done::Handled | Done::Waited | Done::Answered(Answered::Nothing) => {}
+            Done::Handled | Done::Answered(Answered::Nothing) => {}
+            Done::Waited => self.is_answer_late = false,
             Done::Ended => self.phase = Phase::Gone,
             Done::Answered(Answered::Machine(answer)) => self.machine.handle_answer(answer, now),
             Done::Answered(Answered::Bound(session)) => {
@@ -309,7 +313,10 @@ impl Driver {
             Event::AuthOk { account, mechanism } => {
                 let shared = &self.link.listener.shared;
                 shared.engine.metrics.sign_ins.inc();
-                shared.engine.credentials.guard.forgive_account(&account);
+                // Who signs in without the password says nothing about guesses at it.
+                if is_by_password(mechanism) {
+                    shared.engine.credentials.guard.forgive_account(&account);
+                }
                 tracing::info!(
                     event = "signed_in",
                     source = %self.link.peer.ip(),
@@ -358,59 +365,15 @@ impl Driver {
         }));
     }
 
-    fn sign_in_failed(
-        &mut self,
-        username: Option<&str>,
-        mechanism: Option<Mechanism>,
-        condition: Condition,
-    ) {
-        let shared = &self.link.listener.shared;
-        let engine = &shared.engine;
-        engine.metrics.sign_ins_failed.inc();
-        let source = self.link.peer.ip();
-        let account =
-            username.and_then(|name| BareJid::from_parts(Some(name), self.machine.domain()?).ok());
-        let now_ms = engine.clock.unix_ms();
-        tracing::warn!(
-            event = "sign_in_failed",
-            %source,
-            account = account.as_ref().map(BareJid::as_str),
-            mechanism = mechanism.map(Mechanism::name),
-            tls = self.tls_version(),
-            condition = condition.name(),
-            "A sign-in failed."
-        );
-        // Only guesses count: a client that aborts or speaks another mechanism has tried nothing.
-        if !matches!(condition, Condition::NotAuthorized | Condition::AccountDisabled) {
-            return;
-        }
-        let guard = &engine.credentials.guard;
-        let (source_locked, account_locked) = guard.failed(Some(source), account.as_ref(), now_ms);
-        if source_locked {
-            tracing::warn!(event = "source_blocked", %source, "A source is blocked for too many failed sign-ins.");
-        }
-        if account_locked {
-            tracing::warn!(
-                event = "account_locked",
-                account = account.as_ref().map(BareJid::as_str),
-                "An account is locked for too many failed sign-ins."
-            );
-        }
-        let delay = guard.delay(source, now_ms);
-        if !delay.is_zero() {
-            self.work = Some(Box::pin(async move {
-                tokio::time::sleep(delay).await;
-                Done::Waited
-            }));
-        }
-    }
-
     /// Takes from the outbox what there is room for.
     fn fill(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase != Phase::Open || self.conn.is_none() {
             return false;
         }
         let before = self.out.bytes.len();
+        if self.is_answer_late {
+            return false;
+        }
         let Some(session) = &self.session else {
             self.machine.take_output(&mut self.out.bytes);
             return self.out.bytes.len() != before;
@@ -545,6 +508,10 @@ fn confirm(session: &Session, confirmed: Vec<Stored>) {
     for stored in confirmed {
         backlog::written(&session.engine, &session.account, stored);
     }
+}
+
+fn is_by_password(mechanism: Mechanism) -> bool {
+    mechanism == Mechanism::Plain || mechanism.hash().is_some()
 }
 
 const fn is_about_credentials(ask: &Ask) -> bool {

@@ -21,8 +21,8 @@ pub struct GuardSettings {
     pub account_failures_max: u32,
     /// The window in which they are counted, and how long the lock lasts.
     pub account_window: Duration,
-    /// Failures of one source within a minute after which answers are delayed: 1, 2, 4, … seconds;
-    /// a few more, and passwords are not even checked until the minute is over.
+    /// Failures of one source, or on one account, within a minute after which answers are delayed: 1,
+    /// 2, 4, … seconds; a few more, and passwords are not even checked until the minute is over.
     pub delay_after: u32,
 }
 
@@ -44,6 +44,7 @@ pub struct Guard {
     settings: GuardSettings,
     /// Failures of the last minute.
     recent: Mutex<Tally<IpAddr>>,
+    recent_on: Mutex<Tally<BareJid>>,
     sources: Mutex<Tally<IpAddr>>,
     accounts: Mutex<Tally<BareJid>>,
 }
@@ -65,19 +66,25 @@ impl Guard {
         self.accounts.lock().count(account, now_ms) >= self.settings.account_failures_max
     }
 
-    /// How long the answer to this source should wait.
-    pub fn delay(&self, source: IpAddr, now_ms: i64) -> Duration {
-        let count = self.recent.lock().count(&network(source), now_ms);
-        match count.checked_sub(self.settings.delay_after) {
+    /// How long the answer to this source, about this account, should wait.
+    pub fn delay(&self, source: IpAddr, account: Option<&BareJid>, now_ms: i64) -> Duration {
+        match self.recent_failures(source, account, now_ms).checked_sub(self.settings.delay_after) {
             None => Duration::ZERO,
             Some(over) => Duration::from_secs(1 << over.min(DELAY_DOUBLINGS_MAX)),
         }
     }
 
-    /// Whether this source tries too often for its passwords to be checked.
-    pub fn is_hasty(&self, source: IpAddr, now_ms: i64) -> bool {
+    /// Whether this source tries too often, or too often is tried to sign in to this account, for
+    /// passwords to be checked.
+    pub fn is_hasty(&self, source: IpAddr, account: Option<&BareJid>, now_ms: i64) -> bool {
         let max = self.settings.delay_after.saturating_add(DELAYED_ANSWERS_MAX);
-        self.recent.lock().count(&network(source), now_ms) >= max
+        self.recent_failures(source, account, now_ms) >= max
+    }
+
+    fn recent_failures(&self, source: IpAddr, account: Option<&BareJid>, now_ms: i64) -> u32 {
+        let of_source = self.recent.lock().count(&network(source), now_ms);
+        let on_account = account.map(|account| self.recent_on.lock().count(account, now_ms));
+        of_source.max(on_account.unwrap_or(0))
     }
 
     /// Notes a failure. Returns whether the source, and whether the account, is locked by it.
@@ -98,6 +105,7 @@ impl Guard {
             count == self.settings.source_failures_max
         });
         let account_locked = account.is_some_and(|account| {
+            self.recent_on.lock().add(account.clone(), RECENT, u32::MAX, now_ms);
             let count = self.accounts.lock().add(
                 account.clone(),
                 self.settings.account_window,
@@ -111,6 +119,7 @@ impl Guard {
 
     /// Forgets the failures on an account: it was signed in to, or an operator says so.
     pub fn forgive_account(&self, account: &BareJid) -> bool {
+        self.recent_on.lock().forget(account);
         self.accounts.lock().forget(account)
     }
 
@@ -199,7 +208,7 @@ mod tests {
         let seconds: Vec<u64> = (0..12)
             .map(|_| {
                 guard.failed(Some(source), None, 0);
-                guard.delay(source, 0).as_secs()
+                guard.delay(source, None, 0).as_secs()
             })
             .collect();
         assert_eq!(seconds, [0, 0, 0, 0, 1, 2, 4, 8, 16, 16, 16, 16]);
@@ -210,11 +219,33 @@ mod tests {
         let guard = Guard::default();
         let source = ip("192.0.2.1");
         for _ in 0..9 {
-            assert!(!guard.is_hasty(source, 0));
+            assert!(!guard.is_hasty(source, None, 0));
             guard.failed(Some(source), None, 0);
         }
-        assert!(guard.is_hasty(source, 59_999));
-        assert!(!guard.is_hasty(ip("192.0.2.2"), 0));
-        assert!(!guard.is_hasty(source, 60_000));
+        assert!(guard.is_hasty(source, None, 59_999));
+        assert!(!guard.is_hasty(ip("192.0.2.2"), None, 0));
+        assert!(!guard.is_hasty(source, None, 60_000));
+    }
+
+    #[test]
+    fn guesses_at_one_account_from_many_sources_wait_as_well() {
+        let guard = Guard::default();
+        let juliet = BareJid::new("juliet@capulet.example").unwrap();
+        let romeo = BareJid::new("romeo@montague.example").unwrap();
+        let sources = (1..=9).map(|n| ip(&format!("192.0.2.{n}")));
+        let seconds: Vec<u64> = sources
+            .map(|source| {
+                assert!(!guard.is_hasty(source, Some(&juliet), 0));
+                guard.failed(Some(source), Some(&juliet), 0);
+                guard.delay(source, Some(&juliet), 0).as_secs()
+            })
+            .collect();
+        assert_eq!(seconds, [0, 0, 0, 0, 1, 2, 4, 8, 16]);
+        let other = ip("192.0.2.10");
+        assert!(guard.is_hasty(other, Some(&juliet), 59_999));
+        assert!(!guard.is_hasty(other, Some(&romeo), 0));
+        assert!(!guard.is_hasty(other, Some(&juliet), 60_000));
+        guard.forgive_account(&juliet);
+        assert!(!guard.is_hasty(other, Some(&juliet), 0));
     }
 }

@@ -38,6 +38,8 @@ pub struct Profile {
     pub stream_features: Vec<StreamFeature>,
     /// What clients may do while they sign in.
     pub sign_in: Rules,
+    /// Who is told what only administrators can mend.
+    pub administrators: Vec<BareJid>,
     pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) chores: Vec<Arc<dyn Chore>>,
     nodes: Vec<(Scope, &'static str, Arc<dyn DiscoNode>)>,
@@ -78,6 +80,7 @@ impl Profile {
             disco,
             modules: registrar.specs,
             stream_features: registrar.stream_features,
+            administrators: registrar.administrators,
             sign_in: registrar.sign_in,
             residents: registrar.residents,
             chores: registrar.chores,

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use stentor_jid::{BareJid, Jid};
-use stentor_stanza::Stanza;
+use stentor_stanza::{Head, Kind, MessageType, Stanza};
+use stentor_xml::ns;
 
 use crate::account::{Account, AccountState};
 use crate::engine::{Engine, Route};
+use crate::host::Host;
 use crate::lookup::Found;
 use crate::outbox::Fate;
 use crate::phase::{Direction, Flow};
@@ -29,27 +31,56 @@ impl Engine {
                 let is_meant = |r: &Resource| Some(r.jid.resource()) == name;
                 drop(self.tell_there(&to.to_bare(), &notice, &is_meant));
             }
-            Route::Account(host, jid) => {
-                let Ok(Some(account)) = self.account(&jid).await else { return };
-                let mut notice = notice;
-                let outcome = {
-                    let recipient = Some(Party { host: &host, account: &account });
-                    let found = Found::default();
-                    let passage = Passage {
-                        engine: self,
-                        sender: None,
-                        recipient,
-                        session: None,
-                        found: &found,
-                        at_ms: self.clock.unix_ms(),
-                    };
-                    pipeline::decide(&passage, &mut notice)
-                };
-                if let Outcome::Done { ticket: Some(ticket), .. } = outcome {
-                    drop(self.settle(&account, ticket).await);
-                }
-            }
+            Route::Account(host, jid) => self.leave_word(&host, &jid, notice).await,
             Route::Host(_) => {}
+        }
+    }
+
+    /// Tells the owner of an account, and the administrators of its domain, that it is locked for too
+    /// many failed sign-ins. Nothing comes of it if there is no such account.
+    pub async fn tell_of_lock(self: &Arc<Self>, jid: &BareJid) {
+        let (Some(host), Ok(Some(_))) = (self.host(jid.domain()), self.account(jid).await) else {
+            return;
+        };
+        self.post(&host, jid, OWNER_OF_LOCKED.to_owned()).await;
+        let lasts = "Passwords are refused for a while; `stentor account unlock` lifts that.";
+        for administrator in host.profile.administrators.iter().filter(|who| *who != jid) {
+            let text = format!("Too many sign-ins to the account {jid} have failed. {lasts}");
+            self.post(&host, administrator, text).await;
+        }
+    }
+
+    /// Sends a message of a domain of ours.
+    async fn post(self: &Arc<Self>, from: &Host, to: &BareJid, text: String) {
+        let Ok(domain) = BareJid::new(&from.domain) else { return };
+        let head = Head::new(Kind::Message(MessageType::Normal)).from(domain).to(to.clone());
+        let head = head.id(format!("notice-{}", self.next_serial()));
+        let message = Stanza::build(head, |w| {
+            w.text_element("body", ns::CLIENT, &text);
+        });
+        match self.route(to.as_jid()) {
+            Route::Remote => drop(self.send_remote(message)),
+            Route::Account(host, jid) => self.leave_word(&host, &jid, message).await,
+            Route::Host(_) => {}
+        }
+    }
+
+    /// Delivers a message to an account of ours as any other, if there is one.
+    async fn leave_word(self: &Arc<Self>, host: &Arc<Host>, jid: &BareJid, mut notice: Stanza) {
+        let Ok(Some(account)) = self.account(jid).await else { return };
+        let outcome = {
+            let passage = Passage {
+                engine: self,
+                sender: None,
+                recipient: Some(Party { host, account: &account }),
+                session: None,
+                found: &Found::default(),
+                at_ms: self.clock.unix_ms(),
+            };
+            pipeline::decide(&passage, &mut notice)
+        };
+        if let Outcome::Done { ticket: Some(ticket), .. } = outcome {
+            drop(self.settle(&account, ticket).await);
         }
     }
 
@@ -118,3 +149,7 @@ fn push(session: &Resource, notice: &Stanza) -> Jid {
     session.outbox.push(notice.with_head(notice.head.clone().to(to.clone())), Fate::Forget);
     to
 }
+
+const OWNER_OF_LOCKED: &str = "Too many sign-ins to your account have failed, so passwords are refused \
+    for a while. Clients that are signed in, and those that sign in without the password, are not \
+    affected. If it was not you, choose a password that nobody can guess.";

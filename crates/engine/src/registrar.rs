@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use stentor_jid::BareJid;
 use stentor_payload::Decode;
 use stentor_xml::Frame;
 
@@ -27,6 +28,7 @@ pub struct Registrar {
     pub(crate) account_nodes: Vec<Arc<dyn DiscoNodes>>,
     pub(crate) stream_features: Vec<StreamFeature>,
     pub(crate) sign_in: Rules,
+    pub(crate) administrators: Vec<BareJid>,
     pub(crate) specs: Vec<&'static Spec>,
     pub(crate) clashes: Vec<String>,
 }
@@ -132,6 +134,11 @@ impl Registrar {
     /// Says what an account is beside an account.
     pub fn account_identity(&mut self, category: &'static str, kind: &'static str) {
         self.disco.account_identities.push((category, kind));
+    }
+
+    /// Names somebody who is told what only the administrators of the domain can mend.
+    pub fn administrator(&mut self, who: BareJid) {
+        self.administrators.push(who);
     }
 
     /// Adds a form to the domain's service discovery (XEP-0128).

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use stentor_engine::registrar::DiscoForm;
 use stentor_engine::{Factory, Module, OptionDoc, Registrar, Spec, Status, Xep};
+use stentor_jid::BareJid;
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Contact>();
@@ -36,7 +37,11 @@ impl Module for Contact {
         requires: &["disco"],
         options: &[
             OptionDoc { key: "abuse", default: "[]", help: "URIs to report abuse to." },
-            OptionDoc { key: "admin", default: "[]", help: "URIs of the administrators." },
+            OptionDoc {
+                key: "admin",
+                default: "[]",
+                help: "URIs of the administrators; those at `xmpp:` are told of locked accounts.",
+            },
             OptionDoc { key: "feedback", default: "[]", help: "URIs for feedback." },
             OptionDoc { key: "sales", default: "[]", help: "URIs of the sales department." },
             OptionDoc { key: "security", default: "[]", help: "URIs to report weaknesses to." },
@@ -66,6 +71,10 @@ impl Module for Contact {
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
         let c = &self.config;
+        // RFC 5122: what stands behind the address is a query.
+        let addresses =
+            c.admin.iter().filter_map(|uri| uri.strip_prefix("xmpp:")?.split('?').next());
+        addresses.filter_map(|a| BareJid::new(a).ok()).for_each(|who| r.administrator(who));
         let fields = [
             ("abuse-addresses", &c.abuse),
             ("admin-addresses", &c.admin),

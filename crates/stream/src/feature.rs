@@ -44,6 +44,8 @@ impl Bits {
     pub const BOUND: Self = Self(1 << 10);
     /// The host has stream management.
     pub const MANAGEMENT: Self = Self(1 << 11);
+    /// The stream has stream management on.
+    pub const MANAGED: Self = Self(1 << 12);
 
     /// The facts of both.
     #[must_use]
@@ -244,7 +246,8 @@ const ALL: &[Feature] = &[
     },
     Feature {
         necessary: Bits::AUTHENTICATED.and(Bits::MANAGEMENT),
-        prohibited: Bits::NONE,
+        // Who sees it there asks once more, and takes the refusal for the end of what it has.
+        prohibited: Bits::MANAGED,
         write: |w, _| xep0198_sm::write_feature(w),
     },
 ];

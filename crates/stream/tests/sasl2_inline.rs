@@ -38,6 +38,11 @@ fn binds_with_success() {
     assert_eq!(stentor_stream::pair::stanzas(&served.events).len(), 1);
 }
 
+/// Whether the features behind a success have stream management.
+fn offers_management(said: &str) -> bool {
+    said.rsplit("<stream:features>").next().unwrap().contains("<sm xmlns='urn:xmpp:sm:3'/>")
+}
+
 /// XEP-0198 §9.1.
 #[test]
 fn stanzas_are_counted_from_the_beginning_where_a_client_wishes_so() {
@@ -55,11 +60,13 @@ fn stanzas_are_counted_from_the_beginning_where_a_client_wishes_so() {
             said.contains(&format!("<bound xmlns='urn:xmpp:bind:0'>{answer}</bound>")),
             "{said}"
         );
+        assert!(!offers_management(&said), "it is on: {said}");
         served.say("<message to='romeo@montague.example'/><presence/>");
         assert_eq!(served.machine.received(), 2);
         let again = served.say("<enable xmlns='urn:xmpp:sm:3'/>");
         assert!(again.contains("unexpected-request"), "once is enough: {again}");
     }
+    assert!(offers_management(&authenticating().say(&wish(""))));
     let mut served = authenticating();
     let said = served.say(&wish("<enable xmlns='urn:xmpp:sm:3' resume='maybe'/>"));
     let failed = "<bound xmlns='urn:xmpp:bind:0'><failed xmlns='urn:xmpp:sm:3'>\

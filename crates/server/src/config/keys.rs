@@ -264,7 +264,7 @@ sections! {
         ACCOUNT_LOCK_SECS = "account_lock_secs", UP_TO_A_WEEK, "3600", Restart,
             "In which they are counted, and how long the lock lasts.";
         DELAY_AFTER = "delay_after", Number(1, 1_000_000, "failures"), "5", Restart,
-            "Failed sign-ins of one address within a minute after which answers are delayed by 1, 2, 4, … seconds.";
+            "Failed sign-ins of one address, or to one account, within a minute after which answers are delayed by 1, 2, 4, … seconds.";
     }
 
     "[log]",

@@ -228,6 +228,7 @@ impl ExpectTask {
             return Next::Bound(Established::resumed(jid.clone(), lang, received, wire));
         }
         known.is_bound = signed_in.jid.is_some();
+        known.is_managed = signed_in.enabled.is_some();
         if let Some(host) = known.host.clone() {
             known.write_features(&host, wire);
         }

@@ -25,6 +25,8 @@ pub(super) struct Known {
     pub(super) account: Option<BareJid>,
     /// Whether a resource came with that.
     pub(super) is_bound: bool,
+    /// Whether stream management came with that as well.
+    pub(super) is_managed: bool,
     /// The version of the features that the client has been sent (XEP-0509).
     pub(super) config_version: Option<String>,
     /// Who the client says it is; only after TLS is it compared with who signs in.
@@ -52,6 +54,7 @@ impl Known {
             host: None,
             account: None,
             is_bound: false,
+            is_managed: false,
             config_version: None,
             claimed: None,
             lang: None,
@@ -166,7 +169,8 @@ impl Known {
             .when(self.tls.is_some())
             .and(Bits::BINDINGS.when(has_bindings))
             .and(Bits::AUTHENTICATED.when(self.account.is_some()))
-            .and(Bits::BOUND.when(self.is_bound));
+            .and(Bits::BOUND.when(self.is_bound))
+            .and(Bits::MANAGED.when(self.is_managed));
         let Some(host) = &self.host else { return bits };
         bits.and(Bits::SEALED.when(self.tls.is_some() || !host.tls_required))
             .and(Bits::CERTIFICATE.when(host.starttls))
