@@ -42,6 +42,11 @@ class Settings:
     account_lock_secs: int | None = None
     # Failed logins a minute before answers are delayed.
     login_delay_after: int | None = None
+    # Silence after which a client is asked, and what it then has to answer.
+    idle_secs: int | None = None
+    answer_wait_secs: int | None = None
+    # For how long a session without a stream may be resumed.
+    resume_secs: int | None = None
     # Connections that one address may open in a minute.
     connections_per_minute: int | None = None
     # Whether anybody may make an account.

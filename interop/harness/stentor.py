@@ -75,6 +75,8 @@ class Stentor(Server):
             lines.append(f'delivery = "{settings.delivery}"')
         if settings.resource_conflict is not None:
             lines.append(f'resource_conflict = "{settings.resource_conflict}"')
+        if settings.resume_secs is not None:
+            lines.append(f"resume_secs = {settings.resume_secs}")
         if settings.sessions_per_account_max is not None:
             lines.append(f"sessions_max = {settings.sessions_per_account_max}")
         lines.append("[profile.default.modules.offline]")
@@ -107,6 +109,10 @@ class Stentor(Server):
         lines = ["[limits]"]
         if settings.stanza_bytes_max is not None:
             lines.append(f"stanza_bytes_max = {settings.stanza_bytes_max}")
+        if settings.idle_secs is not None:
+            lines.append(f"idle_secs = {settings.idle_secs}")
+        if settings.answer_wait_secs is not None:
+            lines.append(f"answer_wait_secs = {settings.answer_wait_secs}")
         if settings.connections_per_minute is not None:
             lines.append(f"connections_per_source_per_minute = {settings.connections_per_minute}")
         if settings.negotiation_secs is not None:
