@@ -132,7 +132,10 @@ fn message(n: u64, from: u64, to: u64, owners: &[BareJid], has_sessions: bool) -
         let h = u32::try_from(n).unwrap();
         stage.push(of(from, SessionChange::In { h, open_iqs: Vec::new() }));
         let body = PendingBody::Archive { id: n * 2, how: PendingHow::Plain };
-        stage.push(of(to, SessionChange::Push(PendingRow { seq: n, copies: 1, body })));
+        stage.push(of(
+            to,
+            SessionChange::Push(PendingRow { seq: n, copies: 1, shared: None, body }),
+        ));
         if (n / (PAIRS * 2)).is_multiple_of(PER_ACK) {
             let seq = n.saturating_sub(PAIRS * 2);
             stage.push(of(to, SessionChange::Ack { seq }));

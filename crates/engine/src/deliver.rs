@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use stentor_jid::BareJid;
 use stentor_stanza::{MessageType, Stanza};
+use stentor_store::{Write, Writer};
 
 use crate::account::AccountState;
 use crate::host::{Delivery, Settings};
@@ -49,6 +51,17 @@ pub(crate) type Admits<'a> = &'a dyn Fn(&Resource) -> bool;
 pub(crate) struct To<'a> {
     pub(crate) pending: &'a mut Pending,
     pub(crate) keep: Keep,
+    /// Makes the number of a message that several sessions share.
+    pub(crate) number: &'a dyn Fn() -> u64,
+    /// What keeps it on its way where no session does.
+    pub(crate) give: Option<Give<'a>>,
+}
+
+/// How a message is kept that nothing else keeps, while it is on its way.
+pub(crate) struct Give<'a> {
+    pub(crate) writer: &'a Writer,
+    pub(crate) owner: &'a BareJid,
+    pub(crate) received_ms: i64,
 }
 
 /// Delivers a message whatever is stored.
@@ -82,7 +95,7 @@ pub(crate) fn at_once(
 /// comes back; what it would keep comes back, or vanishes where the operator says so: then nobody
 /// can tell the two apart.
 pub(crate) fn returns_unknown(settings: &Settings, stanza: &Stanza) -> bool {
-    let mut to = To { pending: &mut Pending::default(), keep: Keep::No };
+    let mut to = To { pending: &mut Pending::default(), keep: Keep::No, number: &|| 0, give: None };
     match at_once(&AccountState::default(), stanza, settings.delivery, &|_| true, &mut to) {
         Delivered::Bounced => true,
         Delivered::Missed => !settings.unknown_account_silent,
@@ -182,11 +195,13 @@ fn push<'a>(
     to: &mut To<'_>,
 ) -> Delivered {
     let count = resources.clone().count();
-    let copies = u32::try_from(count).unwrap_or(u32::MAX);
-    let fate = if count > 1 { Fate::Shared(Copies::of(count)) } else { Fate::Reroute };
+    let before = to.pending.len();
+    let give = to.give.as_ref().filter(|_| !resources.clone().any(|r| r.outbox.is_durable()));
+    let fate =
+        if count > 1 || give.is_some() { Fate::Shared(Copies::of(count)) } else { Fate::Reroute };
     let (mut took, mut most) = (Serials::new(), Pressure::Low);
     for resource in resources {
-        match to.pending.push(resource, stanza.clone(), fate.clone(), copies, to.keep) {
+        match to.pending.push(resource, stanza.clone(), fate.clone(), 1, to.keep) {
             Pressure::Gone => {
                 fate.is_lost();
                 continue;
@@ -196,5 +211,15 @@ fn push<'a>(
         }
         took.push(resource.serial);
     }
-    if took.is_empty() { Delivered::Missed } else { Delivered::Yes(took, most) }
+    to.pending.share(before, to.number);
+    if took.is_empty() {
+        return Delivered::Missed;
+    }
+    if let (Some(give), Fate::Shared(copies)) = (give, &fate) {
+        let (owner, received_ms) = (give.owner.clone(), give.received_ms);
+        let stanza = stanza.to_bytes().into();
+        let write = Write::Give { owner, number: (to.number)(), received_ms, stanza };
+        to.pending.give(copies, give.writer, write);
+    }
+    Delivered::Yes(took, most)
 }

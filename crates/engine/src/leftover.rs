@@ -44,6 +44,7 @@ impl Owner<'_> {
             if !fate.is_lost() {
                 continue;
             }
+            pending.hold(fate);
             let since_ms = since_ms.map(|least| since.unwrap_or(least));
             self.stamp(&mut stanza, since_ms);
             let outcome = match (stanza.head.kind, self.host) {

@@ -4,17 +4,19 @@
 use std::sync::Arc;
 
 use stentor_stanza::Stanza;
-use stentor_store::{PendingBody, PendingHow, PendingRow, SessionChange, Stage, Write};
+use stentor_store::{PendingBody, PendingHow, PendingRow, SessionChange, Stage, Write, Writer};
 
-use crate::outbox::{Fate, Pressure};
+use crate::outbox::{Copies, Fate, Pressure};
 use crate::resource::Resource;
-use crate::worth::{self, Offline};
+use crate::worth::Worth;
 
 /// What sessions were given in one decision.
 #[derive(Default)]
 pub(crate) struct Pending {
     rows: Vec<Write>,
     resources: Vec<Arc<Resource>>,
+    /// What the store is to hold until the stage is submitted.
+    held: Vec<Fate>,
 }
 
 /// Whether a stanza outlives the process, and where its bytes are.
@@ -30,17 +32,18 @@ pub(crate) enum Keep {
 
 impl Keep {
     /// For a message that the account keeps under this id, if it does.
-    pub(crate) fn of(stanza: &Stanza, kept: Option<u64>, how: PendingHow) -> Self {
+    pub(crate) const fn of(worth: Worth, kept: Option<u64>, how: PendingHow) -> Self {
         match kept {
             Some(id) => Self::Archived(id, how),
-            None if worth::of(stanza).offline == Offline::Keep => Self::Bytes,
+            None if worth.outlives => Self::Bytes,
             None => Self::No,
         }
     }
 }
 
 impl Pending {
-    /// Gives a session a stanza; `copies` sessions get it, or nobody misses it if that is 0.
+    /// Gives a session a stanza; `copies` is 1, or 0 if nobody misses it. What several sessions are
+    /// given is [`Pending::share`]d then.
     pub(crate) fn push(
         &mut self,
         resource: &Arc<Resource>,
@@ -59,11 +62,47 @@ impl Pending {
         };
         let (pressure, place) = resource.outbox.push_kept(stanza, fate);
         if let Some(place) = place {
-            let change = SessionChange::Push(PendingRow { seq: place.seq, copies, body });
+            let change =
+                SessionChange::Push(PendingRow { seq: place.seq, copies, shared: None, body });
             self.rows.push(Write::Session { session: place.session, change });
             self.resources.push(resource.clone());
         }
         pressure
+    }
+
+    /// How many stanzas will be written.
+    pub(crate) const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What was given since there were so many is one message: it is lost once all have lost it.
+    /// Sessions that die with the process do not count: after its end nobody knows what they took.
+    pub(crate) fn share(&mut self, since: usize, number: impl FnOnce() -> u64) {
+        let rows = &mut self.rows[since..];
+        if rows.len() < 2 {
+            return;
+        }
+        let (number, count) = (number(), u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        for row in rows {
+            if let Write::Session { change: SessionChange::Push(row), .. } = row {
+                (row.copies, row.shared) = (count, Some(number));
+            }
+        }
+    }
+
+    /// Some sessions were given a message, and all of them die with the process: it is in the store as
+    /// long as it is on its way.
+    pub(crate) fn give(&mut self, copies: &Copies, writer: &Writer, give: Write) {
+        if let Write::Give { number, .. } = &give {
+            copies.is_given(writer.clone(), *number);
+            self.hold(Fate::Shared(copies.clone()));
+            self.rows.push(give);
+        }
+    }
+
+    /// What the store holds of a message that finds another place goes after that is written.
+    pub(crate) fn hold(&mut self, fate: Fate) {
+        self.held.push(fate);
     }
 
     /// Writes what was given. The stage must be submitted before the release.

@@ -14,7 +14,7 @@ use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_store::{PendingHow, Stage, Ticket};
 
 use crate::account::{Account, AccountState};
-use crate::deliver::{self, Delivered, To};
+use crate::deliver::{self, Delivered, Give, To};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::locks::Locks;
@@ -26,6 +26,7 @@ use crate::phase::{
 };
 use crate::resource::Resource;
 use crate::session::Session;
+use crate::worth::Offline;
 use crate::xep0203_delay;
 
 /// A message on its way, and whom of ours it concerns.
@@ -329,7 +330,17 @@ fn place(
         return Err(StanzaError::new(Condition::ServiceUnavailable));
     }
     let rule = cx.host.profile.settings.delivery;
-    let mut to = To { pending, keep: Keep::of(stanza, kept, PendingHow::Plain) };
+    let worth = cx.worth.of(stanza);
+    // What would be kept for later were nobody there is not lost with who is.
+    let is_given = kept.is_none() && worth.offline == Offline::Keep && !cx.account.is_ephemeral;
+    let give = is_given.then(|| Give {
+        writer: &cx.engine.stores.writer,
+        owner: &cx.account.jid,
+        received_ms: cx.now_ms,
+    });
+    let number = || cx.engine.next_id(cx.now_ms);
+    let keep_as = Keep::of(worth, kept, PendingHow::Plain);
+    let mut to = To { pending, keep: keep_as, number: &number, give };
     match deliver::message(state, stanza, rule, &|r| admits(cx, r, stanza, state), &mut to) {
         Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
         Delivered::Ignored => Ok(Placed::nowhere()),
@@ -397,7 +408,7 @@ fn mirror(
         Direction::Sent => PendingHow::CarbonSent,
         Direction::Received => PendingHow::CarbonReceived,
     };
-    let keep = Keep::of(view, kept, how);
+    let keep = Keep::of(cx.worth.of(view), kept, how);
     for copy in copies {
         pending.push(&copy.resource, copy.stanza, Fate::Forget, 0, keep);
     }

@@ -243,3 +243,200 @@ async fn a_session_with_rules_of_its_own_does_not_come_back_without_them() {
     let got: Vec<_> = got.iter().filter_map(|stanza| stanza.head.id.as_deref()).collect();
     assert!(got.contains(&"m"), "{got:?}");
 }
+
+/// Juliet's two sessions, both resumable, and Romeo, who has sent her this.
+async fn two_have(world: &World, messages: &[&str]) -> ([Client; 2], [String; 2]) {
+    for account in [JULIET, ROMEO] {
+        world.add_account(account).await;
+    }
+    let clients = [connect(world, JULIET, "balcony").await, connect(world, JULIET, "window").await];
+    let ids = [enable(&clients[0]).await.0, enable(&clients[1]).await.0];
+    let mut romeo = connect(world, ROMEO, "orchard").await;
+    for message in messages {
+        romeo.send(message).await;
+    }
+    world.stores().writer.barrier().await.unwrap();
+    (clients, ids)
+}
+
+/// What a new session of hers is given.
+async fn later(world: &World) -> Vec<String> {
+    let mut later = connect(world, JULIET, "chamber").await;
+    let messages = later.receive_all().into_iter().filter(|s| s.message_type().is_some());
+    messages.map(|s| String::from_utf8(s.to_bytes()).unwrap()).collect()
+}
+
+/// All sessions that wait are given up.
+async fn all_are_given_up() {
+    tokio::time::sleep(Duration::from_secs(601)).await;
+}
+
+/// For the archive of nobody: it waits for sessions alone.
+fn unarchived(body: &str) -> String {
+    format!(
+        "<message to='juliet@capulet.example' type='chat'><body>{body}</body>\
+         <no-permanent-store xmlns='urn:xmpp:hints'/></message>"
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_one_of_two_sessions_lost_before_the_restart_is_lost_by_the_other_alone() {
+    let mut world = World::new();
+    let ([balcony, _window], _) = two_have(&world, &[&unarchived("wherefore")]).await;
+    balcony.cut().await;
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(1));
+    all_are_given_up().await;
+    let later = later(&world).await;
+    assert!(later.len() == 1 && later[0].contains("wherefore"), "{later:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_a_session_of_the_former_process_may_have_lost_is_kept_for_the_next() {
+    let mut world = World::new();
+    for account in [JULIET, ROMEO] {
+        world.add_account(account).await;
+    }
+    let balcony = connect(&world, JULIET, "balcony").await;
+    enable(&balcony).await;
+    let _not_resumable = connect(&world, JULIET, "window").await;
+    let mut romeo = connect(&world, ROMEO, "orchard").await;
+    romeo.send(&unarchived("wherefore")).await;
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(1));
+    all_are_given_up().await;
+    assert_eq!(later(&world).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_one_of_two_sessions_has_is_kept_for_nobody_after_the_restart() {
+    let mut world = World::new();
+    // Two that look the same are two.
+    let same = unarchived("wherefore");
+    let ([_balcony, window], ids) = two_have(&world, &[&same, &same]).await;
+    let is_message = |text: &String| text.contains("<body>");
+    assert_eq!(texts(window.session()).into_iter().filter(is_message).count(), 2);
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(2));
+    let window = resume(&world, JULIET, &ids[1]).await.session;
+    let again = texts(&window);
+    assert!(again[..2].iter().all(is_message) && !again[2..].iter().any(is_message), "{again:?}");
+    window.acknowledge(2).unwrap();
+    all_are_given_up().await;
+    assert_eq!(later(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_both_sessions_lose_after_the_restart_is_kept_once() {
+    let mut world = World::new();
+    let same = unarchived("wherefore");
+    two_have(&world, &[&same, &same]).await;
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(2));
+    all_are_given_up().await;
+    assert_eq!(later(&world).await.len(), 2);
+}
+
+#[tokio::test]
+async fn every_message_that_says_something_outlives_the_server() {
+    let mut world = World::new();
+    for account in [JULIET, ROMEO] {
+        world.add_account(account).await;
+    }
+    let balcony = connect(&world, JULIET, "balcony").await;
+    let (id, _) = enable(&balcony).await;
+    let mut romeo = connect(&world, ROMEO, "orchard").await;
+    let unknown = "<ticket xmlns='urn:example:shop'/>";
+    let no_store = "<body>x</body><no-store xmlns='urn:xmpp:hints'/>";
+    let typing = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+    for (name, kind, inside) in [
+        ("chat", "chat", "<body>x</body>"),
+        ("room", "groupchat", "<body>x</body>"),
+        ("news", "headline", "<body>x</body>"),
+        ("unknown", "chat", unknown),
+        ("plain", "normal", unknown),
+        ("typing", "chat", typing),
+        // XEP-0334 §4.2: not even for a moment.
+        ("secret", "chat", no_store),
+    ] {
+        romeo
+            .send(&format!(
+                "<message to='{JULIET}/balcony' type='{kind}' id='{name}'>{inside}</message>"
+            ))
+            .await;
+    }
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(1));
+    let resumed = resume(&world, JULIET, &id).await.session;
+    let texts = texts(&resumed);
+    let is_there = |name: &str| texts.iter().any(|text| text.contains(&format!("id='{name}'")));
+    for name in ["chat", "room", "news", "unknown", "plain"] {
+        assert!(is_there(name), "{name}: {texts:?}");
+    }
+    assert!(!is_there("typing") && !is_there("secret"), "{texts:?}");
+}
+
+/// Romeo says something that no archive keeps to Juliet's only session; `then` happens to that before
+/// the server is killed. What a session of hers is given afterwards.
+async fn given<F: Future>(sm: bool, message: &str, then: impl FnOnce(Client) -> F) -> Vec<String> {
+    let mut world = World::new();
+    for account in [JULIET, ROMEO] {
+        world.add_account(account).await;
+    }
+    let mut balcony = connect(&world, JULIET, "balcony").await;
+    balcony.receive_all();
+    if sm {
+        assert!(balcony.session().enable_sm(false, None).await.is_none());
+    }
+    let mut romeo = connect(&world, ROMEO, "orchard").await;
+    romeo.send(message).await;
+    romeo.session().settle_all().await;
+    let _left = then(balcony).await;
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(0));
+    later(&world).await
+}
+
+#[tokio::test]
+async fn a_message_on_its_way_to_a_session_that_dies_with_the_server_is_kept_for_the_next() {
+    let late = given(false, &unarchived("wherefore"), async |balcony| balcony).await;
+    assert!(late.len() == 1 && late[0].contains("wherefore"), "{late:?}");
+    assert!(late[0].contains("<delay "), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_was_written_is_not_kept() {
+    let read = async |mut balcony: Client| {
+        assert_eq!(balcony.receive_all().len(), 1);
+        balcony
+    };
+    assert_eq!(given(false, &unarchived("wherefore"), read).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_message_that_was_written_and_not_acknowledged_is_kept() {
+    let read = async |mut balcony: Client| {
+        assert_eq!(balcony.receive_all().len(), 1);
+        balcony
+    };
+    assert_eq!(given(true, &unarchived("wherefore"), read).await.len(), 1);
+    let acknowledge = async |mut balcony: Client| {
+        assert_eq!(balcony.receive_all().len(), 1);
+        balcony.session().acknowledge(1).unwrap();
+        balcony
+    };
+    assert_eq!(given(true, &unarchived("wherefore"), acknowledge).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_message_that_its_session_lost_is_kept_once() {
+    let lost = async |balcony: Client| balcony.cut().await;
+    assert_eq!(given(false, &unarchived("wherefore"), lost).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_archive_keeps_is_kept_nowhere_else_on_its_way() {
+    let archived =
+        "<message to='juliet@capulet.example' type='chat'><body>wherefore</body></message>";
+    assert_eq!(given(false, archived, async |balcony| balcony).await, [""; 0]);
+}

@@ -7,7 +7,7 @@ use stentor_store::{Domain, KeyRow, OfflineBody, Stage, StoreError, Write};
 use crate::archive::Archiver;
 use crate::error::store_error;
 use crate::rows::signed;
-use crate::{data, hosts, last, offline, private, pubsub, roster, sessions, vcard};
+use crate::{data, given, hosts, last, offline, private, pubsub, roster, sessions, vcard};
 
 /// Applies the writes of a stage inside the transaction of its batch. Asked for each, in order,
 /// `is_needless` says whether to leave it out.
@@ -60,20 +60,19 @@ fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), 
             roster::put_request(db, of(owner)?, from, stanza)
         }
         Write::RemoveRequest { owner, from } => roster::remove_request(db, of(owner)?, from),
-        Write::StoreOffline { owner, received_ms, body: OfflineBody::Bytes(stanza) } => {
-            offline::store(db, of(owner)?, *received_ms, stanza)
-        }
-        Write::StoreOffline { owner, received_ms, body: OfflineBody::Archived(id) } => {
-            let account = of(owner)?;
-            let bytes = archiver.bytes_of(db, account, owner, signed(*id))?;
-            let bytes = bytes.ok_or(StoreError::Conflict)?;
-            offline::store_archived(db, account, *received_ms, *id, bytes)
+        Write::StoreOffline { owner, received_ms, body } => {
+            store_offline(db, archiver, owner, *received_ms, body)
         }
         Write::DropOffline { owner, up_to } => offline::drop_up_to(db, of(owner)?, *up_to),
         Write::DropOfflineIds { owner, ids } => offline::drop_ids(db, of(owner)?, ids),
         Write::AdvanceOffline { owner, behind, count } => {
             offline::advance(db, of(owner)?, *behind, *count)
         }
+        Write::Give { owner, number, received_ms, stanza } => {
+            given::put(db, of(owner)?, *number, *received_ms, stanza)
+        }
+        Write::DropGiven { number } => given::remove(db, *number),
+        Write::KeepGiven => given::keep_all(db),
         Write::PutAsideOffline { owner, id } => offline::put_aside(db, of(owner)?, *id),
         Write::PutArchive { .. } => Ok(()),
         Write::RetractArchive { owner, id, tombstone } => {
@@ -98,6 +97,24 @@ fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), 
         Write::ExpireSessions { now_ms } => sessions::expire(db, *now_ms),
         Write::PutHost(host) => hosts::put(db, host),
         Write::RemoveHost { name } => run(db, "DELETE FROM hosts WHERE name = ?1", params![name]),
+    }
+}
+
+fn store_offline(
+    db: &Connection,
+    archiver: &mut Archiver,
+    owner: &BareJid,
+    received_ms: i64,
+    body: &OfflineBody,
+) -> Result<(), StoreError> {
+    let account = account(db, owner)?;
+    match body {
+        OfflineBody::Bytes(stanza) => offline::store(db, account, received_ms, stanza),
+        OfflineBody::Archived(id) => {
+            let bytes = archiver.bytes_of(db, account, owner, signed(*id))?;
+            let bytes = bytes.ok_or(StoreError::Conflict)?;
+            offline::store_archived(db, account, received_ms, *id, bytes)
+        }
     }
 }
 
@@ -177,6 +194,7 @@ fn forget(db: &Connection, account: i64, domain: Domain) -> Result<(), StoreErro
         Domain::Offline => &[
             "DELETE FROM offline WHERE account = ?1",
             "DELETE FROM offline_damaged WHERE account = ?1",
+            "DELETE FROM given WHERE account = ?1",
         ],
         Domain::Archive => &[],
         Domain::Private => &["DELETE FROM private WHERE account = ?1"],

@@ -17,6 +17,7 @@ mod connection;
 mod data;
 mod error;
 mod files;
+mod given;
 mod hosts;
 mod last;
 pub mod limits;

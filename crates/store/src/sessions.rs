@@ -27,7 +27,8 @@ pub trait Sessions: Send + Sync {
     /// page), in order; bounded as in [`Sessions::page`].
     fn pending(&self, session: u64, after: u64, limit: u32) -> Boxed<PendingPage>;
 
-    /// Returns the highest number of a session that is in the store; 0 if there is none.
+    /// Returns the highest number of a session or of a shared message that is in the store; 0 if
+    /// there is none.
     fn last_id(&self) -> Boxed<u64>;
 }
 
@@ -112,9 +113,12 @@ pub enum PendingHow {
 pub struct PendingRow {
     /// Its place.
     pub seq: u64,
-    /// How many sessions were given it, if it is to be routed again once none of them took it; 0 if
-    /// nobody would miss it.
+    /// How many sessions of the store were given it and did not lose it, if it is to be routed again
+    /// once all have lost it; 0 if nobody would miss it.
     pub copies: u32,
+    /// The number that the rows of all these sessions have in common, if there are several: with each
+    /// session that ends, `copies` of the others goes down. Never used again.
+    pub shared: Option<u64>,
     /// What it is.
     pub body: PendingBody,
 }
@@ -182,7 +186,8 @@ pub enum SessionChange {
         /// is passed over.
         moves: Vec<(u64, u64)>,
     },
-    /// Changes where it stands. If it has ended, all but its number and `h` goes.
+    /// Changes where it stands. If it has ended, all but its number and `h` goes, and what it shared
+    /// with other sessions has one copy less.
     State(SessionState),
     /// Removes it.
     Drop,

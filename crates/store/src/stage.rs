@@ -1,6 +1,7 @@
 //! Typed writes, and the stage that collects those of one pass.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use stentor_jid::BareJid;
 
@@ -190,6 +191,24 @@ pub enum Write {
         /// How many, in their order.
         count: u64,
     },
+    /// Keeps a message while it is on its way to sessions that die with the process.
+    Give {
+        /// For whom.
+        owner: BareJid,
+        /// Its number, larger than those of earlier ones.
+        number: u64,
+        /// As in [`Write::StoreOffline`].
+        received_ms: i64,
+        /// The stanza.
+        stanza: Arc<[u8]>,
+    },
+    /// A message that was given has been taken, or found another place.
+    DropGiven {
+        /// Its number; an unknown one is ignored.
+        number: u64,
+    },
+    /// Keeps for later, in their order, all messages that an earlier process was giving.
+    KeepGiven,
     /// Puts a kept message that cannot be read aside, where an administrator finds it.
     PutAsideOffline {
         /// Whose.
@@ -341,6 +360,7 @@ impl Write {
             | Self::DropOfflineIds { owner, .. }
             | Self::AdvanceOffline { owner, .. }
             | Self::PutAsideOffline { owner, .. }
+            | Self::Give { owner, .. }
             | Self::PutArchive { owner, .. }
             | Self::RetractArchive { owner, .. }
             | Self::DropArchive { owner, .. }
@@ -354,6 +374,8 @@ impl Write {
             | Self::Node { owner, .. }
             | Self::Forget { owner, .. } => Some(owner),
             Self::SweepArchives
+            | Self::DropGiven { .. }
+            | Self::KeepGiven
             | Self::Session { .. }
             | Self::ExpireSessions { .. }
             | Self::PutHost(_)
@@ -375,6 +397,7 @@ impl Write {
             Self::PutRequest { stanza, .. }
             | Self::StoreOffline { body: OfflineBody::Bytes(stanza), .. } => stanza.len(),
             Self::DropOfflineIds { ids, .. } => ids.len() * 8,
+            Self::Give { stanza, .. } => stanza.len(),
             Self::PutArchive { entry, .. } => entry.held_bytes(),
             Self::RetractArchive { tombstone, .. } => tombstone.len(),
             Self::DropArchive { what: ArchiveDrop::Ids(ids), .. } => ids.len() * 8,
@@ -396,6 +419,8 @@ impl Write {
             | Self::DropOffline { .. }
             | Self::AdvanceOffline { .. }
             | Self::PutAsideOffline { .. }
+            | Self::DropGiven { .. }
+            | Self::KeepGiven
             | Self::DropArchive { .. }
             | Self::StoreOffline { body: OfflineBody::Archived(_), .. }
             | Self::SweepArchives

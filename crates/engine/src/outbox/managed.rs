@@ -1,6 +1,7 @@
 //! What stream management (XEP-0198) asks of an outbox: what was sent is held until it is
 //! acknowledged, and some of it outlives the process.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use stentor_jid::Jid;
@@ -16,6 +17,8 @@ use crate::clock::Clock;
 pub(super) struct Managed {
     /// What was taken and not acknowledged.
     pub(super) unacked: Unacked,
+    /// Stanzas in the queue.
+    pub(super) waiting: u64,
     /// What of all outlives the process, once the session may be resumed.
     pub(super) durable: Option<Durable>,
 }
@@ -24,8 +27,10 @@ impl Outbox {
     /// Keeps from here on what is taken until it is acknowledged (XEP-0198 §3).
     pub(crate) fn count(&self, clock: Arc<dyn Clock>) {
         let unacked = Unacked::new(clock);
-        let managed = Managed { unacked, durable: None };
-        self.0.lock().asked.get_or_insert_default().managed = Some(managed);
+        let mut inner = self.0.lock();
+        let waiting = stanzas_in(&inner.queue);
+        let managed = Managed { unacked, waiting, durable: None };
+        inner.asked.get_or_insert_default().managed = Some(managed);
     }
 
     /// Whether what is taken is kept until it is acknowledged.
@@ -40,8 +45,9 @@ impl Outbox {
         if inner.durable().is_some_and(Durable::is_restored) {
             return None;
         }
-        let waiting = inner.queue.iter().filter(|item| matches!(item, Item::Stanza(..))).count();
-        inner.managed().map(|managed| managed.unacked.sent() + waiting as u64)
+        let managed = inner.managed()?;
+        debug_assert_eq!(managed.waiting, stanzas_in(&inner.queue));
+        Some(managed.unacked.sent() + managed.waiting)
     }
 
     /// Whether the client has handled what was queued up to this count, see [`Outbox::queued`].
@@ -53,9 +59,8 @@ impl Outbox {
     /// in the store. [`Outbox::count`] comes first.
     pub(crate) fn outlive(&self, session: u64, writer: Writer) {
         let mut inner = self.0.lock();
-        let stanzas = inner.queue.iter().filter(|item| matches!(item, Item::Stanza(..))).count();
         if let Some(managed) = inner.managed_mut() {
-            managed.durable = Some(Durable::new(session, writer, stanzas as u64));
+            managed.durable = Some(Durable::new(session, writer, managed.waiting));
         }
     }
 
@@ -70,7 +75,8 @@ impl Outbox {
         let mut inner = self.0.lock();
         inner.is_parked = true;
         let durable = Some(Durable::restored(session, writer, former));
-        let managed = Managed { unacked: Unacked::new(clock), durable };
+        let waiting = stanzas.len() as u64;
+        let managed = Managed { unacked: Unacked::new(clock), waiting, durable };
         inner.asked.get_or_insert_default().managed = Some(managed);
         for (stanza, fate) in stanzas {
             inner.bytes += stanza.bytes_len();
@@ -113,12 +119,16 @@ impl Outbox {
     /// is returned.
     pub(crate) fn put_back(&self, items: Vec<Item>) -> Option<Write> {
         let mut inner = self.0.lock();
-        let count = items.len() as u64;
+        let mut count = 0;
         for item in items.into_iter().rev() {
             if let Item::Stanza(stanza, ..) = &item {
                 inner.bytes += stanza.bytes_len();
+                count += 1;
             }
             inner.queue.push_front(item);
+        }
+        if let Some(managed) = inner.managed_mut() {
+            managed.waiting += count;
         }
         let taken = inner.taken();
         let durable = inner.durable_mut().filter(|_| count > 0)?;
@@ -154,12 +164,15 @@ impl Outbox {
         let Some((gone, write)) = inner.durable_mut().map(|durable| durable.begin_anew(h)) else {
             return Ok(Acknowledged::default());
         };
+        let mut had = 0;
         for item in inner.queue.drain(..gone).collect::<Vec<_>>() {
             if let Item::Stanza(stanza, ..) = item {
                 inner.bytes = inner.bytes.saturating_sub(stanza.bytes_len());
+                had += 1;
             }
         }
         if let Some(managed) = inner.managed_mut() {
+            managed.waiting -= had;
             managed.unacked.begin_at(u64::from(h));
         }
         Ok(Acknowledged { marks: Vec::new(), write: Some(write) })
@@ -197,9 +210,14 @@ impl Outbox {
         let mut inner = self.0.lock();
         let Some(managed) = inner.managed_mut() else { return };
         let mut queue = managed.unacked.take();
+        managed.waiting += stanzas_in(&queue);
         queue.append(&mut inner.queue);
         inner.queue = queue;
     }
+}
+
+fn stanzas_in(queue: &VecDeque<Item>) -> u64 {
+    queue.iter().filter(|item| matches!(item, Item::Stanza(..))).count() as u64
 }
 
 impl Inner {

@@ -7,13 +7,13 @@ mod unacked;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 use stentor_stanza::Stanza;
-use stentor_store::Write;
+use stentor_store::{Write, Writer};
 
 pub(crate) use self::durable::{Former, Place};
 use self::hold::Hold;
@@ -85,7 +85,27 @@ pub enum Fate {
 /// How many copies of a message have not been lost. A copy that was written is never lost, so the
 /// count ends at nothing only if nobody got it.
 #[derive(Clone, Debug)]
-pub struct Copies(Arc<AtomicUsize>);
+pub struct Copies(Arc<Count>);
+
+#[derive(Debug)]
+struct Count {
+    left: AtomicUsize,
+    given: OnceLock<Given>,
+}
+
+/// A message that is in the store as long as anybody has a copy of it to deliver.
+#[derive(Debug)]
+struct Given {
+    writer: Writer,
+    number: u64,
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        // If it fails, the message is delivered once more after a restart: repeated, not lost.
+        drop(self.writer.submit(Write::DropGiven { number: self.number }));
+    }
+}
 
 /// What an acknowledgement brings.
 #[derive(Debug, Default)]
@@ -140,12 +160,19 @@ impl Fate {
 
 impl Copies {
     pub(crate) fn of(count: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(count)))
+        Self(Arc::new(Count { left: AtomicUsize::new(count), given: OnceLock::new() }))
+    }
+
+    /// The store has the message under this number, until the last copy has left memory: it was
+    /// written, acknowledged, or found another place.
+    pub(crate) fn is_given(&self, writer: Writer, number: u64) {
+        drop(self.0.given.set(Given { writer, number }));
     }
 
     /// Whether that was the last one.
     fn lose(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::AcqRel) == 1
+        let less = |count: usize| count.checked_sub(1);
+        self.0.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less) == Ok(1)
     }
 }
 
@@ -295,7 +322,10 @@ impl Outbox {
         let item = inner.queue.pop_front()?;
         match (inner.managed_mut(), &item) {
             // Its bytes are held until it is acknowledged.
-            (Some(managed), item) => managed.unacked.push(item.clone()),
+            (Some(managed), item) => {
+                managed.waiting -= u64::from(matches!(item, Item::Stanza(..)));
+                managed.unacked.push(item.clone());
+            }
             (None, Item::Stanza(stanza, ..)) => inner.bytes -= stanza.bytes_len(),
             (None, Item::Stored(_)) => {}
         }
@@ -369,6 +399,9 @@ impl Inner {
             (Some(durable), Item::Stanza(stanza, ..)) => durable.note(stanza, is_kept),
             _ => None,
         };
+        if let Some(managed) = self.managed_mut() {
+            managed.waiting += u64::from(matches!(item, Item::Stanza(..)));
+        }
         self.bytes += bytes;
         self.queue.push_back(item);
         if self.bytes > OUTBOX_HARD_BYTES || self.len() > OUTBOX_HARD_ITEMS {

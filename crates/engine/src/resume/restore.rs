@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use stentor_jid::{BareJid, FullJid};
+use stentor_jid::FullJid;
 use stentor_payload::xep0280_carbons::{self, Side};
 use stentor_payload::{xep0203_delay, xep0359_sid};
 use stentor_stanza::Stanza;
@@ -25,17 +25,18 @@ use crate::resource::{Available, Flag, Resource};
 use crate::resume::Right;
 use crate::session::Session;
 
-/// Messages that several sessions of an account were given, by account and by what they are.
-type Shared = HashMap<(BareJid, Vec<u8>), Copies>;
+/// Messages that several sessions of an account were given, by their numbers.
+type Shared = HashMap<u64, Copies>;
 
 impl Engine {
     /// Takes in the sessions that an earlier process left, before anybody can connect. Says how
-    /// many there are.
+    /// many there are. What that process was giving to others is kept for later.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// The store cannot be read or written.
     pub async fn restore_sessions(self: &Arc<Self>) -> Result<usize, StoreError> {
         self.skip_ids(self.stores.sessions.last_id().await?);
+        self.stores.writer.submit(Write::KeepGiven).await?;
         let (mut after, mut count, mut shared) = (Some(0), 0, Shared::new());
         while let Some(from) = after {
             let page = self.stores.sessions.page(from, PAGE_ROWS_MAX).await?;
@@ -130,15 +131,13 @@ impl Engine {
                 tracing::warn!(session = %to, seq = row.seq, "What waited for a session is gone.");
                 continue;
             };
-            let fate = match row.copies {
-                0 => Fate::Forget,
-                1 => Fate::Reroute,
+            let fate = match (row.copies, row.shared) {
+                (0, _) => Fate::Forget,
+                (_, None) => Fate::Reroute,
                 // Who acknowledged it never loses it: then nobody routes it again.
-                several => {
-                    let key = (account.jid.clone(), key_of(&row.body));
-                    let copies = shared.entry(key);
-                    let count = usize::try_from(several).unwrap_or(usize::MAX);
-                    Fate::Shared(copies.or_insert_with(|| Copies::of(count)).clone())
+                (left, Some(number)) => {
+                    let count = usize::try_from(left).unwrap_or(usize::MAX);
+                    Fate::Shared(shared.entry(number).or_insert_with(|| Copies::of(count)).clone())
                 }
             };
             stanzas.push((row.seq, stanza, fate));
@@ -166,12 +165,5 @@ impl Engine {
                 Some(xep0280_carbons::copy(Side::Received, &stanza, owner, to))
             }
         }
-    }
-}
-
-fn key_of(body: &PendingBody) -> Vec<u8> {
-    match body {
-        PendingBody::Archive { id, .. } => id.to_be_bytes().to_vec(),
-        PendingBody::Bytes(bytes) => bytes.to_vec(),
     }
 }

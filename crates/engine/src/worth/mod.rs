@@ -39,6 +39,9 @@ pub struct Worth {
     pub wake: Wake,
     /// Whether a client that is inactive gets it at once. True of everything that is archived.
     pub is_important: bool,
+    /// Whether it outlives the process in a session that may be resumed: all that says more than how
+    /// things are at the moment, unless its sender wants it stored nowhere (XEP-0334 §4.2).
+    pub outlives: bool,
 }
 
 /// Which accounts' other sessions get a copy.
@@ -95,13 +98,17 @@ pub fn of(stanza: &Stanza) -> Worth {
     let content = Content::of(stanza);
     let hints = Hints::of(stanza);
     let archive = is_archived(kind, content, hints);
+    let offline = offline(kind, content, hints);
+    let is_important = archive || is_important(kind, content);
+    let may_be_stored = kind == MessageType::Error || !hints.has_no_store;
     Worth {
         content,
         archive,
         carbon: carbon(kind, content, hints, stanza),
-        offline: offline(kind, content, hints),
+        offline,
         wake: wake(kind, content),
-        is_important: archive || is_important(kind, content),
+        is_important,
+        outlives: may_be_stored && (is_important || offline == Offline::Keep),
     }
 }
 
@@ -232,6 +239,7 @@ const NOT_A_MESSAGE: Worth = Worth {
     offline: Offline::Drop,
     wake: Wake::No,
     is_important: true,
+    outlives: false,
 };
 
 #[cfg(test)]

@@ -94,9 +94,9 @@ fn push(db: &Connection, id: i64, row: &PendingRow) -> Result<(), StoreError> {
     };
     run(
         db,
-        "INSERT INTO sessions_out (session, seq, archive, how, copies, stanza) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![id, signed(row.seq), archive, how, row.copies, stanza],
+        "INSERT INTO sessions_out (session, seq, archive, how, copies, stanza, shared) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![id, signed(row.seq), archive, how, row.copies, stanza, row.shared.map(signed)],
     )
 }
 
@@ -121,6 +121,8 @@ fn set_state(db: &Connection, id: i64, state: SessionState) -> Result<(), StoreE
     [
         "UPDATE sessions SET presence = NULL WHERE id = ?1",
         "UPDATE sessions_in SET open_iqs = NULL WHERE session = ?1",
+        "UPDATE sessions_out SET copies = copies - 1 WHERE session <> ?1 AND shared IN \
+         (SELECT shared FROM sessions_out WHERE session = ?1 AND shared IS NOT NULL)",
         "DELETE FROM sessions_out WHERE session = ?1",
         "DELETE FROM sessions_directed WHERE session = ?1",
     ]

@@ -43,7 +43,9 @@ impl Sessions for SessionsDb {
 
     fn last_id(&self) -> Boxed<u64> {
         self.0.readers.read(|db| {
-            let last: Option<i64> = value(db, "SELECT coalesce(max(id), 0) FROM sessions", [])?;
+            let sql = "SELECT max((SELECT coalesce(max(id), 0) FROM sessions), \
+                       (SELECT coalesce(max(shared), 0) FROM sessions_out WHERE shared IS NOT NULL))";
+            let last: Option<i64> = value(db, sql, [])?;
             Ok(unsigned(last.unwrap_or_default()))
         })
     }
@@ -140,7 +142,7 @@ fn pending(
     after: u64,
     limit: u32,
 ) -> Result<PendingPage, StoreError> {
-    let sql = "SELECT seq, archive, how, stanza, copies FROM sessions_out \
+    let sql = "SELECT seq, archive, how, stanza, copies, shared FROM sessions_out \
                WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     let mut page = PendingPage::default();
     let mut query = db.prepare_cached(sql).map_err(store_error)?;
@@ -179,7 +181,9 @@ fn pending_row(row: &Row<'_>) -> Result<PendingRow, StoreError> {
         (None, None) => return Err(StoreError::Corrupt("a pending stanza without a body".into())),
     };
     let copies = row.get(4).map_err(field)?;
-    Ok(PendingRow { seq: unsigned(row.get(0).map_err(field)?), copies, body })
+    let shared: Option<i64> = row.get(5).map_err(field)?;
+    let seq = unsigned(row.get(0).map_err(field)?);
+    Ok(PendingRow { seq, copies, shared: shared.map(unsigned), body })
 }
 
 const ATTACHED: u8 = 0;

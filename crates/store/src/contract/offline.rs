@@ -16,6 +16,7 @@ pub async fn suite(stores: &Stores) {
     puts_aside(stores).await;
     finds_what_is_overdue(stores).await;
     keeps_nothing_for_nobody(stores).await;
+    keeps_what_was_on_its_way(stores).await;
 }
 
 fn store(owner: &BareJid, stanza: impl Into<Vec<u8>>) -> Write {
@@ -161,4 +162,38 @@ async fn keeps_nothing_for_nobody(stores: &Stores) {
     assert_eq!(put(stores, store(&nobody, *b"x")).await, Err(StoreError::NoAccount));
     assert_eq!(stores.offline.page(&nobody, 0, 10).await, Ok(OfflinePage::default()));
     assert_eq!(stores.offline.usage(&nobody).await, Ok(Usage::default()));
+}
+
+async fn keeps_what_was_on_its_way(stores: &Stores) {
+    let owner = account(stores, "given@offline.example").await;
+    let gone = account(stores, "gone@offline.example").await;
+    let give = |owner: &BareJid, number, text: &str| {
+        let stanza = text.as_bytes().into();
+        Write::Give { owner: owner.clone(), number, received_ms: 7, stanza }
+    };
+    put(stores, store(&owner, *b"waits")).await.unwrap();
+    let stage = [give(&owner, 9, "third"), give(&gone, 4, "x"), give(&owner, 5, "first")];
+    put(stores, stage.into_iter().collect::<Stage>()).await.unwrap();
+    put(
+        stores,
+        [give(&owner, 7, "taken"), give(&owner, 8, "second")].into_iter().collect::<Stage>(),
+    )
+    .await
+    .unwrap();
+    for number in [7, 70] {
+        put(stores, Write::DropGiven { number }).await.unwrap();
+    }
+    put(stores, Write::DeleteAccount { owner: gone }).await.unwrap();
+    assert_eq!(everything(stores, &owner).await.len(), 1, "it is not there yet");
+    for _ in 0..2 {
+        put(stores, Write::KeepGiven).await.unwrap();
+        let rows = everything(stores, &owner).await;
+        let texts: Vec<&[u8]> = rows.iter().map(|row| &row.stanza[..]).collect();
+        assert_eq!(texts, [&b"waits"[..], b"first", b"second", b"third"]);
+        assert!(rows[1..].iter().all(|row| row.received_ms == 7));
+    }
+    put(stores, give(&owner, 11, "forgotten")).await.unwrap();
+    stores.offline.forget(&owner).await.unwrap();
+    put(stores, Write::KeepGiven).await.unwrap();
+    assert_eq!(everything(stores, &owner).await, []);
 }

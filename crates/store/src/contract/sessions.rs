@@ -18,6 +18,7 @@ pub async fn suite(stores: &Stores) {
     numbers_anew(stores).await;
     the_last_of_many_counts(stores).await;
     remembers_what_has_ended(stores).await;
+    counts_copies_down_with_each_that_ends(stores).await;
     ends_pages_by_rows_and_bytes(stores).await;
     a_failing_neighbour_takes_no_count_with_it(stores).await;
     pushes_nothing_to_nobody(stores).await;
@@ -52,7 +53,7 @@ fn begin(row: &SessionRow) -> Write {
 
 fn push(session: u64, seq: u64) -> Write {
     let body = PendingBody::Archive { id: seq * 10, how: PendingHow::Plain };
-    change(session, SessionChange::Push(PendingRow { seq, copies: 1, body }))
+    change(session, SessionChange::Push(PendingRow { seq, copies: 1, shared: None, body }))
 }
 
 fn note(session: u64, h: u32) -> Write {
@@ -164,7 +165,7 @@ async fn keeps_what_waits_in_order(stores: &Stores) {
     let rows: Vec<PendingRow> = (1 << 32..)
         .zip(0..)
         .zip(bodies)
-        .map(|((seq, copies), body)| PendingRow { seq, copies, body })
+        .map(|((seq, copies), body)| PendingRow { seq, copies, shared: None, body })
         .collect();
     for row in rows.iter().rev() {
         put(stores, change(31, SessionChange::Push(row.clone()))).await.unwrap();
@@ -260,6 +261,41 @@ async fn remembers_what_has_ended(stores: &Stores) {
     assert!(stores.sessions.load(72).await.unwrap().is_some());
 }
 
+async fn counts_copies_down_with_each_that_ends(stores: &Stores) {
+    let owner = account(stores, "copies@sessions.example").await;
+    let number = stores.sessions.last_id().await.unwrap() + 1_000;
+    let stage: Stage = (75..=77).map(|session| begin(&row(session, &owner))).collect();
+    put(stores, stage).await.unwrap();
+    let copy = |seq, copies, shared| PendingRow {
+        seq,
+        copies,
+        shared,
+        body: PendingBody::Bytes(b"<message/>"[..].into()),
+    };
+    let one = [copy(1, 3, Some(number)), copy(2, 2, Some(number + 1)), copy(3, 1, None)];
+    let other = [copy(7, 3, Some(number)), copy(8, 1, None)];
+    let third = [copy(1, 2, Some(number + 1)), copy(2, 3, Some(number))];
+    for (session, rows) in [(75, &one[..]), (76, &other[..]), (77, &third[..])] {
+        for row in rows {
+            put(stores, change(session, SessionChange::Push(row.clone()))).await.unwrap();
+        }
+    }
+    assert_eq!(stores.sessions.last_id().await, Ok(number + 1));
+    // What its client has had is not lost.
+    put(stores, change(77, SessionChange::Ack { seq: 1 })).await.unwrap();
+    let end = |session| change(session, SessionChange::State(SessionState::Ended(1_000)));
+    put(stores, end(77)).await.unwrap();
+    let rows = |page: PendingPage| page.rows;
+    let left = stores.sessions.pending(75, 0, 10).await.map(rows).unwrap();
+    assert_eq!(left, [copy(1, 2, Some(number)), one[1].clone(), one[2].clone()]);
+    let left = stores.sessions.pending(76, 0, 10).await.map(rows).unwrap();
+    assert_eq!(left, [copy(7, 2, Some(number)), other[1].clone()]);
+    put(stores, end(75)).await.unwrap();
+    let left = stores.sessions.pending(76, 0, 10).await.map(rows).unwrap();
+    assert_eq!(left, [copy(7, 1, Some(number)), other[1].clone()]);
+    put(stores, Write::DeleteAccount { owner }).await.unwrap();
+}
+
 async fn ends_pages_by_rows_and_bytes(stores: &Stores) {
     let owner = account(stores, "pages@sessions.example").await;
     let before = stores.sessions.last_id().await.unwrap().max(1_000);
@@ -279,6 +315,7 @@ async fn ends_pages_by_rows_and_bytes(stores: &Stores) {
     let rows = (1..=3).map(|seq| PendingRow {
         seq,
         copies: 1,
+        shared: None,
         body: PendingBody::Bytes(big.clone().into()),
     });
     for row in rows {
