@@ -19,6 +19,8 @@ use crate::limits::{PUSH_BODY_CHARS_MAX, PUSH_CALL_SECS, PUSH_SECS, millis};
 #[derive(Debug, Default)]
 pub(super) struct Dues {
     by_key: BTreeMap<String, Due>,
+    /// What will be due to them unless somebody acknowledges it in time: their rows say it already.
+    foreseen: BTreeMap<String, Notice>,
     /// How often somebody has looked.
     looks: u64,
 }
@@ -139,20 +141,65 @@ impl Dues {
         notice: Notice,
         stage: &mut Stage,
     ) -> bool {
-        // What nobody was told of cannot look different.
-        if notice.kind == Kind::Quiet && self.by_key.get(key).is_none_or(|due| due.unseen == 0) {
+        if self.is_pointless(key, &notice) {
             return false;
         }
         let due = self.by_key.entry(key.to_owned()).or_default();
-        due.unseen = due.unseen.saturating_add(notice.count);
-        let earlier = due.notice.take();
-        let is_folded = earlier.is_some();
-        due.notice = Some(match earlier {
-            Some(earlier) => earlier.and(notice),
-            None => notice,
-        });
-        stage.push(due.put(owner, key));
+        let is_folded = due.add(notice);
+        self.put(owner, key, stage);
         is_folded
+    }
+
+    /// One more thing will be due to a device, unless somebody acknowledges it in time: a server that
+    /// is killed before that tells it when it starts again.
+    pub(super) fn foresee(
+        &mut self,
+        owner: &BareJid,
+        key: &str,
+        notice: &Notice,
+        stage: &mut Stage,
+    ) {
+        let known = self.foreseen.get(key);
+        // One of several is enough for the device to look.
+        if self.is_pointless(key, notice) || known.is_some_and(|known| known.kind >= notice.kind) {
+            return;
+        }
+        self.foreseen.insert(key.to_owned(), notice.clone());
+        self.put(owner, key, stage);
+    }
+
+    /// Nothing is foreseen any more.
+    pub(super) fn forgo(&mut self, owner: &BareJid, stage: &mut Stage) {
+        for key in std::mem::take(&mut self.foreseen).into_keys() {
+            self.put(owner, &key, stage);
+        }
+    }
+
+    /// What nobody was told of cannot look different.
+    fn is_pointless(&self, key: &str, notice: &Notice) -> bool {
+        notice.kind == Kind::Quiet && self.by_key.get(key).is_none_or(|due| due.unseen == 0)
+    }
+
+    /// Writes what is due to a device, and what will be.
+    fn put(&self, owner: &BareJid, key: &str, stage: &mut Stage) {
+        let due = self.by_key.get(key).cloned();
+        let due = match self.foreseen.get(key) {
+            Some(notice) => {
+                let mut due = due.unwrap_or_default();
+                due.add(notice.clone());
+                Some(due)
+            }
+            None => due,
+        };
+        let (owner, key) = (owner.clone(), key.to_owned());
+        stage.push(match due {
+            // Texts and numbers: nothing that JSON cannot say.
+            Some(due) => {
+                let value = serde_json::to_vec(&due).unwrap_or_default();
+                Write::PutData { owner, kind: KIND.into(), key, value }
+            }
+            None => Write::RemoveData { owner, kind: KIND.into(), key },
+        });
     }
 
     /// What is due to a device, and how much has not been seen; it is thought to be told from here on.
@@ -170,10 +217,9 @@ impl Dues {
     pub(super) fn told(&mut self, owner: &BareJid, key: &str, stage: &mut Stage) {
         let Some(due) = self.by_key.get(key) else { return };
         if due.unseen == 0 && due.notice.is_none() {
-            self.remove(owner, key, stage);
-        } else {
-            stage.push(due.put(owner, key));
+            self.by_key.remove(key);
         }
+        self.put(owner, key, stage);
     }
 
     /// It was not told after all. False if it need not be any more: somebody has looked since.
@@ -191,17 +237,19 @@ impl Dues {
 
     /// Nothing is due to a device any more.
     pub(super) fn remove(&mut self, owner: &BareJid, key: &str, stage: &mut Stage) {
-        if self.by_key.remove(key).is_some() {
-            let (owner, key) = (owner.clone(), key.to_owned());
-            stage.push(Write::RemoveData { owner, kind: KIND.into(), key });
+        let was_due = self.by_key.remove(key).is_some();
+        let was_foreseen = self.foreseen.remove(key).is_some();
+        if was_due || was_foreseen {
+            self.put(owner, key, stage);
         }
     }
 
     /// Somebody looks.
     pub(super) fn clear(&mut self, owner: &BareJid, stage: &mut Stage) {
         self.looks += 1;
-        if !self.by_key.is_empty() {
+        if !self.by_key.is_empty() || !self.foreseen.is_empty() {
             self.by_key.clear();
+            self.foreseen.clear();
             stage.push(Write::ClearData { owner: owner.clone(), kind: KIND.into() });
         }
     }
@@ -213,11 +261,16 @@ impl Dues {
 }
 
 impl Due {
-    fn put(&self, owner: &BareJid, key: &str) -> Write {
-        // Texts and numbers: nothing that JSON cannot say.
-        let value = serde_json::to_vec(self).unwrap_or_default();
-        let (owner, key) = (owner.clone(), key.to_owned());
-        Write::PutData { owner, kind: KIND.into(), key, value }
+    /// One more thing; whether it and something else are told as one.
+    fn add(&mut self, notice: Notice) -> bool {
+        self.unseen = self.unseen.saturating_add(notice.count);
+        let earlier = self.notice.take();
+        let is_folded = earlier.is_some();
+        self.notice = Some(match earlier {
+            Some(earlier) => earlier.and(notice),
+            None => notice,
+        });
+        is_folded
     }
 }
 
@@ -240,7 +293,8 @@ impl Resident for DueRows {
                 None
             }
         };
-        Box::new(Dues { by_key: rows.into_iter().filter_map(read).collect(), looks: 0 })
+        let by_key = rows.into_iter().filter_map(read).collect();
+        Box::new(Dues { by_key, ..Dues::default() })
     }
 }
 

@@ -81,12 +81,7 @@ pub(super) fn raise(
     notice: &Notice,
     looking: &[Arc<Resource>],
 ) {
-    let now_ms = engine.clock.unix_ms();
-    let Some(registrations) = state.slots.find::<Registrations>() else { return };
-    let keys: Vec<_> = (registrations.0.iter())
-        .filter(|(_, r)| r.has_access(state, now_ms) && !looking.iter().any(|s| r.is_of(s)))
-        .map(|(key, r)| (key.clone(), r.paused_until_ms > now_ms))
-        .collect();
+    let keys = keys(state, engine.clock.unix_ms(), looking);
     let dues = state.slots.entry::<Dues>();
     for (key, is_paused) in keys {
         if dues.add(owner, &key, notice.clone(), stage) {
@@ -96,6 +91,30 @@ pub(super) fn raise(
             lanes.open(engine, (owner.clone(), key), notice.kind.is_urgent());
         }
     }
+}
+
+/// Something will be due to them, unless somebody acknowledges it in time. The caller holds the
+/// account's lock.
+pub(super) fn foresee(
+    owner: &BareJid,
+    state: &mut AccountState,
+    stage: &mut Stage,
+    notice: &Notice,
+    now_ms: i64,
+) {
+    let keys = keys(state, now_ms, &[]);
+    let dues = state.slots.entry::<Dues>();
+    keys.iter().for_each(|(key, _)| dues.foresee(owner, key, notice, stage));
+}
+
+/// The registrations of all devices of an account but those of some sessions, and whether each is
+/// paused.
+fn keys(state: &AccountState, now_ms: i64, looking: &[Arc<Resource>]) -> Vec<(String, bool)> {
+    let Some(registrations) = state.slots.find::<Registrations>() else { return Vec::new() };
+    (registrations.0.iter())
+        .filter(|(_, r)| r.has_access(state, now_ms) && !looking.iter().any(|s| r.is_of(s)))
+        .map(|(key, r)| (key.clone(), r.paused_until_ms > now_ms))
+        .collect()
 }
 
 impl Lanes {

@@ -207,6 +207,8 @@ impl Observe for Push {
                 lanes::raise(&self.lanes, cx.engine, owner, state, stage, &notice, &looking);
             }
             When::Unless(sessions) => {
+                // Written with the message: if the server is killed meanwhile, it is told.
+                lanes::foresee(owner, state, stage, &notice, cx.now_ms);
                 let looks = state.slots.find::<Dues>().map_or(0, Dues::looks);
                 self.watches.add(cx.engine, owner, Watched { notice, sessions, looks });
             }

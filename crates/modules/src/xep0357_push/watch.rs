@@ -59,13 +59,17 @@ impl Watches {
         let mut wait_ms = self.grace_ms;
         loop {
             tokio::time::sleep(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))).await;
-            let Some(first) = self.take_first(owner) else { return };
+            let Some(first) = self.take_first(owner) else {
+                return self.forgo(engine, owner).await;
+            };
             let is_taken =
                 first.sessions.iter().any(|(r, count)| r.outbox.has_acknowledged(*count));
             if !is_taken {
                 self.tell(engine, owner, &first).await;
             }
-            let Some(at_ms) = self.next_at_ms(owner) else { return };
+            let Some(at_ms) = self.next_at_ms(owner) else {
+                return self.forgo(engine, owner).await;
+            };
             wait_ms = (at_ms + self.grace_ms).saturating_sub(engine.clock.unix_ms());
         }
     }
@@ -83,6 +87,26 @@ impl Watches {
                 watched.remove(owner);
                 None
             }
+        }
+    }
+
+    /// All has been acknowledged, or told.
+    async fn forgo(&self, engine: &Arc<Engine>, owner: &BareJid) {
+        // What cannot be read now is told too often after a restart.
+        let Ok(Some(account)) = engine.account(owner).await else { return };
+        let ticket = {
+            let mut state = account.lock();
+            // Another message came meanwhile.
+            if self.watched.lock().contains_key(owner) {
+                return;
+            }
+            let mut stage = Stage::default();
+            state.slots.entry::<Dues>().forgo(owner, &mut stage);
+            lanes::submit(engine, stage)
+        };
+        if let Some(ticket) = ticket {
+            // A refusal is logged, and the account read anew.
+            let _ = engine.settle(&account, ticket).await;
         }
     }
 

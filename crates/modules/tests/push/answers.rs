@@ -227,6 +227,35 @@ async fn what_a_killed_server_had_not_told_is_told_once_when_it_starts() {
     assert_eq!(street.world.engine.metrics.pushes_expired.get(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_somebody_had_time_to_acknowledge_is_told_if_the_server_is_killed_meanwhile() {
+    let mut street = Street::new("").await;
+    let phone = street.phone().await;
+    phone.session().enable_sm(true, None).await.unwrap();
+    street.says("<body>x</body>").await;
+    street.says("<body>y</body>").await;
+    assert_eq!(street.told().await, None, "the phone may have it");
+    street.restart().await;
+    street.do_chores().await;
+    assert!(street.accepts().await.is_some());
+    assert_eq!(street.told().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_in_time_leaves_nothing_to_tell() {
+    let mut street = Street::new("").await;
+    let mut phone = street.phone().await;
+    phone.session().enable_sm(true, None).await.unwrap();
+    street.says("<body>x</body>").await;
+    phone.receive_all();
+    let sent = phone.session().resource.outbox.queued().unwrap();
+    phone.session().acknowledge(u32::try_from(sent).unwrap()).unwrap();
+    street.wait(6).await;
+    street.restart().await;
+    street.do_chores().await;
+    assert_eq!(street.told().await, None);
+}
+
 #[derive(Default)]
 struct Wire(Mutex<Vec<Stanza>>);
 
