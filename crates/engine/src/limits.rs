@@ -6,6 +6,9 @@ pub const DELEGATED_MAX: usize = 4_096;
 /// Contacts whose presence is remembered for one component, in entries (XEP-0356 §8).
 pub const COMPONENT_CONTACTS_MAX: usize = 65_536;
 
+/// The same in bytes of their stanzas.
+pub const COMPONENT_CONTACTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Domains of one server, by number of hosts.
 pub const DOMAINS_MAX: usize = 100_000;
 

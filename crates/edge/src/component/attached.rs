@@ -4,22 +4,23 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-use parking_lot::Mutex;
-use smol_str::SmolStr;
+use parking_lot::{Mutex, MutexGuard};
 use stentor_engine::Pressure;
 use stentor_jid::Jid;
 use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_stream::fault::Fault;
 
+use super::asked::Asked;
 use super::lane::{Lane, Shard};
 use super::shown::Shown;
 use super::{ComponentSettings, OnConflict};
-use crate::limits::{COMPONENT_ASKED_MAX, COMPONENT_SHARDS};
+use crate::limits::COMPONENT_SHARDS;
 
 /// A component that may attach itself.
 pub(crate) struct Attached {
     state: Mutex<State>,
+    /// Held while a stream comes or goes and everyone is told.
+    turn: Mutex<()>,
 }
 
 /// The streams of a component are used by its senders in shards. A shard changes its stream only
@@ -32,7 +33,7 @@ struct State {
     shards: Box<[u64; COMPONENT_SHARDS]>,
     /// Requests of the component, while it has several streams: the answer goes to the one that
     /// asked.
-    asked: HashMap<(Jid, SmolStr), u64>,
+    asked: Asked,
     shown: Shown,
     is_removed: bool,
 }
@@ -55,11 +56,17 @@ impl Attached {
             lanes: Vec::new(),
             serials: 0,
             shards: Box::new([0; COMPONENT_SHARDS]),
-            asked: HashMap::new(),
+            asked: Asked::default(),
             shown: Shown::default(),
             is_removed: false,
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), turn: Mutex::new(()) }
+    }
+
+    /// The right to let a stream come or go. Whoever has it tells everyone of it before another has
+    /// it: that the component is gone is never told after it is back.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
     }
 
     pub(crate) fn settings(&self) -> Arc<ComponentSettings> {
@@ -90,16 +97,20 @@ impl Attached {
     /// Another stream for the component, and whether it is the first.
     ///
     /// # Errors
-    /// It has as many as it may have.
+    /// It has as many as it may have, or as many again that are being closed.
     pub(crate) fn enter(&self) -> Result<(Arc<Lane>, bool), Fault> {
         let mut state = self.state.lock();
         if state.is_removed {
             return Err(Fault::HostGone);
         }
         let settings = state.settings.clone();
-        if state.lanes.len() >= settings.streams_max {
-            match (settings.on_conflict, state.lanes.first()) {
-                (OnConflict::Replace, Some(oldest)) => oldest.close(Fault::Replaced),
+        let open: Vec<_> = state.lanes.iter().filter(|lane| !lane.is_closing()).collect();
+        if open.len() >= settings.streams_max {
+            let closing = state.lanes.len() - open.len();
+            match (settings.on_conflict, open.first()) {
+                (OnConflict::Replace, Some(oldest)) if closing < settings.streams_max => {
+                    oldest.close(Fault::Replaced);
+                }
                 _ => return Err(Fault::Occupied),
             }
         }
@@ -113,7 +124,7 @@ impl Attached {
     pub(crate) fn leave(&self, lane: &Lane, unwritten: Vec<Stanza>) -> Leftover {
         let mut state = self.state.lock();
         state.lanes.retain(|other| other.serial != lane.serial);
-        state.asked.retain(|_, serial| *serial != lane.serial);
+        state.asked.forget(lane.serial);
         let waiting = unwritten.into_iter().chain(lane.drain());
         // Under the lock: nothing overtakes what is placed again.
         let homeless = waiting.filter(|stanza| state.place(stanza.clone()).is_err());
@@ -143,8 +154,8 @@ impl Attached {
         let is_request = stanza.iq_type().is_some_and(stentor_stanza::IqType::is_request);
         if let (true, Some(to), Some(id)) = (is_request, &stanza.head.to, &stanza.head.id) {
             let mut state = self.state.lock();
-            if state.lanes.len() > 1 && state.asked.len() < COMPONENT_ASKED_MAX {
-                state.asked.insert((to.clone(), id.clone()), lane.serial);
+            if state.lanes.len() > 1 {
+                state.asked.note(to.clone(), id.clone(), lane.serial);
             }
         }
     }
@@ -183,7 +194,7 @@ impl State {
             return None;
         }
         let (from, id) = (stanza.head.from.clone()?, stanza.head.id.clone()?);
-        let serial = self.asked.remove(&(from, id))?;
+        let serial = self.asked.take(from, id)?;
         self.lanes.iter().find(|lane| lane.serial == serial).cloned()
     }
 
@@ -331,8 +342,15 @@ mod tests {
             ..ComponentSettings::default()
         }));
         let (first, _) = replaces.enter().unwrap();
-        assert!(replaces.enter().is_ok());
+        let (second, _) = replaces.enter().unwrap();
         assert_eq!(first.take_close(), Some(Fault::Replaced));
+        assert_eq!(second.take_close(), None);
+        // One that is on its way out makes no room for another.
+        assert_eq!(replaces.enter().err(), Some(Fault::Occupied));
+        replaces.leave(&first, Vec::new());
+        let (third, _) = replaces.enter().unwrap();
+        assert_eq!(second.take_close(), Some(Fault::Replaced));
+        assert_eq!(third.take_close(), None);
     }
 
     #[test]

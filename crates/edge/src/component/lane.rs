@@ -28,6 +28,7 @@ struct Inner {
     held: Box<[u32; COMPONENT_SHARDS]>,
     waker: Option<Waker>,
     close: Option<Fault>,
+    is_closing: bool,
 }
 
 impl Lane {
@@ -38,6 +39,7 @@ impl Lane {
             held: Box::new([0; COMPONENT_SHARDS]),
             waker: None,
             close: None,
+            is_closing: false,
         };
         Self { serial, bytes_max, inner: Mutex::new(inner) }
     }
@@ -98,8 +100,15 @@ impl Lane {
     /// Asks the stream to end; the first reason counts.
     pub(crate) fn close(&self, fault: Fault) {
         let mut inner = self.inner.lock();
-        inner.close.get_or_insert(fault);
+        if !std::mem::replace(&mut inner.is_closing, true) {
+            inner.close = Some(fault);
+        }
         inner.wake();
+    }
+
+    /// Whether the stream was asked to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.inner.lock().is_closing
     }
 
     /// Why the stream is to end, told once.

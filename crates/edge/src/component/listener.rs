@@ -228,10 +228,13 @@ impl Stream {
     fn admit(&mut self, domain: &str) -> Result<(), Fault> {
         let components = &self.listener.components;
         let component = components.find(domain).ok_or(Fault::HostGone)?;
-        let (lane, is_first) = component.enter()?;
-        components
-            .engine
-            .component_attached(domain, is_first, &mut |stanza| lane.hand_over(stanza));
+        let lane = {
+            let _turn = component.turn();
+            let (lane, is_first) = component.enter()?;
+            let mut give = |stanza| lane.hand_over(stanza);
+            components.engine.component_attached(domain, is_first, &mut give);
+            lane
+        };
         components.metrics.admitted.inc();
         components.metrics.streams_of(domain).inc();
         self.place = Some((component, lane));
@@ -324,25 +327,39 @@ impl Stream {
         let mut returned = 0;
         if let Some((attached, lane)) = self.place.take() {
             let unwritten = std::mem::take(&mut self.sent).into_iter().map(|(.., stanza)| stanza);
-            let leftover = attached.leave(&lane, unwritten.collect());
-            components.metrics.streams_of(self.domain.as_deref().unwrap_or_default()).dec();
-            returned = leftover.homeless.len();
-            let error = StanzaError::new(Condition::RemoteServerTimeout);
-            for stanza in leftover.homeless {
-                components.metrics.returned.inc();
-                components.engine.bounce(&stanza, &error);
-            }
-            if leftover.is_gone {
-                components.engine.component_left(self.domain.as_deref().unwrap_or_default());
-            }
-            for farewell in leftover.farewells {
-                drop(self.inbound.handle(farewell));
-            }
+            returned = self.leave(&components, &attached, &lane, unwritten.collect());
         } else if self.fault.is_some() {
             components.metrics.refused.inc();
         }
         self.inbound.settle_all().await;
         self.tell(broken, returned);
+    }
+
+    /// Gives the place up and tells everyone; how many stanzas went back.
+    fn leave(
+        &self,
+        components: &Components,
+        attached: &Attached,
+        lane: &Lane,
+        unwritten: Vec<Stanza>,
+    ) -> usize {
+        let domain = self.domain.as_deref().unwrap_or_default();
+        let _turn = attached.turn();
+        let leftover = attached.leave(lane, unwritten);
+        components.metrics.streams_of(domain).dec();
+        let returned = leftover.homeless.len();
+        let error = StanzaError::new(Condition::RemoteServerTimeout);
+        for stanza in leftover.homeless {
+            components.metrics.returned.inc();
+            components.engine.bounce(&stanza, &error);
+        }
+        if leftover.is_gone {
+            components.engine.component_left(domain);
+        }
+        for farewell in leftover.farewells {
+            drop(self.inbound.handle(farewell));
+        }
+        returned
     }
 
     fn tell(&self, broken: Option<io::Error>, returned: usize) {

@@ -4,6 +4,7 @@
 //! `listener.rs` the task of a stream. [`Components`] is where the engine finds them: whatever is
 //! for none of them goes to other servers.
 
+mod asked;
 mod attached;
 mod lane;
 mod listener;

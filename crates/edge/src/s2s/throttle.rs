@@ -9,29 +9,32 @@ use crate::limits::S2S_PAIRS_MAX;
 
 /// What each domain has read from it, as far as it is limited.
 #[derive(Default)]
-pub(crate) struct Throttle(Mutex<HashMap<String, Bucket>>);
+pub(crate) struct Throttle(Mutex<Buckets>);
+
+#[derive(Default)]
+struct Buckets {
+    by_domain: HashMap<String, Bucket>,
+    /// That of all domains for which there is no room.
+    others: Bucket,
+    /// When those that owe nothing were last looked for.
+    swept: Millis,
+}
 
 /// When what was read so far has been paid for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Bucket {
     paid_at: Millis,
 }
 
 impl Throttle {
     /// Charges a domain for what was read. When more may be read: at once as long as no more than
-    /// one second's worth is owed.
+    /// one second's worth is owed. Domains beyond the maximum have one rate together.
     pub(crate) fn charge(&self, domain: &str, bytes: u64, per_sec: u64, now: Millis) -> Millis {
         if per_sec == 0 {
             return now;
         }
         let mut buckets = self.0.lock();
-        if !buckets.contains_key(domain) {
-            if buckets.len() >= S2S_PAIRS_MAX {
-                buckets.retain(|_, bucket| bucket.paid_at > now);
-            }
-            buckets.insert(domain.to_owned(), Bucket { paid_at: now });
-        }
-        let Some(bucket) = buckets.get_mut(domain) else { return now };
+        let bucket = buckets.of(domain, now);
         let cost = bytes.saturating_mul(1_000) / per_sec;
         bucket.paid_at = bucket.paid_at.max(now).plus(cost);
         Millis(bucket.paid_at.0.saturating_sub(1_000).max(now.0))
@@ -41,13 +44,7 @@ impl Throttle {
     /// false, and nothing is charged, if that is too many.
     pub(crate) fn admits(&self, who: &str, per_sec: u64, burst: u64, now: Millis) -> bool {
         let mut buckets = self.0.lock();
-        if !buckets.contains_key(who) && buckets.len() >= S2S_PAIRS_MAX {
-            buckets.retain(|_, bucket| bucket.paid_at > now);
-            if buckets.len() >= S2S_PAIRS_MAX {
-                return false;
-            }
-        }
-        let bucket = buckets.entry_ref(who).or_insert(Bucket { paid_at: now });
+        let bucket = buckets.of(who, now);
         let cost = 1_000 / per_sec.max(1);
         let paid_at = bucket.paid_at.max(now).plus(cost);
         let may = paid_at.0.saturating_sub(now.0) <= burst.saturating_mul(cost);
@@ -57,6 +54,25 @@ impl Throttle {
         may
     }
 }
+
+impl Buckets {
+    fn of(&mut self, domain: &str, now: Millis) -> &mut Bucket {
+        if !self.by_domain.contains_key(domain) {
+            if self.by_domain.len() >= S2S_PAIRS_MAX && now >= self.swept.plus(SWEEP_MS) {
+                self.swept = now;
+                self.by_domain.retain(|_, bucket| bucket.paid_at > now);
+            }
+            if self.by_domain.len() >= S2S_PAIRS_MAX {
+                return &mut self.others;
+            }
+            self.by_domain.insert(domain.to_owned(), Bucket { paid_at: now });
+        }
+        self.by_domain.get_mut(domain).unwrap_or(&mut self.others)
+    }
+}
+
+/// So often all of them are looked at, while there are too many.
+const SWEEP_MS: u64 = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -72,6 +88,20 @@ mod tests {
         assert_eq!(admitted(6_000), 10);
         assert_eq!(admitted(60_000), 20, "and no more is saved up");
         assert!(throttle.admits("b", 10, 20, Millis(5_000)));
+    }
+
+    #[test]
+    fn too_many_that_owe_share_one_rate() {
+        let throttle = Throttle::default();
+        let now = Millis(10_000);
+        let charge = |n: usize, now| throttle.charge(&format!("d{n}.example"), 2_000, 1_000, now);
+        (0..S2S_PAIRS_MAX).for_each(|n| assert_eq!(charge(n, now), Millis(11_000)));
+        assert_eq!(charge(S2S_PAIRS_MAX, now), Millis(11_000));
+        assert_eq!(charge(S2S_PAIRS_MAX + 1, now), Millis(13_000), "together with the one before");
+        assert_eq!(throttle.0.lock().by_domain.len(), S2S_PAIRS_MAX);
+        // Once they have paid there is room again.
+        assert_eq!(charge(S2S_PAIRS_MAX + 2, Millis(60_000)), Millis(61_000));
+        assert_eq!(throttle.0.lock().by_domain.len(), 1);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::account::{Account, AccountState};
 use crate::ask::{self, Asker};
 use crate::engine::{Engine, Route};
 use crate::host::Host;
-use crate::limits::COMPONENT_CONTACTS_MAX;
+use crate::limits::{COMPONENT_CONTACTS_BYTES_MAX, COMPONENT_CONTACTS_MAX};
 use crate::lookup::Found;
 use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::refuse::store_error;
@@ -77,7 +77,34 @@ pub enum PresenceAccess {
 pub(crate) struct Contacts(Mutex<HashMap<String, Seen>>);
 
 /// Presences by their senders, each with the hash by which a repetition is known.
-type Seen = HashMap<Jid, (u64, Stanza)>;
+#[derive(Default)]
+struct Seen {
+    by_sender: HashMap<Jid, (u64, Stanza)>,
+    bytes: usize,
+}
+
+impl Seen {
+    fn is_known(&self, from: &Jid, hash: u64) -> bool {
+        self.by_sender.get(from).is_some_and(|(known, _)| *known == hash)
+    }
+
+    fn forget(&mut self, from: &Jid) {
+        if let Some((_, stanza)) = self.by_sender.remove(from) {
+            self.bytes -= stanza.bytes_len();
+        }
+    }
+
+    /// Remembers a presence in the place of an earlier one. What would be too much is not
+    /// remembered: the component is told it as often as it comes, and not when it attaches itself.
+    fn put(&mut self, from: Jid, hash: u64, stanza: &Stanza) {
+        self.forget(&from);
+        let bytes = self.bytes.saturating_add(stanza.bytes_len());
+        if self.by_sender.len() < COMPONENT_CONTACTS_MAX && bytes <= COMPONENT_CONTACTS_BYTES_MAX {
+            self.bytes = bytes;
+            self.by_sender.insert(from, (hash, stanza.clone()));
+        }
+    }
+}
 
 impl Contacts {
     /// Forgets those of components that are no more.
@@ -276,11 +303,11 @@ impl Engine {
             let mut all = self.contacts.0.lock();
             let seen = all.entry(component.domain.clone()).or_default();
             if is_gone {
-                seen.remove(&from);
-            } else if seen.get(&from).is_some_and(|(known, _)| *known == hash) {
+                seen.forget(&from);
+            } else if seen.is_known(&from, hash) {
                 return;
-            } else if seen.len() < COMPONENT_CONTACTS_MAX || seen.contains_key(&from) {
-                seen.insert(from, (hash, stanza.clone()));
+            } else {
+                seen.put(from, hash, &stanza);
             }
         }
         drop(self.send_remote(stanza));
@@ -293,8 +320,9 @@ impl Engine {
         let Ok(to) = Jid::new(&component.domain) else { return };
         if presence == PresenceAccess::Roster {
             let all = self.contacts.0.lock();
-            let seen = all.get(&component.domain);
-            seen.iter().flat_map(|seen| seen.values()).for_each(|(_, stanza)| give(stanza.clone()));
+            let seen = all.get(&component.domain).into_iter();
+            let stanzas = seen.flat_map(|seen| seen.by_sender.values()).map(|(_, stanza)| stanza);
+            stanzas.for_each(|stanza| give(stanza.clone()));
         }
         if presence == PresenceAccess::None {
             return;
@@ -307,7 +335,7 @@ impl Engine {
             for presence in state.available().filter_map(|resource| resource.presence()) {
                 let is_known = presence.head.from.as_ref().is_some_and(|from| {
                     let all = self.contacts.0.lock();
-                    all.get(&component.domain).is_some_and(|seen| seen.contains_key(from))
+                    all.get(&component.domain).is_some_and(|seen| seen.by_sender.contains_key(from))
                 });
                 if !is_known {
                     give(presence.with_head(presence.head.clone().to(to.clone())));
@@ -465,3 +493,34 @@ pub(crate) fn is_iq(stanza: &Stanza) -> bool {
 
 /// The namespace of privileges.
 const NS_PRIVILEGE: &str = "urn:xmpp:privilege:2";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_component_has_seen_is_bounded_by_bytes() {
+        let mut seen = Seen::default();
+        let large = |n: usize| {
+            let status = "x".repeat(128 * 1024);
+            let xml = format!("<presence from='{n}.example'><status>{status}</status></presence>");
+            let stanza = Stanza::parse(xml.as_bytes()).unwrap();
+            (stanza.head.from.clone().unwrap(), stanza)
+        };
+        for n in 0..150 {
+            let (from, stanza) = large(n);
+            seen.put(from, 1, &stanza);
+            assert!(seen.bytes <= COMPONENT_CONTACTS_BYTES_MAX);
+        }
+        let count = seen.by_sender.len();
+        assert!((120..=128).contains(&count), "{count}");
+        // One that says something else takes its own place.
+        let (from, stanza) = large(0);
+        seen.put(from.clone(), 2, &stanza);
+        assert!(seen.is_known(&from, 2) && !seen.is_known(&from, 1));
+        for n in 0..150 {
+            seen.forget(&large(n).0);
+        }
+        assert_eq!((seen.bytes, seen.by_sender.len()), (0, 0));
+    }
+}
