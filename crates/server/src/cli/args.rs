@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// An XMPP server that loses nothing it acknowledged.
+/// An XMPP server: what it acknowledged is on disk.
 #[derive(Debug, Parser)]
 #[command(name = "stentor", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
