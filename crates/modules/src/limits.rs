@@ -8,6 +8,10 @@ pub(crate) fn millis(secs: u64) -> i64 {
     i64::try_from(secs.min(SECS_MAX).saturating_mul(1_000)).unwrap_or(i64::MAX)
 }
 
+/// Messages of one session, the latest, of which it is known that errors answering them are copied
+/// to the others (XEP-0280 §6.1).
+pub const CARBON_ANSWERS_MAX: usize = 64;
+
 /// Addresses in both lists of archive preferences of one account together (XEP-0441).
 pub const ARCHIVE_PREFS_JIDS_MAX: usize = 1_000;
 

@@ -14,6 +14,7 @@ use stentor_engine::{
 };
 use stentor_jid::BareJid;
 use stentor_payload::limits::NODE_ITEM_ID_BYTES_MAX;
+use stentor_payload::xep0060_pubsub::Item;
 use stentor_stanza::{MessageType, Stanza};
 use stentor_store::{Stage, StoreError};
 use stentor_xml::{ElementRef, Frame};
@@ -116,9 +117,10 @@ impl Observe for Assistant {
         }
         let publication = Publication {
             node: NODE,
-            id: Some(assist.chat.clone()),
-            payload: Some(assist.displayed.clone()),
-            has_item: true,
+            items: vec![Item {
+                id: Some(assist.chat.clone()),
+                payload: Some(assist.displayed.clone()),
+            }],
             options: None,
             usual: config(),
             by: &cx.account.jid,

@@ -41,8 +41,8 @@ const KINDS: &[(&str, bool, bool)] = &[
     (
         "<message type='error'><error type='cancel'>\
          <gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
-        true,
-        true,
+        false,
+        false,
     ),
 ];
 
@@ -83,6 +83,37 @@ async fn s6_1_every_kind_of_message_is_copied_or_not_and_nobody_gets_it_twice() 
         .await;
     let info = String::from_utf8(romeo[0].receive().unwrap().to_bytes()).unwrap();
     assert!(info.contains("'urn:xmpp:carbons:2'") && info.contains("'urn:xmpp:carbons:rules:0'"));
+}
+
+#[tokio::test]
+async fn s6_1_an_error_is_copied_where_what_it_answers_was() {
+    let world = World::new();
+    let [mut romeo, mut juliet] = both(&world).await;
+    for (id, content, answered, copies) in [
+        ("a", "type='chat'><body>x</body>", "a", 1),
+        ("b", "type='chat'><body>x</body>", "other", 0),
+        ("c", "type='normal'><x xmlns='urn:example:x'/>", "c", 0),
+        ("d", "type='headline'><body>x</body>", "d", 0),
+        ("e", "type='headline'><received xmlns='urn:xmpp:receipts' id='a'/>", "e", 1),
+    ] {
+        romeo[0]
+            .send(&format!("<message id='{id}' to='juliet@capulet.example/1' {content}</message>"))
+            .await;
+        for client in romeo.iter_mut().chain(&mut juliet) {
+            client.receive_all();
+        }
+        juliet[0]
+            .send(&format!(
+                "<message id='{answered}' to='romeo@montague.example/1' type='error'>\
+                 <error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>\
+                 </message>"
+            ))
+            .await;
+        let got: Vec<_> = romeo.iter_mut().map(counts).collect();
+        assert_eq!(got, [(1, 0), (0, copies), (0, 0)], "{content}");
+        let got: Vec<_> = juliet.iter_mut().map(counts).collect();
+        assert_eq!(got, [(0, 0), (0, copies), (0, 0)], "{content} by the sender");
+    }
 }
 
 #[tokio::test]

@@ -382,3 +382,18 @@ fn xep0163_cancelled() {
 fn xep0203_forged() {
     run("xep0203_forged");
 }
+
+#[test]
+fn xep0060_batches() {
+    run("xep0060_batches");
+}
+
+#[test]
+fn xep0060_bounces() {
+    run("xep0060_bounces");
+}
+
+#[test]
+fn xep0060_types() {
+    run("xep0060_types");
+}

@@ -27,7 +27,8 @@ pub const NODE_NAME_BYTES_MAX: usize = 1_024;
 /// Bytes of the id of an item of a node; beyond, `not-acceptable`.
 pub const NODE_ITEM_ID_BYTES_MAX: usize = 1_024;
 
-/// Items that one request asks for by their ids; beyond, `not-acceptable`.
+/// Items that one request asks for or retracts by their ids; beyond, `not-acceptable`. Items that one
+/// publishes; beyond, `not-allowed` (XEP-0060 §12.11).
 pub const NODE_IDS_MAX: usize = 1_000;
 
 /// Affiliations or subscriptions that one request changes; beyond, `not-acceptable`.

@@ -171,8 +171,7 @@ fn carbon(kind: MessageType, content: Content, hints: Hints, stanza: &Stanza) ->
         MessageType::Normal => content.is_lasting() || content == Content::ChatState,
         MessageType::Headline => content.is_named_by_carbons(),
         MessageType::Groupchat => false,
-        // Answers to what was eligible. What they answer is told by their id alone, which nobody
-        // remembers; a copy too many says nothing that its reader could take for something else.
+        // Those that answer what was eligible, which the module knows.
         MessageType::Error => true,
     };
     if !is_eligible {

@@ -1,6 +1,9 @@
 //! The configuration of a node (§8.2, §16.4.4), as a form and as what is decided by.
 
-use stentor_payload::xep0004_forms::FieldKind::{Boolean, ListSingle, TextMulti, TextSingle};
+use stentor_jid::Jid;
+use stentor_payload::xep0004_forms::FieldKind::{
+    Boolean, JidMulti, ListSingle, TextMulti, TextSingle,
+};
 use stentor_payload::xep0004_forms::{FORM_TYPE, Field, FieldKind, Form, FormKind};
 use stentor_payload::xep0060_pubsub::{NODE_CONFIG, error};
 use stentor_payload::{Decode, Encode};
@@ -14,6 +17,10 @@ pub(crate) struct NodeConfig {
     pub(crate) description: String,
     /// What its payloads mean, usually their namespace.
     pub(crate) kind: String,
+    /// The language of what is published.
+    pub(crate) language: String,
+    /// Whom to ask about the node.
+    pub(crate) contacts: Vec<String>,
     pub(crate) access: Access,
     /// Groups of the owner's roster, for [`Access::Roster`].
     pub(crate) groups: Vec<String>,
@@ -112,6 +119,8 @@ impl Default for NodeConfig {
             title: String::new(),
             description: String::new(),
             kind: String::new(),
+            language: String::new(),
+            contacts: Vec::new(),
             access: Access::Presence,
             groups: Vec::new(),
             publishers: Publishers::Nobody,
@@ -185,6 +194,13 @@ impl NodeConfig {
         config
     }
 
+    /// The namespace that payloads must have (§7.1.3.6), if one is configured.
+    pub(crate) fn payload_ns(&self) -> Option<&str> {
+        let is_namespace = self.kind.contains(':')
+            && !MEANINGS.iter().any(|meaning| self.kind.starts_with(meaning));
+        is_namespace.then_some(&*self.kind)
+    }
+
     /// Whether the node is as the field says (§7.1.5).
     pub(crate) fn is_so(&self, field: &Field, bounds: Bounds) -> bool {
         let mut wished = self.clone();
@@ -197,6 +213,7 @@ impl NodeConfig {
         self.max_items = Bound::Of(self.max_items.up_to(bounds.items));
         self.payload_bytes_max = Bound::Of(self.payload_bytes_max.up_to(bounds.payload_bytes));
         self.groups.sort_unstable();
+        self.contacts.sort_unstable();
         self
     }
 
@@ -212,6 +229,8 @@ impl NodeConfig {
             "title" => self.title = text(),
             "description" => self.description = text(),
             "type" => self.kind = text(),
+            "language" => self.language = text(),
+            "contact" => self.contacts = addresses(field)?,
             "access_model" => self.access = choice(field, ACCESS, Misfit::AccessModel)?,
             "roster_groups_allowed" => self.groups.clone_from(&field.values),
             "publish_model" => self.publishers = choice(field, PUBLISHERS, Misfit::Value)?,
@@ -232,6 +251,9 @@ impl NodeConfig {
             "node_type" if field.first() == Some("leaf") => {}
             "purge_offline" | "presence_based_delivery" if field.as_bool() == Some(false) => {}
             "node_type" | "purge_offline" | "presence_based_delivery" => return Err(Misfit::Value),
+            // §8.2, §12.5, §12.17: as every node is, and no other way is known.
+            "notify_sub" | "tempsub" if field.as_bool() == Some(false) => {}
+            "itemreply" if field.first() == Some("publisher") => {}
             _ => return Err(Misfit::Unknown),
         }
         Ok(())
@@ -244,6 +266,8 @@ impl NodeConfig {
             "title" => self.title.clone(),
             "description" => self.description.clone(),
             "type" => self.kind.clone(),
+            "language" => self.language.clone(),
+            "contact" => return Some(self.contacts.clone()),
             "access_model" => name(self.access, ACCESS),
             "roster_groups_allowed" => return Some(self.groups.clone()),
             "publish_model" => name(self.publishers, PUBLISHERS),
@@ -319,6 +343,11 @@ fn name<T: Copy + PartialEq>(value: T, among: Choices<T>) -> String {
     found.map_or_else(String::new, |(name, _)| (*name).to_owned())
 }
 
+fn addresses(field: &Field) -> Result<Vec<String>, Misfit> {
+    let read = |text: &String| Jid::new(text).map(|jid| jid.to_string());
+    field.values.iter().map(read).collect::<Result<_, _>>().map_err(|_| Misfit::Value)
+}
+
 fn bound(field: &Field, max: u32) -> Result<Bound, Misfit> {
     match field.first().ok_or(Misfit::Value)? {
         "max" => Ok(Bound::Max),
@@ -347,6 +376,14 @@ const fn spec(
 }
 
 const PREFIX: &str = "pubsub#";
+/// Types that say what a node is for, while its payloads have namespaces of their own: XEP-0277,
+/// XEP-0472 and its profiles, XEP-0503, XEP-0508.
+const MEANINGS: &[&str] = &[
+    "urn:xmpp:microblog:",
+    "urn:xmpp:pubsub-social-feed:",
+    "urn:xmpp:spaces:",
+    "urn:xmpp:forums:",
+];
 const ACCESS: Choices<Access> = &[
     ("authorize", Access::Authorize),
     ("open", Access::Open),
@@ -375,6 +412,8 @@ const FIELDS: &[Spec] = &[
     spec(TextSingle, "pubsub#title", "A friendly name for the node", &[]),
     spec(TextSingle, "pubsub#description", "A description of the node", &[]),
     spec(TextSingle, "pubsub#type", "What the payloads mean, usually their namespace", &[]),
+    spec(TextSingle, "pubsub#language", "The language of what is published", &[]),
+    spec(JidMulti, "pubsub#contact", "Whom to ask about the node", &[]),
     spec(
         ListSingle,
         "pubsub#access_model",
@@ -446,6 +485,8 @@ mod tests {
     fn what_is_stored_is_read_as_the_same() {
         let config = submitted(&[
             ("pubsub#title", "<Musings>"),
+            ("pubsub#language", "it"),
+            ("pubsub#contact", "Nurse@capulet.example"),
             ("pubsub#access_model", "roster"),
             ("pubsub#publish_model", "open"),
             ("pubsub#persist_items", "0"),
@@ -509,5 +550,24 @@ mod tests {
         assert!(!is_so("pubsub#access_model", "open") && !is_so("pubsub#access_model", "secret"));
         assert!(!is_so("pubsub#weather", "fair"));
         assert!(is_so("pubsub#purge_offline", "0"));
+        assert!(is_so("pubsub#notify_sub", "0") && !is_so("pubsub#notify_sub", "1"));
+        assert!(is_so("pubsub#tempsub", "false") && !is_so("pubsub#tempsub", "true"));
+        assert!(is_so("pubsub#itemreply", "publisher") && !is_so("pubsub#itemreply", "owner"));
+        assert!(is_so("pubsub#language", "") && !is_so("pubsub#language", "it"));
+        assert!(!is_so("pubsub#contact", "nurse@capulet.example"));
+    }
+
+    #[test]
+    fn s7_1_3_6_a_type_is_a_namespace_unless_it_says_what_the_node_is_for() {
+        for (kind, expected) in [
+            ("urn:example:e2ee:bundle", Some("urn:example:e2ee:bundle")),
+            ("http://www.w3.org/2005/Atom", Some("http://www.w3.org/2005/Atom")),
+            ("urn:xmpp:pubsub-social-feed:1", None),
+            ("poetry", None),
+            ("", None),
+        ] {
+            let config = NodeConfig { kind: kind.to_owned(), ..NodeConfig::default() };
+            assert_eq!(config.payload_ns(), expected, "{kind}");
+        }
     }
 }

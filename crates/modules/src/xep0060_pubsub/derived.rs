@@ -7,25 +7,27 @@ use stentor_store::{NodeItemRow, Stage};
 
 use crate::{xep0430_inbox as inbox, xep0490_displayed as displayed, xep0492_notify as notify};
 
-/// An item was published, and others went for it.
+/// Items were published, and others went for them.
 pub(crate) fn published(
     engine: &Engine,
     owner: &BareJid,
     state: &mut AccountState,
     node: &str,
-    row: &NodeItemRow,
+    rows: &[NodeItemRow],
     gone: &[String],
     stage: &mut Stage,
 ) {
     if node == notify::BOOKMARKS {
         notify::removed(owner, state, gone, stage);
-        // What others wrote there is not the owner's wish.
-        if row.publisher.is_none() {
+    }
+    // What others wrote there is not the owner's wish.
+    for row in rows.iter().filter(|row| row.publisher.is_none()) {
+        if node == notify::BOOKMARKS {
             notify::published(owner, state, &row.id, &row.payload, stage);
         }
-    }
-    if node == displayed::NODE && row.publisher.is_none() {
-        inbox::published(engine, owner, state, &row.id, &row.payload, stage);
+        if node == displayed::NODE {
+            inbox::published(engine, owner, state, &row.id, &row.payload, stage);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a service tells (§7.1.2, §7.2.2.1, §8): the messages, without addressees.
 
+use smol_str::format_smolstr;
 use stentor_engine::random_id;
 use stentor_jid::{BareJid, Jid};
 use stentor_payload::Encode;
@@ -15,8 +16,8 @@ use super::config::NodeConfig;
 /// What happened at a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {
-    /// Something was published, or is told again; nothing for a publication without an item.
-    Item(Option<&'a NodeItemRow>),
+    /// Something was published, or is told again; nothing for a publication without items.
+    Items(&'a [NodeItemRow]),
     /// Items were removed.
     Retracted(&'a [String]),
     /// All items were removed.
@@ -40,8 +41,8 @@ pub(crate) fn message(
 ) -> Stanza {
     let kind = if config.is_headline { MessageType::Headline } else { MessageType::Normal };
     let mut head = Head::new(Kind::Message(kind)).from(owner.clone());
-    // §7.1.2: so that errors can be told apart.
-    head.id = random_id().ok();
+    // §12.4: so that errors can be told apart.
+    head.id = random_id().ok().map(|id| format_smolstr!("{id}-{:08x}", mark(node)));
     Stanza::build(head, |w| {
         w.open("event", NS_EVENT);
         write(w, node, config, event);
@@ -52,11 +53,23 @@ pub(crate) fn message(
     })
 }
 
+/// Whether this is the id of a message about this node, as far as can be told from it: the ids of
+/// what was told are not kept.
+pub(crate) fn is_about(id: &str, node: &str) -> bool {
+    id.rsplit_once('-').is_some_and(|(_, said)| said == format_smolstr!("{:08x}", mark(node)))
+}
+
+/// FNV-1a of the name: short, and the same after a restart.
+fn mark(node: &str) -> u32 {
+    let step = |sum: u32, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    node.bytes().fold(0x811c_9dc5, step)
+}
+
 fn write(w: &mut Writer, node: &str, config: &NodeConfig, event: Event<'_>) {
     match event {
-        Event::Item(item) => {
+        Event::Items(items) => {
             w.open("items", NS_EVENT).attr("node", node);
-            if let Some(item) = item {
+            for item in items {
                 write_item(w, NS_EVENT, item, config.notifies_payloads);
             }
         }

@@ -11,6 +11,7 @@
 
 mod access;
 mod authorize;
+mod bounced;
 pub(crate) mod config;
 mod derived;
 pub(crate) mod event;
@@ -22,6 +23,7 @@ mod publish;
 mod reply;
 mod requests;
 
+use hashbrown::HashSet;
 use stentor_engine::IqCx;
 use stentor_jid::BareJid;
 use stentor_payload::xep0060_pubsub::error;
@@ -30,6 +32,7 @@ use stentor_store::{NodeChange, NodeItemRow, Write};
 
 pub(crate) use self::access::Asker;
 pub(crate) use self::authorize::Approval;
+pub(crate) use self::bounced::Bounces;
 use self::config::Bounds;
 use self::nodes::Nodes;
 pub(crate) use self::parties::cancel_lost;
@@ -60,14 +63,21 @@ impl Limits {
         Err(error(Condition::ResourceConstraint, "max-nodes-exceeded").of_type(ErrorType::Cancel))
     }
 
-    /// Whether there is room for an item of a node.
+    /// Whether there is room for items of a node.
     ///
     /// # Errors
     /// `resource-constraint`.
-    fn check_bytes(&self, nodes: &Nodes, node: &str, row: &NodeItemRow) -> Result<(), StanzaError> {
-        let former = nodes.find(node).and_then(|node| node.item(&row.id)).map_or(0, |i| i.bytes);
-        let others = nodes.bytes().saturating_sub(former);
-        if others.saturating_add(row.payload.len() as u64) <= self.bytes_max {
+    fn check_bytes(
+        &self,
+        nodes: &Nodes,
+        node: &str,
+        rows: &[NodeItemRow],
+    ) -> Result<(), StanzaError> {
+        let new: HashSet<&str> = rows.iter().map(|row| &*row.id).collect();
+        let former = nodes.find(node).into_iter().flat_map(|node| &node.items);
+        let former: u64 = former.filter(|i| new.contains(&*i.id)).map(|i| i.bytes).sum();
+        let bytes: u64 = rows.iter().map(|row| row.payload.len() as u64).sum();
+        if nodes.bytes().saturating_sub(former).saturating_add(bytes) <= self.bytes_max {
             return Ok(());
         }
         let text = format!("All that an account publishes has at most {} bytes.", self.bytes_max);

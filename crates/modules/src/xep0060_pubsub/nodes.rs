@@ -110,6 +110,11 @@ impl Nodes {
         self.by_name.iter().map(|(name, node)| (name.as_str(), node))
     }
 
+    /// The same, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
+        self.by_name.iter_mut().map(|(name, node)| (name.as_str(), node))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_name.len()
     }
@@ -160,11 +165,6 @@ impl Node {
         // They are in the order of publication.
         let expired = self.items.iter().take_while(|item| item.at_ms <= horizon).count();
         &self.items[expired..]
-    }
-
-    /// The item of this id.
-    pub(crate) fn item(&self, id: &str) -> Option<&NodeItemMark> {
-        self.items.iter().find(|item| item.id == id)
     }
 
     /// Subscriptions of one entity, by whatever resource.

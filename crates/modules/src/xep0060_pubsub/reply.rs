@@ -13,18 +13,18 @@ use super::items::Found;
 pub(crate) enum Reply {
     /// It is done.
     Done,
-    /// What was published, with the id that the service gave it (§7.1.2).
-    Published { node: String, id: Option<String> },
+    /// What was published, with the ids where the service gave some (§7.1.2).
+    Published { node: String, ids: Vec<String> },
     /// The name of a node that the service named (§8.1.1).
     Created(String),
     /// Items.
     Items(Found),
     /// One subscription, whose node it names.
     Subscription(Subscribed),
-    /// Subscriptions: the asker's own, or those to a node.
-    Subscriptions { of_node: Option<String>, list: Vec<Subscribed> },
-    /// Affiliations: the asker's own, or those with a node.
-    Affiliations { of_node: Option<String>, list: Vec<Affiliated> },
+    /// Subscriptions, of one node where that was asked: the asker's own, or all for the owner.
+    Subscriptions { of_node: Option<String>, is_owners: bool, list: Vec<Subscribed> },
+    /// Affiliations, likewise.
+    Affiliations { of_node: Option<String>, is_owners: bool, list: Vec<Affiliated> },
     /// The configuration of a node.
     Configuration { node: String, form: Form },
     /// The usual configuration.
@@ -54,9 +54,9 @@ impl Encode for Reply {
         w.open("pubsub", ns);
         match self {
             Self::Done => {}
-            Self::Published { node, id } => {
+            Self::Published { node, ids } => {
                 w.open("publish", ns).attr("node", node);
-                if let Some(id) = id {
+                for id in ids {
                     w.open("item", ns).attr("id", id).close();
                 }
                 w.close();
@@ -73,12 +73,12 @@ impl Encode for Reply {
                 found.page.encode(w);
             }
             Self::Subscription(one) => one.write(w, ns),
-            Self::Subscriptions { of_node, list } => {
+            Self::Subscriptions { of_node, list, .. } => {
                 w.open("subscriptions", ns).attr_opt("node", of_node.as_deref());
                 list.iter().for_each(|one| one.write(w, ns));
                 w.close();
             }
-            Self::Affiliations { of_node, list } => {
+            Self::Affiliations { of_node, list, .. } => {
                 w.open("affiliations", ns).attr_opt("node", of_node.as_deref());
                 list.iter().for_each(|one| one.write(w, ns));
                 w.close();
@@ -104,8 +104,8 @@ impl Reply {
             self,
             Self::Configuration { .. }
                 | Self::Default(_)
-                | Self::Subscriptions { of_node: Some(_), .. }
-                | Self::Affiliations { of_node: Some(_), .. }
+                | Self::Subscriptions { is_owners: true, .. }
+                | Self::Affiliations { is_owners: true, .. }
         )
     }
 }

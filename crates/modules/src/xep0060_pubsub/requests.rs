@@ -30,12 +30,12 @@ impl OnGet<Get> for Pep {
             }
             Get::Subscriptions(only) => {
                 let list = parties::own_subscriptions(&account.lock(), &who, only.as_deref())?;
-                Ok(Reply::Subscriptions { of_node: None, list })
+                Ok(Reply::Subscriptions { of_node: only, is_owners: false, list })
             }
             Get::Affiliations(only) => {
                 let state = account.lock();
                 let list = parties::own_affiliations(&account.jid, &state, &who, only.as_deref())?;
-                Ok(Reply::Affiliations { of_node: None, list })
+                Ok(Reply::Affiliations { of_node: only, is_owners: false, list })
             }
             Get::Options => Err(unsupported("subscription-options")),
             Get::DefaultOptions => Err(unsupported("retrieve-default-sub")),
@@ -51,9 +51,9 @@ impl OnSet<Set> for Pep {
         let who = asker_of(cx)?;
         match set {
             Set::Publish(publish) => self.publish(cx, account, &who, publish).await,
-            Set::Retract { node, id, notify } => {
+            Set::Retract { node, ids, notify } => {
                 change(cx, account, |state, stage| {
-                    let told = publish::retract(account, state, &who, &node, &id, notify, stage)?;
+                    let told = publish::retract(account, state, &who, (&node, ids), notify, stage)?;
                     Ok((Reply::Done, told.into_iter().collect()))
                 })
                 .await
@@ -104,11 +104,11 @@ impl OnGet<OwnerGet> for Pep {
             OwnerGet::Default => Ok(Reply::Done),
             OwnerGet::Subscriptions(name) => {
                 let list = parties::all_subscriptions(&state, &name)?;
-                Ok(Reply::Subscriptions { of_node: Some(name), list })
+                Ok(Reply::Subscriptions { of_node: Some(name), is_owners: true, list })
             }
             OwnerGet::Affiliations(name) => {
                 let list = parties::all_affiliations(&account.jid, &state, &name)?;
-                Ok(Reply::Affiliations { of_node: Some(name), list })
+                Ok(Reply::Affiliations { of_node: Some(name), is_owners: true, list })
             }
         }
     }
@@ -172,20 +172,17 @@ impl Pep {
         who: &BareJid,
         wish: Publish,
     ) -> Result<Reply, StanzaError> {
-        let Publish { node, item, options } = wish;
-        let has_id = item.as_ref().is_some_and(|item| item.id.is_some());
-        let has_item = item.is_some();
-        let (id, payload) = item.map_or((None, None), |item| (item.id, item.payload));
+        let Publish { node, items, options } = wish;
+        let is_named = items.iter().all(|item| item.id.is_some());
         change(cx, account, |state, stage| {
             let (name, options) = (node.as_str(), options.as_ref());
             let usual = NodeConfig::default();
-            let publication =
-                Publication { node: name, id, payload, has_item, options, usual, by: who };
+            let publication = Publication { node: name, items, options, usual, by: who };
             let published =
                 publish::publish(cx.engine, account, state, &self.limits, publication, stage)?;
             // §7.1.2: the id is told where it is the service's.
-            let id = published.id.filter(|_| !has_id);
-            Ok((Reply::Published { node: node.clone(), id }, published.news))
+            let ids = if is_named { Vec::new() } else { published.ids };
+            Ok((Reply::Published { node: node.clone(), ids }, published.news))
         })
         .await
     }

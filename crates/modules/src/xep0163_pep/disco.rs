@@ -90,13 +90,21 @@ fn meta_data(owner: &BareJid, node: &Node) -> Form {
         (FieldKind::TextSingle, "pubsub#title", node.config.title.clone()),
         (FieldKind::TextSingle, "pubsub#description", node.config.description.clone()),
         (FieldKind::TextSingle, "pubsub#type", node.config.kind.clone()),
+        (FieldKind::TextSingle, "pubsub#language", node.config.language.clone()),
         (FieldKind::ListSingle, "pubsub#access_model", node.config.access.name()),
         (FieldKind::TextSingle, "pubsub#creation_date", xep0082_time::write(node.created_ms)),
         (FieldKind::JidMulti, "pubsub#owner", owner.to_string()),
         (FieldKind::TextSingle, "pubsub#num_subscribers", subscribers),
     ];
     let said = fields.into_iter().filter(|(.., value)| !value.is_empty());
-    said.fold(Form::new(FormKind::Result).of_type(META_DATA), |form, (kind, var, value)| {
-        form.with(Field::new(kind, var).value(value))
-    })
+    let form = said
+        .fold(Form::new(FormKind::Result).of_type(META_DATA), |form, (kind, var, value)| {
+            form.with(Field::new(kind, var).value(value))
+        });
+    if node.config.contacts.is_empty() {
+        return form;
+    }
+    let mut contacts = Field::new(FieldKind::JidMulti, "pubsub#contact");
+    contacts.values.clone_from(&node.config.contacts);
+    form.with(contacts)
 }

@@ -67,7 +67,7 @@ async fn tell_now(
     for Last { node, config, id } in found {
         let rows = engine.stores.pubsub.items(&account.jid, &node, &[&id]).await?;
         let Some(row) = rows.first() else { continue };
-        let event = Event::Item(Some(row));
+        let event = Event::Items(std::slice::from_ref(row));
         let mut message = message(&account.jid, &node, &config, event, Some(row.at_ms));
         message.head.to = Some(to.clone());
         engine.tell(account, message).await;

@@ -21,7 +21,7 @@ use stentor_payload::xep0060_pubsub::{
 };
 
 use crate::limits::{PUBSUB_ITEM_BYTES_CEILING, PUBSUB_ITEMS_CEILING, PUBSUB_NODES_CEILING};
-use crate::xep0060_pubsub::{Approval, Limits};
+use crate::xep0060_pubsub::{Approval, Bounces, Limits};
 use crate::{xep0490_displayed, xep0492_notify};
 
 /// The module.
@@ -125,6 +125,7 @@ impl Module for Pep {
         r.account_nodes(Arc::new(disco::Listing));
         r.watch(Arc::new(watch::Watcher));
         r.lookup(Arc::new(Approval));
+        r.lookup(Arc::new(Bounces));
         r.screen(Arc::new(Approval));
         xep0490_displayed::register(r, &self.limits);
         xep0492_notify::register(r);

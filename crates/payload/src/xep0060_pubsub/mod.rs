@@ -21,6 +21,9 @@ use crate::limits::NODE_NAME_BYTES_MAX;
 /// `bad-request` without more.
 const BAD_REQUEST: StanzaError = StanzaError::new(Condition::BadRequest);
 
+/// A batch of items is larger than its node may ever be (§12.11).
+pub const TOO_MANY_ITEMS: StanzaError = error(Condition::NotAllowed, "max-items-exceeded");
+
 /// An error with a condition of this specification (§11).
 #[must_use]
 pub const fn error(condition: Condition, specific: &'static str) -> StanzaError {

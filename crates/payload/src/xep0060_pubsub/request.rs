@@ -6,7 +6,7 @@ use stentor_jid::Jid;
 use stentor_stanza::{Condition, StanzaError};
 use stentor_xml::{ElementRef, Frame};
 
-use super::{BAD_REQUEST, NS, error, jid, node, optional_node, unsupported};
+use super::{BAD_REQUEST, NS, TOO_MANY_ITEMS, error, jid, node, optional_node, unsupported};
 use crate::Decode;
 use crate::limits::{NODE_IDS_MAX, NODE_ITEM_ID_BYTES_MAX};
 use crate::xep0004_forms::{self as forms, Form};
@@ -41,12 +41,12 @@ pub enum Get {
 pub enum Set {
     /// Publish (§7.1).
     Publish(Publish),
-    /// Delete an item (§7.2).
+    /// Delete items (§7.2), all or none (§12.11).
     Retract {
         /// Of which node.
         node: String,
-        /// Which item.
-        id: String,
+        /// Which items; one at least.
+        ids: Vec<String>,
         /// Whether subscribers are to hear of it.
         notify: bool,
     },
@@ -80,8 +80,8 @@ pub enum Set {
 pub struct Publish {
     /// On which node.
     pub node: String,
-    /// What; a node that keeps nothing may be published on without.
-    pub item: Option<Item>,
+    /// What, all or nothing (§12.11); a node that keeps nothing may be published on without.
+    pub items: Vec<Item>,
     /// What must be so of the node (§7.1.5).
     pub options: Option<Form>,
 }
@@ -138,17 +138,23 @@ fn action(pubsub: ElementRef<'_>) -> Result<ElementRef<'_>, StanzaError> {
 }
 
 fn items(pubsub: ElementRef<'_>, items: ElementRef<'_>) -> Result<Get, StanzaError> {
-    let mut ids = Vec::new();
-    for item in items.children().filter(|c| c.is(NS, "item")) {
-        if ids.len() == NODE_IDS_MAX {
-            return Err(StanzaError::new(Condition::NotAcceptable)
-                .with_text(format!("Ask for at most {NODE_IDS_MAX} items at a time.")));
-        }
-        ids.push(item_id(item)?.ok_or(error(Condition::BadRequest, "item-required"))?);
-    }
+    let ids = item_ids(items)?;
     let max_items = items.attr("max_items").map(|max| number(&max)).transpose()?;
     let page = pubsub.child(rsm::NS, "set").map(rsm::Ask::decode).transpose()?;
     Ok(Get::Items { node: node(items)?, ids, max_items, page })
+}
+
+/// The ids of the items that an element names.
+fn item_ids(parent: ElementRef<'_>) -> Result<Vec<String>, StanzaError> {
+    let mut ids = Vec::new();
+    for item in parent.children().filter(|c| c.is(NS, "item")) {
+        if ids.len() == NODE_IDS_MAX {
+            return Err(StanzaError::new(Condition::NotAcceptable)
+                .with_text(format!("Name at most {NODE_IDS_MAX} items at a time.")));
+        }
+        ids.push(item_id(item)?.ok_or(error(Condition::BadRequest, "item-required"))?);
+    }
+    Ok(ids)
 }
 
 /// A number above 0; one beyond all bounds is the largest.
@@ -160,14 +166,15 @@ fn number(text: &str) -> Result<u32, StanzaError> {
 
 fn publish(pubsub: ElementRef<'_>, publish: ElementRef<'_>) -> Result<Publish, StanzaError> {
     let node = node(publish)?;
-    let mut items = publish.children().filter(|c| c.is(NS, "item"));
-    let item = items.next().map(item).transpose()?;
-    // §7.1.1: at most one.
-    if items.next().is_some() {
-        return Err(BAD_REQUEST);
+    let mut items = Vec::new();
+    for one in publish.children().filter(|c| c.is(NS, "item")) {
+        if items.len() == NODE_IDS_MAX {
+            return Err(TOO_MANY_ITEMS);
+        }
+        items.push(item(one)?);
     }
     let options = pubsub.child(NS, "publish-options").map(the_form).transpose()?;
-    Ok(Publish { node, item, options })
+    Ok(Publish { node, items, options })
 }
 
 fn item(item: ElementRef<'_>) -> Result<Item, StanzaError> {
@@ -205,14 +212,11 @@ fn retract(retract: ElementRef<'_>) -> Result<Set, StanzaError> {
         Some("true" | "1") => true,
         Some(_) => return Err(BAD_REQUEST),
     };
-    let mut items = retract.children().filter(|c| c.is(NS, "item"));
-    let id = items.next().map(item_id).transpose()?.flatten();
-    let id = id.ok_or(error(Condition::BadRequest, "item-required"))?;
-    // §7.2.1: one.
-    if items.next().is_some() {
-        return Err(BAD_REQUEST);
+    let ids = item_ids(retract)?;
+    if ids.is_empty() {
+        return Err(error(Condition::BadRequest, "item-required"));
     }
-    Ok(Set::Retract { node, id, notify })
+    Ok(Set::Retract { node, ids, notify })
 }
 
 fn create(pubsub: ElementRef<'_>, create: ElementRef<'_>) -> Result<Set, StanzaError> {

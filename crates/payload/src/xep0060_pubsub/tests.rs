@@ -19,7 +19,7 @@ fn refused<P: Decode>(inside: &str) -> (Condition, Option<&'static str>) {
 const PLAIN: (Condition, Option<&str>) = (Condition::BadRequest, None);
 
 #[test]
-fn s7_1_1_a_publication_has_at_most_one_item_with_one_payload() {
+fn s7_1_1_an_item_of_a_publication_has_at_most_one_payload() {
     let read = |inside: &str| match read::<Set>(inside) {
         Ok(Set::Publish(publish)) => publish,
         other => panic!("{other:?}"),
@@ -29,15 +29,21 @@ fn s7_1_1_a_publication_has_at_most_one_item_with_one_payload() {
          </publish><publish-options><x xmlns='jabber:x:data' type='submit'/></publish-options>",
     );
     assert_eq!(full.node, "tune");
-    let item = full.item.unwrap();
+    let item = &full.items[0];
     assert_eq!(item.id.as_deref(), Some("1"));
-    let payload = item.payload.unwrap();
+    let payload = item.payload.as_ref().unwrap();
     assert_eq!(payload.as_str(), "<tune xmlns='http://jabber.org/protocol/tune'/>");
     assert!(full.options.is_some());
     let bare = read("<publish node='tune'/>");
-    assert!(bare.item.is_none() && bare.options.is_none());
+    assert!(bare.items.is_empty() && bare.options.is_none());
+    // §12.11.
+    let batch = read("<publish node='tune'><item id='1'/><item/><item id='2'/></publish>");
+    let ids: Vec<_> = batch.items.iter().map(|item| item.id.as_deref()).collect();
+    assert_eq!(ids, [Some("1"), None, Some("2")]);
+    let many = format!("<publish node='n'>{}</publish>", "<item/>".repeat(NODE_IDS_MAX + 1));
+    let expected = (Condition::NotAllowed, Some("max-items-exceeded"));
+    assert_eq!(refused::<Set>(&many), expected);
     for (inside, expected) in [
-        ("<publish node='tune'><item/><item/></publish>", PLAIN),
         (
             "<publish node='tune'><item><a/><b/></item></publish>",
             (Condition::BadRequest, Some("invalid-payload")),
@@ -57,7 +63,7 @@ fn s7_2_3_a_retraction_names_node_and_item() {
         ("<retract><item id='1'/></retract>", Some("nodeid-required")),
         ("<retract node='n'/>", Some("item-required")),
         ("<retract node='n'><item/></retract>", Some("item-required")),
-        ("<retract node='n'><item id='1'/><item id='2'/></retract>", None),
+        ("<retract node='n'><item id='1'/><item/></retract>", Some("item-required")),
         ("<retract node='n' notify='yes'><item id='1'/></retract>", None),
     ] {
         assert_eq!(refused::<Set>(inside), (Condition::BadRequest, expected), "{inside}");
@@ -65,6 +71,10 @@ fn s7_2_3_a_retraction_names_node_and_item() {
     for (notify, expected) in [("", false), ("notify='0'", false), ("notify='true'", true)] {
         let read = read::<Set>(&format!("<retract node='n' {notify}><item id='1'/></retract>"));
         assert!(matches!(read, Ok(Set::Retract { notify, .. }) if notify == expected));
+    }
+    match read::<Set>("<retract node='n'><item id='1'/><item id='2'/></retract>") {
+        Ok(Set::Retract { ids, .. }) => assert_eq!(ids, ["1", "2"]),
+        other => panic!("{other:?}"),
     }
 }
 

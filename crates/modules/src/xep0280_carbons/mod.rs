@@ -1,9 +1,12 @@
 //! XEP-0280: Message Carbons, version 1.0.1.
 //!
 //! Copies what an account's sessions send and receive to those of its sessions that asked.
-//! Implements: §3 (discovery), §4, §5 (asking, errors), §6 (which messages: `engine/src/worth`), §7,
+//! Implements: §3 (discovery), §4, §5 (asking, errors), §6 (which messages: `engine/src/worth`; which
+//! errors: `answers` beside this file), §7,
 //! §8 (the copies), §9 (`<private/>`, and the hint `<no-copy/>`), §10.1, §10.3.
 //! Left out: nothing. What claims to be a copy and is not the server's is taken out of messages.
+
+mod answers;
 
 use std::sync::Arc;
 
@@ -109,13 +112,22 @@ impl Mirror for Carbons {
             Direction::Sent => Side::Sent,
             Direction::Received => Side::Received,
         };
-        // §10.3: an error to oneself answers a copy, and is not for whoever wrote the message.
-        let is_bounce = cx.is_to_self && stanza.message_type() == Some(MessageType::Error);
-        if is_bounce || !cx.worth.of(stanza).carbon.is_for(cx.direction) {
+        if !cx.worth.of(stanza).carbon.is_for(cx.direction) {
             return;
         }
         let sender = cx.session.filter(|s| Arc::ptr_eq(&s.account, cx.account));
         let sender = sender.map(|s| s.resource.serial);
+        let mut parties = state.resources().iter();
+        let is_party = |r: &&Arc<Resource>| sender == Some(r.serial) || took.contains(&r.serial);
+        let key = answers::key(cx.direction, stanza);
+        if stanza.message_type() == Some(MessageType::Error) {
+            // §10.3: an error to oneself answers a copy, and is not for whoever wrote the message.
+            if cx.is_to_self || !parties.any(|r| is_party(&r) && answers::is_noted(r, key)) {
+                return;
+            }
+        } else {
+            parties.filter(is_party).for_each(|r| answers::note(r, key));
+        }
         let mut made: Option<Stanza> = None;
         for resource in state.resources().iter().filter(|r| r.has(Flag::Carbons)) {
             if took.contains(&resource.serial) || sender == Some(resource.serial) {
