@@ -9,6 +9,7 @@ use stentor_store::{Backend, Stage, StoreError, Write};
 use crate::apply::apply_stage;
 use crate::archive::Archiver;
 use crate::checkpoint::{Checkpointer, truncate_log};
+use crate::connection::give_back;
 use crate::error::store_error;
 use crate::files::Folder;
 use crate::limits::CHECKPOINT_PAGES;
@@ -70,6 +71,10 @@ impl Backend for Committer {
             self.checkpointer.iter().for_each(Checkpointer::ask);
         }
         results
+    }
+
+    fn rest(&mut self) {
+        give_back(&self.connection.lock());
     }
 
     fn close(&mut self) -> Result<(), StoreError> {

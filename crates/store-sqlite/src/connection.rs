@@ -41,6 +41,14 @@ pub(crate) fn open_memory() -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Gives back the memory of a connection that is not used for now: its page cache. What it read is
+/// still in the system's.
+pub(crate) fn give_back(connection: &Connection) {
+    if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
+        tracing::warn!(%error, "memory could not be given back");
+    }
+}
+
 fn open(file: &Path, cache_kib: u32) -> rusqlite::Result<Connection> {
     // No CREATE: a file that has vanished is an error, not a new database.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

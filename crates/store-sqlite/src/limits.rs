@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const READERS: usize = 4;
 /// Reads waiting for a thread at which further ones fail with `Busy`.
 pub const READS_WAITING_MAX: usize = 1_024;
+/// How long a connection is not used before it gives back the memory of its page cache.
+pub const LULL: Duration = Duration::from_secs(1);
 /// Page cache of the writer.
 pub const WRITER_CACHE_KIB: u32 = 16 << 10;
 /// Page cache of each reader.

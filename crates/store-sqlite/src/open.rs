@@ -13,7 +13,7 @@ use crate::archive::{ArchiveDb, Archiver, Tail};
 use crate::backup::back_up;
 use crate::checkpoint::Checkpointer;
 use crate::commit::Committer;
-use crate::connection::{open_checkpointer, open_memory, open_reader, open_writer};
+use crate::connection::{give_back, open_checkpointer, open_memory, open_reader, open_writer};
 use crate::data::DataDb;
 use crate::error::open_error;
 use crate::files::Folder;
@@ -233,6 +233,7 @@ fn prepare(folder: &Folder, options: &Options) -> Result<Connection, OpenError> 
     } else {
         if options.checks_file {
             check_file(&connection, file)?;
+            give_back(&connection);
         }
         migrate::check(&connection, file)?;
     }

@@ -3,16 +3,18 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use stentor_store::{Boxed, StoreError};
 use tokio::sync::oneshot;
 
+use crate::connection::give_back;
 use crate::error::store_error;
-use crate::limits::READS_WAITING_MAX;
+use crate::limits::{LULL, READS_WAITING_MAX};
 
 /// Connections for reading, and who uses them.
 #[derive(Debug)]
@@ -92,11 +94,32 @@ impl Drop for Readers {
 }
 
 fn run(queue: &Mutex<Receiver<Job>>, mut connection: Connection) {
+    let mut has_read = false;
     loop {
-        // One thread waits inside `recv`, the others for the lock; each takes one job.
-        let Ok(job) = queue.lock().recv() else { return };
+        let job = match next(queue, has_read.then_some(LULL)) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                give_back(&connection);
+                has_read = false;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
             tracing::error!("a read panicked");
+        }
+        has_read = true;
+    }
+}
+
+/// Waits for a job, for ever or until there has been none for so long.
+fn next(queue: &Mutex<Receiver<Job>>, lull: Option<Duration>) -> Result<Job, RecvTimeoutError> {
+    // One thread waits inside `recv`, the others for the lock; each takes one job.
+    match lull {
+        None => queue.lock().recv().map_err(|_| RecvTimeoutError::Disconnected),
+        Some(lull) => {
+            let queue = queue.try_lock_for(lull).ok_or(RecvTimeoutError::Timeout)?;
+            queue.recv_timeout(lull)
         }
     }
 }
@@ -149,6 +172,21 @@ mod tests {
         for (n, read) in waiting.into_iter().enumerate() {
             assert_eq!(wait(read), Ok(n));
         }
+    }
+
+    #[test]
+    fn a_thread_learns_that_there_has_been_no_job_for_a_while() {
+        let (jobs, queue) = sync_channel::<Job>(1);
+        let queue = Mutex::new(queue);
+        let now = Some(Duration::ZERO);
+        assert!(matches!(next(&queue, now), Err(RecvTimeoutError::Timeout)));
+        jobs.send(Box::new(|_| ())).unwrap();
+        assert!(next(&queue, now).is_ok());
+        let held = queue.lock();
+        assert!(matches!(next(&queue, now), Err(RecvTimeoutError::Timeout)), "another waits");
+        drop((held, jobs));
+        assert!(matches!(next(&queue, now), Err(RecvTimeoutError::Disconnected)));
+        assert!(matches!(next(&queue, None), Err(RecvTimeoutError::Disconnected)));
     }
 
     #[test]

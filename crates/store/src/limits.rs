@@ -11,6 +11,9 @@ pub const BATCH_WAIT_MAX: Duration = Duration::from_millis(2);
 /// Below it, waiting would cost more latency than it saves in flushes.
 pub const BATCH_BUSY_WRITES: usize = 32;
 
+/// How long nothing comes before the writer gives back the memory that it keeps for what may come.
+pub const LULL: Duration = Duration::from_secs(1);
+
 /// Writes staged and not committed at which [`Writer::has_room`](crate::Writer::has_room) says no:
 /// half a second of work for a disk that commits 16,000 rows a second.
 pub const STAGED_WRITES_MAX: usize = 8_192;

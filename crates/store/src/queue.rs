@@ -166,6 +166,18 @@ impl Queue {
         waiting.take(self.limits.batch_writes_max)
     }
 
+    /// Waits until a stage comes or the queue is stopped. Whether neither has happened for a while;
+    /// room that a burst took is given back then.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut waiting = self.waiting.lock();
+        let is_empty = |waiting: &mut Waiting| waiting.stages.is_empty() && !waiting.is_stopped;
+        if self.work.wait_while_for(&mut waiting, is_empty, self.limits.lull).timed_out() {
+            waiting.stages = VecDeque::new();
+            return true;
+        }
+        false
+    }
+
     /// Records how the stages of a batch came out and wakes who waits for them.
     pub(crate) fn decide(&self, batch: &Batch, results: Vec<Result<(), StoreError>>) {
         self.count(batch, &results);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::limits::{BATCH_WAIT_MAX, BATCH_WRITES_MAX, STAGED_BYTES_MAX, STAGED_WRITES_MAX};
+use crate::limits::{BATCH_WAIT_MAX, BATCH_WRITES_MAX, LULL, STAGED_BYTES_MAX, STAGED_WRITES_MAX};
 use crate::queue::{Batch, Queue};
 use crate::{Boxed, Counters, Stage, StoreError, Ticket};
 
@@ -31,6 +31,9 @@ pub trait Backend: Send + 'static {
     /// A stage that fails leaves nothing behind and does not fail its neighbours. `Ok` means that
     /// the stage survives a crash of the process and of the machine.
     fn commit(&mut self, stages: &[Stage]) -> Vec<Result<(), StoreError>>;
+
+    /// Nothing has come for a while: memory that only makes the next commit faster is given back.
+    fn rest(&mut self) {}
 
     /// Called once, after the last commit.
     ///
@@ -53,6 +56,8 @@ pub struct WriterLimits {
     pub batch_writes_max: usize,
     /// How long a busy writer gathers.
     pub batch_wait_max: Duration,
+    /// How long nothing comes before [`Backend::rest`] is called.
+    pub lull: Duration,
 }
 
 struct Shared {
@@ -204,6 +209,7 @@ impl Default for WriterLimits {
             staged_bytes_max: STAGED_BYTES_MAX,
             batch_writes_max: BATCH_WRITES_MAX,
             batch_wait_max: BATCH_WAIT_MAX,
+            lull: LULL,
         }
     }
 }
@@ -236,6 +242,9 @@ fn run(queue: &Queue, mut backend: impl Backend) {
     while let Some(batch) = queue.wait_next(last_taken) {
         last_taken = Some(Instant::now());
         commit(queue, &mut backend, &batch);
+        if queue.is_quiet() {
+            backend.rest();
+        }
     }
     exit.result = backend.close();
 }

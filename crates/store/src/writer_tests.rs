@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use stentor_jid::BareJid;
@@ -188,6 +189,31 @@ fn a_panicking_backend_leaves_no_ticket_waiting() {
     assert_eq!(wait(ticket), Err(StoreError::Stopped));
     assert!(matches!(wait(writer.stop()), Err(StoreError::Unreachable(_))));
     assert_eq!(writer.submit(write(1)).outcome(), Some(Err(StoreError::Stopped)));
+}
+
+#[test]
+fn a_backend_rests_when_nothing_more_comes_and_works_on_after_it() {
+    struct Telling(SyncSender<&'static str>);
+
+    impl Backend for Telling {
+        fn commit(&mut self, stages: &[Stage]) -> Vec<Result<(), StoreError>> {
+            self.0.send("commits").unwrap();
+            vec![Ok(()); stages.len()]
+        }
+
+        fn rest(&mut self) {
+            self.0.send("rests").unwrap();
+        }
+    }
+
+    let (tell, told) = sync_channel(8);
+    let limits = WriterLimits { lull: Duration::ZERO, ..WriterLimits::default() };
+    let writer = Writer::spawn(Telling(tell), limits).unwrap();
+    for up_to in 1..=2 {
+        assert_eq!(wait(writer.submit(write(up_to))), Ok(()));
+        assert_eq!((told.recv(), told.recv()), (Ok("commits"), Ok("rests")));
+    }
+    assert_eq!(wait(writer.stop()), Ok(()));
 }
 
 #[test]
