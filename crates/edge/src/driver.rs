@@ -22,7 +22,7 @@ use stentor_sasl::Mechanism;
 use stentor_stream::c2s::{C2s, ConnInfo};
 use stentor_stream::event::{Answer, Ask, Event};
 use stentor_stream::fault::Fault;
-use stentor_transport::{Conn, HandshakeError};
+use stentor_transport::{Conn, HandshakeError, TlsVersion};
 use tokio::time::Sleep;
 
 use crate::admission::Permit;
@@ -89,6 +89,8 @@ pub struct Driver {
     is_paused: bool,
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
+    /// How it is secured, for logs.
+    tls: Option<TlsVersion>,
     /// Away once the client has a session.
     signing_in: Option<Box<SigningIn>>,
 }
@@ -127,10 +129,11 @@ impl Driver {
     #[must_use]
     pub fn new(conn: Conn, link: Link) -> Self {
         let offers = &link.listener.shared.offers;
-        let tls = conn.facts().tls.as_ref().map(|facts| offers.tls_info(facts));
-        let (tls, cert_addrs) = tls.unzip();
+        let facts = conn.facts().tls.as_ref();
+        let tls = facts.map(|facts| facts.version);
+        let (info, cert_addrs) = facts.map(|facts| offers.tls_info(facts)).unzip();
         let signing_in = cert_addrs.map(|cert_addrs| Box::new(SigningIn { cert_addrs, proven: 0 }));
-        let info = ConnInfo { tls, tokens: Box::new(token) };
+        let info = ConnInfo { tls: info, tokens: Box::new(token) };
         let machine = C2s::new(link.listener.stream_settings(), info, monotonic::now());
         Self {
             link,
@@ -149,6 +152,7 @@ impl Driver {
             is_paused: false,
             timer: None,
             phase: Phase::Open,
+            tls,
             signing_in,
         }
     }
@@ -236,8 +240,8 @@ impl Driver {
     fn forget_sign_in(&mut self) {
         self.link.permit.signed_in();
         self.signing_in = None;
-        if let Some(conn) = &mut self.conn {
-            conn.forget_bindings();
+        if let Some(mut facts) = self.conn.as_mut().and_then(Conn::take_tls_facts) {
+            facts.forget_bindings();
         }
     }
 
@@ -246,6 +250,7 @@ impl Driver {
         match (outcome, &conn.facts().tls) {
             (Ok(()), Some(facts)) => {
                 let (info, addrs) = shared.offers.tls_info(facts);
+                self.tls = Some(facts.version);
                 self.signing_in.get_or_insert_default().cert_addrs = addrs;
                 self.machine.handle_tls(info, monotonic::now());
             }
@@ -339,8 +344,7 @@ impl Driver {
     }
 
     fn tls_version(&self) -> &'static str {
-        let facts = self.conn.as_ref().and_then(|c| c.facts().tls.as_ref());
-        facts.map_or("none", |facts| facts.version.as_str())
+        self.tls.map_or("none", TlsVersion::as_str)
     }
 
     fn start_tls(&mut self) {

@@ -13,9 +13,13 @@ use stentor_payload::Encode as _;
 use stentor_payload::xep0199_ping::Ping;
 use stentor_stanza::{Head, IqType, Kind, Stanza};
 
-/// Stored messages whose arrival is not confirmed yet. Empty for almost every session.
+/// Stored messages whose arrival is not confirmed yet. Almost no session has had any, and then it
+/// takes no room.
 #[derive(Debug, Default)]
-pub(crate) struct Confirmations {
+pub(crate) struct Confirmations(Option<Box<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
     asked: u32,
     waiting: VecDeque<(u32, Stored)>,
 }
@@ -24,38 +28,44 @@ impl Confirmations {
     /// The question that goes out behind these messages.
     pub(crate) fn ask(&mut self, stored: Stored, to: &FullJid) -> Option<Stanza> {
         let from = BareJid::new(to.domain()).ok()?;
-        self.asked = self.asked.wrapping_add(1);
+        let inner = self.0.get_or_insert_default();
+        inner.asked = inner.asked.wrapping_add(1);
         let head = Head::new(Kind::Iq(IqType::Get)).to(to.clone()).from(from);
-        let ping = Stanza::build(head.id(format_smolstr!("{PREFIX}{}", self.asked)), |w| {
+        let ping = Stanza::build(head.id(format_smolstr!("{PREFIX}{}", inner.asked)), |w| {
             Ping.encode(w);
         });
-        self.waiting.push_back((self.asked, stored));
+        inner.waiting.push_back((inner.asked, stored));
         Some(ping)
     }
 
     /// What a stanza from the client confirms; none if it is no answer of ours.
     pub(crate) fn hear(&mut self, stanza: &Stanza) -> Option<Vec<Stored>> {
-        if self.waiting.is_empty() || stanza.iq_type().is_none_or(IqType::is_request) {
+        let waiting = &mut self.0.as_mut()?.waiting;
+        if waiting.is_empty() || stanza.iq_type().is_none_or(IqType::is_request) {
             return None;
         }
         let number: u32 = stanza.head.id.as_deref()?.strip_prefix(PREFIX)?.parse().ok()?;
         // An answer to one question says that all before it have come.
-        let at = self.waiting.iter().position(|(asked, _)| *asked == number)?;
-        let confirmed = self.waiting.drain(..=at).map(|(_, stored)| stored).collect();
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
+        let at = waiting.iter().position(|(asked, _)| *asked == number)?;
+        let confirmed = waiting.drain(..=at).map(|(_, stored)| stored).collect();
+        if waiting.is_empty() {
+            *waiting = VecDeque::new();
         }
         Some(confirmed)
     }
 
     /// All that wait: confirmed by an orderly end.
     pub(crate) fn take_all(&mut self) -> Vec<Stored> {
-        std::mem::take(&mut self.waiting).into_iter().map(|(_, stored)| stored).collect()
+        self.take().map(|(_, stored)| stored).collect()
     }
 
     /// All that wait, as entries that the session's end puts back.
     pub(crate) fn take_unconfirmed(&mut self) -> impl Iterator<Item = Item> + use<> {
-        std::mem::take(&mut self.waiting).into_iter().map(|(_, stored)| Item::Stored(stored))
+        self.take().map(|(_, stored)| Item::Stored(stored))
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = (u32, Stored)> + use<> {
+        self.0.as_mut().map(|inner| std::mem::take(&mut inner.waiting)).into_iter().flatten()
     }
 }
 

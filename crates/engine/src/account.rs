@@ -163,6 +163,10 @@ impl AccountState {
     }
 
     pub(crate) fn add_resource(&mut self, resource: Arc<Resource>) {
+        if self.resources.capacity() == 0 {
+            // Most accounts have one session.
+            self.resources.reserve_exact(1);
+        }
         self.resources.push(resource);
     }
 

@@ -16,8 +16,11 @@ pub struct Roster {
     pub version: u64,
     items: BTreeMap<BareJid, Item>,
     /// Who asked for a subscription, with the stanza as it came (RFC 6121 §3.1.3).
-    requests: BTreeMap<BareJid, Arc<[u8]>>,
+    /// Nobody mostly, and then without a map.
+    requests: Option<Box<Requests>>,
 }
+
+type Requests = BTreeMap<BareJid, Arc<[u8]>>;
 
 /// One contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,10 +113,12 @@ impl Roster {
     #[must_use]
     pub fn from_store(data: RosterData) -> Self {
         let items = data.items.into_iter().map(|row| (row.contact.clone(), Item::from(row)));
+        let requests = data.requests.into_iter().map(|r| (r.from, Arc::from(r.stanza)));
+        let requests: Requests = requests.collect();
         Self {
             version: data.version,
             items: items.collect(),
-            requests: data.requests.into_iter().map(|r| (r.from, Arc::from(r.stanza))).collect(),
+            requests: (!requests.is_empty()).then(|| Box::new(requests)),
         }
     }
 
@@ -153,7 +158,7 @@ impl Roster {
     /// The subscription state towards a contact, pending requests included (Appendix A.1).
     #[must_use]
     pub fn state(&self, jid: &BareJid) -> State {
-        let asked = self.requests.contains_key(jid);
+        let asked = self.request(jid).is_some();
         self.items.get(jid).map_or(State::of(false, false, false, asked), |i| {
             State::of(i.to, i.from, i.ask, asked)
         })
@@ -162,18 +167,18 @@ impl Roster {
     /// The request of this entity, as it came.
     #[must_use]
     pub fn request(&self, from: &BareJid) -> Option<&Arc<[u8]>> {
-        self.requests.get(from)
+        self.requests.as_ref()?.get(from)
     }
 
     /// All requests that wait for an answer.
     pub fn requests(&self) -> impl Iterator<Item = &Arc<[u8]>> {
-        self.requests.values()
+        self.requests.iter().flat_map(|requests| requests.values())
     }
 
     /// How many wait.
     #[must_use]
     pub fn requests_len(&self) -> usize {
-        self.requests.len()
+        self.requests.as_ref().map_or(0, |requests| requests.len())
     }
 
     /// Puts or changes a contact and returns the version of the change.
@@ -192,7 +197,7 @@ impl Roster {
 
     /// Who waits for an answer.
     pub(crate) fn requesters(&self) -> impl Iterator<Item = &BareJid> {
-        self.requests.keys()
+        self.requests.iter().flat_map(|requests| requests.keys())
     }
 
     /// The contacts that are not the same in another roster, or in one of both only.
@@ -203,11 +208,16 @@ impl Roster {
     }
 
     pub(crate) fn put_request(&mut self, from: &BareJid, stanza: Arc<[u8]>) {
-        self.requests.insert(from.clone(), stanza);
+        self.requests.get_or_insert_default().insert(from.clone(), stanza);
     }
 
     pub(crate) fn remove_request(&mut self, from: &BareJid) -> bool {
-        self.requests.remove(from).is_some()
+        let Some(requests) = &mut self.requests else { return false };
+        let was_there = requests.remove(from).is_some();
+        if requests.is_empty() {
+            self.requests = None;
+        }
+        was_there
     }
 }
 

@@ -393,6 +393,10 @@ impl Session {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) => {
                         unsettled.pop_front();
+                        if unsettled.is_empty() {
+                            // An idle session keeps no queue.
+                            *unsettled = VecDeque::new();
+                        }
                         self.settled.fetch_add(1, Ordering::AcqRel);
                         continue;
                     }
@@ -409,7 +413,17 @@ impl Session {
 
     /// Remembers a commit that a later answer to this session must wait for.
     pub(crate) fn await_commit(&self, ticket: Ticket, account: &Arc<Account>, head: Option<Head>) {
-        self.unsettled.lock().push_back(Unsettled { ticket, account: account.clone(), head });
+        let mut unsettled = self.unsettled.lock();
+        // What is on disk by now is nothing to wait for.
+        while unsettled.front_mut().is_some_and(|first| first.ticket.outcome() == Some(Ok(()))) {
+            unsettled.pop_front();
+            self.settled.fetch_add(1, Ordering::AcqRel);
+        }
+        if unsettled.capacity() == 0 {
+            // An idle session that may be resumed awaits one commit: no room for four.
+            unsettled.reserve_exact(1);
+        }
+        unsettled.push_back(Unsettled { ticket, account: account.clone(), head });
         self.awaited.fetch_add(1, Ordering::AcqRel);
     }
 

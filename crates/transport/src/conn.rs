@@ -114,13 +114,6 @@ impl Conn {
         &self.facts
     }
 
-    /// Drops binding data and certificates, which authentication alone needs.
-    pub fn forget_bindings(&mut self) {
-        if let Some(tls) = &mut self.facts.tls {
-            tls.forget_bindings();
-        }
-    }
-
     /// Hands all TLS facts over, for a caller that keeps what it needs in less space.
     pub fn take_tls_facts(&mut self) -> Option<Box<TlsFacts>> {
         self.facts.tls.take()

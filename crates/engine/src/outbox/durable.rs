@@ -120,6 +120,10 @@ impl Durable {
         if self.open.len() >= OPEN_IQS_MAX {
             self.open.pop_front();
         }
+        if self.open.capacity() == 0 {
+            // Mostly one at a time.
+            self.open.reserve_exact(1);
+        }
         self.open.push_back((iq, None));
     }
 
@@ -152,6 +156,9 @@ impl Durable {
             }
             self.gates.pop_front();
         }
+        if self.gates.is_empty() {
+            self.gates = VecDeque::new();
+        }
         true
     }
 
@@ -169,7 +176,12 @@ impl Durable {
 
     /// The client has everything up to this number; the last place in the store that goes by it.
     pub(super) fn acknowledge(&mut self, number: u64) -> Option<Write> {
-        self.open.retain(|(_, answer)| answer.is_none_or(|answer| answer > number));
+        if !self.open.is_empty() {
+            self.open.retain(|(_, answer)| answer.is_none_or(|answer| answer > number));
+            if self.open.is_empty() {
+                self.open = VecDeque::new();
+            }
+        }
         let mut last = None;
         while let Some(first) = self.kept.front().copied().filter(|first| *first <= number) {
             last = Some(first);

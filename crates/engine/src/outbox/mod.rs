@@ -45,7 +45,7 @@ struct Asked {
     /// Once stream management is on (XEP-0198).
     managed: Option<Managed>,
     /// What waits, while nobody looks at the client (XEP-0352).
-    hold: Option<Hold>,
+    hold: Option<Box<Hold>>,
 }
 
 /// One entry of an outbox.
@@ -339,13 +339,17 @@ impl Outbox {
     /// Nobody looks at the client from here on: what may wait does (XEP-0352).
     pub(crate) fn hold(&self, now_ms: i64) {
         let mut inner = self.0.lock();
-        inner.asked.get_or_insert_default().hold.get_or_insert_with(|| Hold::since(now_ms));
+        inner
+            .asked
+            .get_or_insert_default()
+            .hold
+            .get_or_insert_with(|| Box::new(Hold::since(now_ms)));
     }
 
     /// Since when nobody looks at the client, in milliseconds since 1970.
     pub(crate) fn held_since_ms(&self) -> Option<i64> {
         let inner = self.0.lock();
-        inner.asked.as_ref()?.hold.as_ref().map(Hold::since_ms)
+        inner.asked.as_ref()?.hold.as_deref().map(Hold::since_ms)
     }
 
     /// Somebody looks again: what was held leaves. Returns what need not be sent at all.
@@ -391,7 +395,7 @@ impl Outbox {
 
 impl Inner {
     fn hold_mut(&mut self) -> Option<&mut Hold> {
-        self.asked.as_mut()?.hold.as_mut()
+        self.asked.as_mut()?.hold.as_deref_mut()
     }
 
     fn enqueue(&mut self, item: Item, bytes: usize, is_kept: bool) -> Option<Place> {

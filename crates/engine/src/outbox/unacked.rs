@@ -54,6 +54,10 @@ impl Unacked {
         if matches!(item, Item::Stanza(..)) {
             self.stanzas += 1;
         }
+        if self.items.capacity() == 0 {
+            // Few stanzas wait for most clients, often one: no room for four.
+            self.items.reserve_exact(1);
+        }
         self.items.push_back(item);
     }
 
@@ -84,6 +88,10 @@ impl Unacked {
                     }
                 }
             }
+        }
+        if self.items.is_empty() {
+            // An idle session keeps no queue.
+            self.items = VecDeque::new();
         }
         self.acked += newly;
         self.stanzas -= newly;
