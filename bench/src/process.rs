@@ -18,7 +18,8 @@ pub struct Process {
 /// Memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// Pages that belong to it alone.
+    /// Pages that it has written and that belong to it alone. Without those of its program file,
+    /// which count as private or not by whether another process of that program runs meanwhile.
     pub private: u64,
     /// All its pages in memory.
     pub resident: u64,
@@ -85,7 +86,7 @@ impl Process {
             let (Some(key), Some(kib)) = (words.next(), words.next()) else { continue };
             let bytes = kib.parse().unwrap_or(0) * 1_024;
             match key {
-                "Private_Clean:" | "Private_Dirty:" => memory.private += bytes,
+                "Private_Dirty:" => memory.private = bytes,
                 "Rss:" => memory.resident = bytes,
                 _ => {}
             }
