@@ -3,7 +3,8 @@
 //!
 //! It sends numbered messages and panics as soon as one comes that should not: one that it has had,
 //! or one that overtook another. Only at the beginning of a new session may messages come once more,
-//! marked as delayed and under the same id: the server cannot know that they were received.
+//! marked as delayed and under the same id: the server cannot know that they were received. Beside
+//! another device of the same account it need not get everything, and what that one lost comes late.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,6 +19,8 @@ pub struct Device {
     pub me: BareJid,
     resource: String,
     password: String,
+    /// Whether the account has another device.
+    pub has_twin: bool,
     /// Whether it acknowledges when it is asked to. Clients may take their time.
     pub is_prompt: bool,
     /// The session that can be resumed.
@@ -103,6 +106,7 @@ impl Device {
             me,
             resource: resource.to_owned(),
             password: password.to_owned(),
+            has_twin: false,
             is_prompt: true,
             session: None,
             unacked: VecDeque::new(),
@@ -115,6 +119,12 @@ impl Device {
             earlier: BTreeMap::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// Its account and its name there.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.me, self.resource)
     }
 
     /// Whether the server has dealt with all that was sent, and answered all that was asked.
@@ -204,7 +214,7 @@ impl Device {
         self.earlier = self
             .got
             .iter()
-            .map(|(from, got)| (from.clone(), got.last().map_or(0, |got| got.number)))
+            .map(|(from, got)| (from.clone(), got.iter().map(|got| got.number).max().unwrap_or(0)))
             .collect();
         self.send(wire, Sent::Other("<presence/>".into()))?;
         for (to, number) in std::mem::take(&mut self.unsent) {
@@ -354,7 +364,9 @@ impl Device {
         let got = Got { number, id };
         let known = self.got.entry(from.clone()).or_default();
         let last = known.last().map_or(0, |got| got.number);
-        if number == last + 1 {
+        let is_delayed = root.child("urn:xmpp:delay", "delay").is_some();
+        let is_others = self.has_twin && !known.contains(&got);
+        if number == last + 1 || is_others {
             known.push(got);
             self.counts.messages += 1;
             return;
@@ -365,7 +377,7 @@ impl Device {
         let is_again = known.contains(&got)
             && got.id.is_some()
             && earlier.as_ref().is_some_and(|earlier| number <= **earlier)
-            && root.child("urn:xmpp:delay", "delay").is_some();
+            && is_delayed;
         assert!(is_again, "{} got {number} of {from} after {last}: {}", self.me, xml());
         self.counts.again += 1;
     }

@@ -29,7 +29,7 @@ pub(super) struct Town {
     /// Whether trouble is over.
     is_calm: AtomicBool,
     /// Devices that have nothing left to wait for.
-    settled: Mutex<Vec<BareJid>>,
+    settled: Mutex<Vec<String>>,
 }
 
 /// How a connection came to its end.
@@ -77,9 +77,15 @@ async fn live(seed: u64, trouble: Trouble, told: Arc<Mutex<Option<Arc<Town>>>>) 
     *told.lock() = Some(town.clone());
     let mut devices = JoinSet::new();
     for jid in people {
-        let device = Device::new(jid, "phone", PASSWORD);
-        devices.spawn(inhabit(town.clone(), device, chance.fork()));
+        let has_twin = jid.as_str() == WITH_TWO;
+        let mut device = Device::new(jid, "phone", PASSWORD);
+        device.has_twin = has_twin;
+        let left_to_say = chance.between(5, 20);
+        devices.spawn(inhabit(town.clone(), device, chance.fork(), left_to_say));
     }
+    let mut tablet = Device::new(BareJid::new(WITH_TWO).unwrap(), "tablet", PASSWORD);
+    tablet.has_twin = true;
+    devices.spawn(inhabit(town.clone(), tablet, chance.fork(), 0));
     let trouble = make_trouble(&town, trouble, &mut chance);
     tokio::select! {
         biased;
@@ -123,8 +129,12 @@ async fn make_trouble(town: &Arc<Town>, trouble: Trouble, chance: &mut Chance) {
 }
 
 /// The life of a device, until it has sent what it had to say and all is settled.
-async fn inhabit(town: Arc<Town>, mut device: Device, mut chance: Chance) -> Device {
-    let mut left_to_say = chance.between(5, 20);
+async fn inhabit(
+    town: Arc<Town>,
+    mut device: Device,
+    mut chance: Chance,
+    mut left_to_say: u64,
+) -> Device {
     loop {
         let Some((cable, pipe)) = town.dial() else {
             sleep(Duration::from_millis(chance.between(50, 2_000))).await;
@@ -133,7 +143,7 @@ async fn inhabit(town: Arc<Town>, mut device: Device, mut chance: Chance) -> Dev
         let mut wire = Wire::new(Conn::piped(pipe, SERVER));
         let outcome =
             stay(&town, &mut device, &mut chance, &mut wire, &cable, &mut left_to_say).await;
-        town.tell(&format!("{}: {outcome:?}", device.me));
+        town.tell(&format!("{}: {outcome:?}", device.name()));
         if outcome == Ok(End::Closed) && town.is_settled() {
             return device;
         }
@@ -162,7 +172,7 @@ async fn stay(
         // The connection went dead while it was being made.
         Err(_) => return Ok(End::Cut),
     }
-    town.tell(&format!("{}: signed in", device.me));
+    town.tell(&format!("{}: signed in", device.name()));
     let mut next = Instant::now();
     let mut is_asked = 0;
     loop {
@@ -178,7 +188,7 @@ async fn stay(
             next = Instant::now() + Duration::from_secs(2);
             is_asked += 1;
             if device.is_settled() {
-                town.settle(&device.me);
+                town.settle(device.name());
             }
             if town.is_settled() && is_asked > 3 {
                 device.acknowledge(wire)?;
@@ -271,15 +281,15 @@ impl Town {
         let _ = writeln!(self.story.lock(), "{:>9.3} {what}", at.as_secs_f64());
     }
 
-    fn settle(&self, who: &BareJid) {
+    fn settle(&self, who: String) {
         let mut settled = self.settled.lock();
-        if !settled.contains(who) {
-            settled.push(who.clone());
+        if !settled.contains(&who) {
+            settled.push(who);
         }
     }
 
     fn is_settled(&self) -> bool {
-        self.settled.lock().len() == self.people.len()
+        self.settled.lock().len() == self.people.len() + 1
     }
 }
 
@@ -290,6 +300,9 @@ fn reason(error: tokio::task::JoinError) -> String {
         Err(panic) => panic.downcast::<&str>().map_or_else(|_| "a panic".into(), |t| (*t).into()),
     }
 }
+
+/// Who has a second device, which only listens.
+const WITH_TWO: &str = "nurse@capulet.example";
 
 /// Where the server would be.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5222);
