@@ -1,12 +1,13 @@
 //! What is on its way to a socket.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use stentor_engine::{Fate, Item, Since};
 use stentor_stanza::Stanza;
 use stentor_transport::Conn;
+use tokio::io::ReadBuf;
 
 use crate::limits::LINGER_WAIT_MS;
 
@@ -64,6 +65,28 @@ pub(crate) async fn linger(mut conn: Conn, bytes: Vec<u8>) -> bool {
     let last = async {
         write_all(&mut conn, &bytes).await?;
         std::future::poll_fn(|cx| conn.poll_shutdown(cx)).await
+    };
+    let wait = Duration::from_millis(LINGER_WAIT_MS);
+    matches!(tokio::time::timeout(wait, last).await, Ok(Ok(())))
+}
+
+/// The same, and whether the peer then closed in order: one that is gone, or that leaves behind what
+/// it was sent, resets the connection.
+pub(crate) async fn linger_until_closed(mut conn: Conn, bytes: Vec<u8>) -> bool {
+    let last = async {
+        write_all(&mut conn, &bytes).await?;
+        std::future::poll_fn(|cx| conn.poll_shutdown(cx)).await?;
+        let mut rest = [0; 512];
+        loop {
+            let mut buf = ReadBuf::new(&mut rest);
+            match std::future::poll_fn(|cx| conn.poll_read(cx, &mut buf)).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                // TLS was not ended before TCP was, as with many clients.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     };
     let wait = Duration::from_millis(LINGER_WAIT_MS);
     matches!(tokio::time::timeout(wait, last).await, Ok(Ok(())))

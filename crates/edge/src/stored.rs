@@ -54,7 +54,7 @@ impl Confirmations {
         Some(confirmed)
     }
 
-    /// All that wait: confirmed by an orderly end.
+    /// All that wait.
     pub(crate) fn take_all(&mut self) -> Vec<Stored> {
         self.take().map(|(_, stored)| stored).collect()
     }

@@ -94,6 +94,12 @@ fn hidden(stanza: &Stanza) -> StanzaError {
     if asks_last { StanzaError::new(Condition::Forbidden) } else { UNAVAILABLE }
 }
 
+/// Whether the answer may be long, and wait until its session has taken what it was sent before.
+pub(crate) fn is_long(route: &Route, stanza: &Stanza) -> bool {
+    let Route::Account(host, _) = route else { return false };
+    host.profile.iqs.find(Scope::Account, stanza).is_some_and(|handler| handler.is_long())
+}
+
 /// Answers a request to one of our domains or accounts: the result or the error, or nothing where
 /// the handler has answered by itself.
 pub(crate) async fn answer(

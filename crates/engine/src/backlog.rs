@@ -24,6 +24,7 @@ use crate::outbox::{Close, Fate, Item, Outbox, Pressure, Stored};
 use crate::pending::{Keep, Pending};
 use crate::phase::Flow;
 use crate::resource::{Flag, Resource};
+use crate::service;
 use crate::worth::NS_RETRACTION;
 
 /// The right to be handed what is stored. One resource has it at a time; it ends with the value,
@@ -65,8 +66,14 @@ impl Flush {
     }
 
     /// Hands over everything stored. Where the stream breaks meanwhile, the next best resource gets
-    /// the rest, or this one once it is resumed.
-    pub(crate) async fn hand_over(self, engine: &Engine) {
+    /// the rest, or this one once it is resumed. No stream waits for it: the client makes room by
+    /// what it sends.
+    pub(crate) fn start(self, engine: &Arc<Engine>) {
+        let engine = engine.clone();
+        service::start(async move { self.hand_over(&engine).await });
+    }
+
+    async fn hand_over(self, engine: &Engine) {
         let mut next = Some(self);
         while let Some(flush) = next {
             flush.hand_all(engine).await;
@@ -115,6 +122,10 @@ impl Flush {
                 let mut state = self.account.lock();
                 if !self.is_held(&state) {
                     return Ok(());
+                }
+                // Some that were handed before came back, and stand before this page.
+                if state.offline.handed_id < after {
+                    continue;
                 }
                 let Some(up_to) = self.hand_page(engine, &mut state, &page) else { return Ok(()) };
                 state.offline.handed_id = page.next.unwrap_or(up_to).max(after);
@@ -351,7 +362,7 @@ fn drop_ids(
 /// # Errors
 /// The store could not be read.
 pub async fn clear_archived(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     account: &Arc<Account>,
     resource: &Arc<Resource>,
 ) -> Result<(), StoreError> {
@@ -359,7 +370,7 @@ pub async fn clear_archived(
     let outcome = flush.clear_pages(engine).await;
     // Who became available meanwhile was handed nothing.
     if let Some(due) = flush.pass_on() {
-        due.hand_over(engine).await;
+        due.start(engine);
     }
     outcome
 }

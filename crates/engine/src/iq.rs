@@ -130,7 +130,7 @@ pub trait OnSet<P: Decode>: Send + Sync + 'static {
 }
 
 /// Answers one kind of request by itself, because the answer must be queued together with something
-/// else.
+/// else, or is many stanzas.
 pub trait OnAsk<P: Decode>: Send + Sync + 'static {
     /// Queues the answer.
     fn ask(&self, cx: &IqCx<'_>, ask: P) -> impl Future<Output = Result<(), StanzaError>> + Send;
@@ -141,13 +141,20 @@ pub trait OnAsk<P: Decode>: Send + Sync + 'static {
 pub(crate) struct IqTable(HashMap<(Scope, Request, &'static str, &'static str), Arc<dyn Handler>>);
 
 /// The request half of [`IqType`], which does not hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Request {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// A question.
     Get,
+    /// A change, or a question with the form of one.
     Set,
 }
 
 pub(crate) trait Handler: Send + Sync {
+    /// Whether its answers may be long: nothing else waits for them.
+    fn is_long(&self) -> bool {
+        false
+    }
+
     fn handle<'a>(
         &'a self,
         cx: &'a IqCx<'a>,
@@ -202,7 +209,11 @@ impl hashbrown::Equivalent<(Scope, Request, &'static str, &'static str)> for dyn
 }
 
 pub(crate) struct Getter<H, P>(pub(crate) Arc<H>, pub(crate) std::marker::PhantomData<fn(P)>);
-pub(crate) struct Asker<H, P>(pub(crate) Arc<H>, pub(crate) std::marker::PhantomData<fn(P)>);
+pub(crate) struct Asker<H, P> {
+    pub(crate) handler: Arc<H>,
+    pub(crate) is_long: bool,
+    pub(crate) asks: std::marker::PhantomData<fn(P)>,
+}
 pub(crate) struct Setter<H, P>(pub(crate) Arc<H>, pub(crate) std::marker::PhantomData<fn(P)>);
 
 impl<P: Decode + 'static, H: OnGet<P>> Handler for Getter<H, P> {
@@ -234,13 +245,17 @@ impl<P: Decode + 'static, H: OnSet<P>> Handler for Setter<H, P> {
 }
 
 impl<P: Decode + 'static, H: OnAsk<P>> Handler for Asker<H, P> {
+    fn is_long(&self) -> bool {
+        self.is_long
+    }
+
     fn handle<'a>(
         &'a self,
         cx: &'a IqCx<'a>,
         payload: ElementRef<'a>,
     ) -> BoxFuture<'a, Result<Option<Stanza>, StanzaError>> {
         let ask = P::decode(payload);
-        Box::pin(async move { self.0.ask(cx, ask?).await.map(|()| None) })
+        Box::pin(async move { self.handler.ask(cx, ask?).await.map(|()| None) })
     }
 }
 

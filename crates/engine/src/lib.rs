@@ -74,7 +74,7 @@ pub use disco::{DiscoNode, DiscoNodes, NodeInfo, NodeItem};
 pub use domains::DomainError;
 pub use engine::{Engine, Route};
 pub use host::{Host, Hosts, Profile, Settings};
-pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Scope};
+pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Request, Scope};
 pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
 pub use outbox::{Close, Fate, Item, Outbox, Pressure, Saved, Since, Stored, TooHigh};
 pub use phase::{

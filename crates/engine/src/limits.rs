@@ -33,6 +33,9 @@ pub const SLOW_SENDER_PAUSES: u32 = 5;
 /// Milliseconds of each of those pauses.
 pub const SLOW_SENDER_PAUSE_MS: u64 = 4;
 
+/// Requests of one session whose long answers wait for each other; beyond, `resource-constraint`.
+pub const ASIDE_MAX: usize = 32;
+
 /// Stanzas of one session whose commit is awaited before it must wait itself.
 pub const UNSETTLED_MAX: usize = 1_024;
 

@@ -99,17 +99,31 @@ impl Registrar {
 
     /// Answers questions of this kind in this scope by itself.
     pub fn ask<P: Decode + 'static, H: OnAsk<P>>(&mut self, scope: Scope, handler: &Arc<H>) {
-        let asker = Arc::new(Asker(handler.clone(), PhantomData::<fn(P)>));
-        if !self.iqs.add::<P>(scope, Request::Get, asker) {
-            self.clashes.push(format!("two answers to get {{{}}}{}", P::NS, P::NAME));
-        }
+        self.add_asker(scope, Request::Get, handler, false);
     }
 
     /// Makes changes of this kind in this scope and answers by itself.
     pub fn ask_set<P: Decode + 'static, H: OnAsk<P>>(&mut self, scope: Scope, handler: &Arc<H>) {
-        let asker = Arc::new(Asker(handler.clone(), PhantomData::<fn(P)>));
-        if !self.iqs.add::<P>(scope, Request::Set, asker) {
-            self.clashes.push(format!("two answers to set {{{}}}{}", P::NS, P::NAME));
+        self.add_asker(scope, Request::Set, handler, false);
+    }
+
+    /// Answers requests of this kind to accounts by itself and at length: the answer may wait until
+    /// the session has taken what it was sent (see [`crate::backlog::wait_for_room`]).
+    pub fn tell<P: Decode + 'static, H: OnAsk<P>>(&mut self, kind: Request, handler: &Arc<H>) {
+        self.add_asker(Scope::Account, kind, handler, true);
+    }
+
+    fn add_asker<P: Decode + 'static, H: OnAsk<P>>(
+        &mut self,
+        scope: Scope,
+        kind: Request,
+        handler: &Arc<H>,
+        is_long: bool,
+    ) {
+        let asks = PhantomData::<fn(P)>;
+        let asker = Arc::new(Asker { handler: handler.clone(), is_long, asks });
+        if !self.iqs.add::<P>(scope, kind, asker) {
+            self.clashes.push(format!("two answers to {kind:?} {{{}}}{}", P::NS, P::NAME));
         }
     }
 

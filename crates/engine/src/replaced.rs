@@ -91,8 +91,7 @@ impl Engine {
         self.metrics.sessions.dec_by(i64::try_from(count).unwrap_or(0));
         // Beside the one who binds: if that is broken off, nobody would end the new session.
         if let Some(flush) = flush {
-            let engine = self.clone();
-            service::start(async move { flush.hand_over(&engine).await });
+            flush.start(self);
         }
         if ticket.is_none() && placed.is_empty() && count == 0 {
             return;

@@ -1,5 +1,5 @@
-//! What follows from changes of an account and concerns others: done outside of the account's lock
-//! and yet in the order of the changes.
+//! Work that is done beside the stanzas that brought it about, one piece after the other: what
+//! follows from changes of an account and concerns others, and long answers to a session.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 
 use crate::account::Account;
 use crate::iq::BoxFuture;
+use crate::limits::ASIDE_MAX;
 use crate::service;
+use crate::session::Session;
 
-/// What is still to be done; almost always nothing, and then it takes no room. Each request that
-/// changes an account adds one at most, and whoever sent it waits until it is done.
+/// What is still to be done; almost always nothing, and then it takes no room.
 #[derive(Default)]
 pub(crate) struct Sequel(Mutex<Option<Box<Inner>>>);
 
@@ -21,46 +22,85 @@ struct Inner {
     is_running: bool,
 }
 
+impl Sequel {
+    /// Adds work behind all that waits, unless that is so much already.
+    fn add(&self, work: BoxFuture<'static, ()>, max: usize) -> bool {
+        let mut inner = self.0.lock();
+        let waiting = &mut inner.get_or_insert_default().waiting;
+        let has_room = waiting.len() < max;
+        if has_room {
+            waiting.push_back(work);
+        }
+        has_room
+    }
+
+    fn next(&self) -> Option<BoxFuture<'static, ()>> {
+        let mut inner = self.0.lock();
+        let next = inner.as_mut()?.waiting.pop_front();
+        if next.is_none() {
+            *inner = None;
+        }
+        next
+    }
+
+    /// All that waits, unless somebody is at it already.
+    fn begin<T: Send + Sync + 'static>(
+        owner: &Arc<T>,
+        of: fn(&T) -> &Self,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let mut inner = of(owner).0.lock();
+        let idle = inner.as_mut().filter(|inner| !inner.is_running)?;
+        idle.is_running = true;
+        let owner = owner.clone();
+        Some(async move {
+            while let Some(work) = of(&owner).next() {
+                work.await;
+            }
+        })
+    }
+}
+
 impl Account {
     /// Adds work behind all that waits. Called under the account's lock it is done in the order of
-    /// the changes. [`Account::catch_up`] or [`Account::catch_up_alone`] follows, without the lock.
+    /// the changes, outside of the lock. [`Account::catch_up`] or [`Account::catch_up_alone`]
+    /// follows, without the lock. Each request that changes an account adds one at most, and whoever
+    /// sent it waits until it is done.
     pub fn afterwards(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.sequel.0.lock().get_or_insert_default().waiting.push_back(Box::pin(work));
+        self.sequel.add(Box::pin(work), usize::MAX);
     }
 
     /// Does what waits, unless somebody is at it already. Who stops waiting for it stops nothing.
     pub async fn catch_up(self: &Arc<Self>) {
-        if let Some(work) = self.begin() {
+        if let Some(work) = Sequel::begin(self, |account| &account.sequel) {
             service::run(work).await;
         }
     }
 
     /// The same where nobody can wait.
     pub fn catch_up_alone(self: &Arc<Self>) {
-        if let Some(work) = self.begin() {
+        if let Some(work) = Sequel::begin(self, |account| &account.sequel) {
             service::start(work);
         }
     }
+}
 
-    fn begin(self: &Arc<Self>) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let mut sequel = self.sequel.0.lock();
-        let inner = sequel.as_mut().filter(|inner| !inner.is_running)?;
-        inner.is_running = true;
-        let account = self.clone();
-        Some(async move {
-            while let Some(work) = account.next_work() {
-                work.await;
-            }
-        })
+impl Session {
+    /// Does work behind such work of before, while the client's next stanzas are dealt with; false
+    /// if [`ASIDE_MAX`] pieces wait already. It may wait until the client has taken what it was sent:
+    /// what the client takes it tells by what it sends.
+    pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) -> bool {
+        let has_room = self.asides.add(Box::pin(work), ASIDE_MAX);
+        if let Some(work) = Sequel::begin(self, |session| &session.asides) {
+            service::start(work);
+        }
+        has_room
     }
 
-    fn next_work(&self) -> Option<BoxFuture<'static, ()>> {
-        let mut sequel = self.sequel.0.lock();
-        let next = sequel.as_mut()?.waiting.pop_front();
-        if next.is_none() {
-            *sequel = None;
-        }
-        next
+    /// Whether work of its goes on beside its stanzas: a long answer, or the handing over of stored
+    /// messages.
+    pub fn is_busy(&self) -> bool {
+        let is_telling = self.asides.0.lock().is_some();
+        is_telling || self.account.lock().offline.flushing == Some(self.resource.serial)
     }
 }
 

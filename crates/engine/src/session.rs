@@ -30,6 +30,7 @@ use crate::presence;
 use crate::refuse::store_error;
 use crate::resource::Resource;
 use crate::resume::Attachment;
+use crate::sequel::Sequel;
 use crate::service;
 
 /// A bound session. Its owner, the connection's task, hands in one stanza after the other and
@@ -47,6 +48,8 @@ pub struct Session {
     awaited: AtomicU64,
     settled: AtomicU64,
     pub(crate) attachment: Attachment,
+    /// Long answers.
+    pub(crate) asides: Sequel,
 }
 
 struct Unsettled {
@@ -75,6 +78,7 @@ impl Session {
             awaited: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             attachment: Attachment::default(),
+            asides: Sequel::default(),
         }
     }
 
@@ -306,8 +310,10 @@ impl Session {
             self.engine.take_answer(&stanza);
             return Handling::Done;
         }
+        let is_long = ask::is_long(&route, &stanza);
         let session = self.clone();
-        Handling::Later(Box::pin(async move {
+        let request = is_long.then(|| stanza.clone());
+        let answering = async move {
             let asker = Asker::of(&session);
             let reply = ask::answer(&session.engine, asker, route, &stanza).await;
             // An answer says that what was sent before it has been recorded.
@@ -318,7 +324,12 @@ impl Session {
                 }
                 session.reply(reply);
             }
-        }))
+        };
+        let Some(request) = request else { return Handling::Later(Box::pin(answering)) };
+        if !self.aside(answering) {
+            return self.refused(&request, &StanzaError::new(Condition::ResourceConstraint));
+        }
+        Handling::Done
     }
 
     /// A component answers. Nobody's other stanzas wait for it (XEP-0355 §9).
@@ -356,9 +367,14 @@ impl Session {
 
     /// Waits until every message sent so far is recorded, and returns those that could not be.
     pub async fn settle_all(&self) {
+        let awaited = self.awaited();
         loop {
-            let Some(next) = self.unsettled.lock().pop_front() else { return };
+            let Some(next) = self.unsettled.lock().pop_front() else { break };
             self.settle(next).await;
+        }
+        // Another may have taken some of them, and wait for them still.
+        if self.settled.load(Ordering::Acquire) < awaited {
+            drop(self.engine.stores.writer.barrier().await);
         }
     }
 
@@ -432,7 +448,7 @@ impl Session {
     /// reach the wire.
     pub async fn end(self: Arc<Self>, unwritten: Vec<Item>) {
         if let Some(flush) = self.end_session(unwritten).await {
-            flush.hand_over(&self.engine).await;
+            flush.start(&self.engine);
         }
     }
 

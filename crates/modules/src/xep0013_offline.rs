@@ -11,7 +11,7 @@ use std::sync::Arc;
 use stentor_engine::kept::Became;
 use stentor_engine::{
     Account, BoxFuture, DiscoNode, Fate, Flag, IqCx, NodeInfo, NodeItem, OnAsk, OnSet, Registrar,
-    Scope, Session, backlog, refuse,
+    Request, Scope, Session, backlog, refuse,
 };
 use stentor_jid::BareJid;
 use stentor_payload::Decode;
@@ -26,7 +26,7 @@ use crate::limits::OFFLINE_ITEMS_MAX;
 /// Takes part where messages are kept.
 pub(crate) fn register(r: &mut Registrar) {
     let by_hand = Arc::new(ByHand);
-    r.ask::<View, _>(Scope::Account, &by_hand);
+    r.tell::<View, _>(Request::Get, &by_hand);
     r.set::<Remove, _>(Scope::Account, &by_hand);
     r.disco(Scope::Host, &[NS]);
     r.disco_node(Scope::Account, NS, by_hand);

@@ -65,6 +65,7 @@ async fn what_another_session_holds_unread_does_not_leave_the_store() {
     assert_eq!(ids(&second.receive_all()), [2]);
     assert_eq!(stored(&world).await, 1);
     first.cut().await;
+    handed(&world).await;
     assert_eq!(ids(&second.receive_all()), [1]);
     assert_eq!(stored(&world).await, 0);
 }
@@ -77,7 +78,7 @@ async fn messages_that_come_meanwhile_queue_up_behind_those_stored() {
     switch.close_gate();
     let mut juliet = world.connect("juliet@capulet.example/r").await;
     let mut other = world.connect("juliet@capulet.example/other").await;
-    let flush = begin(&juliet);
+    begin(&juliet);
     write(&mut romeo, 2, JULIET, "").await;
     write(&mut romeo, 3, "juliet@capulet.example/r", "").await;
     // To another resource nothing is in the way; a message that may not be stored does not wait.
@@ -87,7 +88,7 @@ async fn messages_that_come_meanwhile_queue_up_behind_those_stored() {
     romeo.send(&format!("<message type='chat' id='6' to='{JULIET}'>{COMPOSING}</message>")).await;
     assert_eq!(ids(&juliet.receive_all()), [5, 6]);
     switch.gate.add_permits(10);
-    flush.await;
+    handed(&world).await;
     write(&mut romeo, 7, JULIET, "").await;
     assert_eq!(ids(&juliet.receive_all()), [1, 2, 3, 7]);
     assert!(romeo.receive_all().is_empty());
@@ -103,28 +104,31 @@ async fn a_full_store_does_not_keep_messages_from_whoever_is_there() {
     write(&mut romeo, 1, JULIET, "").await;
     switch.close_gate();
     let mut juliet = world.connect("juliet@capulet.example/r").await;
-    let flush = begin(&juliet);
+    begin(&juliet);
     write(&mut romeo, 2, JULIET, "").await;
     assert_eq!(ids(&juliet.receive_all()), [2]);
     switch.gate.add_permits(1);
-    flush.await;
+    handed(&world).await;
     assert_eq!(ids(&juliet.receive_all()), [1]);
     assert!(romeo.receive_all().is_empty());
 }
 
 #[tokio::test]
-async fn work_that_is_broken_off_leaves_the_messages_to_the_next_session() {
+async fn a_session_that_ends_amid_them_leaves_the_messages_to_the_next_session() {
     let (world, switch) = switched_world().await;
     let mut romeo = romeo(&world).await;
     write(&mut romeo, 1, JULIET, "").await;
     switch.close_gate();
     let juliet = world.connect("juliet@capulet.example/r").await;
-    let mut flush = begin(&juliet);
-    assert!(futures_pending(&mut flush).await);
-    drop(flush);
+    begin(&juliet);
+    tokio::task::yield_now().await;
     juliet.cut().await;
-    switch.gate.add_permits(1);
-    let mut juliet = log_in(&world, "r").await;
+    // The work for the first is not over when the second comes.
+    let mut juliet = world.connect("juliet@capulet.example/r").await;
+    drop(juliet.session().handle(Stanza::parse(b"<presence/>").unwrap()));
+    assert_eq!(ids(&juliet.receive_all()), [0; 0]);
+    switch.gate.add_permits(10);
+    handed(&world).await;
     assert_eq!(ids(&juliet.receive_all()), [1]);
 }
 
@@ -135,13 +139,12 @@ async fn whoever_is_there_takes_over_when_the_session_ends_that_was_handed_them(
     write(&mut romeo, 1, JULIET, "").await;
     switch.close_gate();
     let first = world.connect("juliet@capulet.example/a").await;
-    let mut flush = begin(&first);
-    assert!(futures_pending(&mut flush).await);
+    begin(&first);
     // The second finds the first at work, and gets nothing for now.
     let mut second = log_in(&world, "b").await;
-    drop(flush);
-    switch.gate.add_permits(1);
     first.cut().await;
+    switch.gate.add_permits(10);
+    handed(&world).await;
     assert_eq!(ids(&second.receive_all()), [1]);
 }
 
@@ -181,13 +184,12 @@ async fn a_session_that_reads_nothing_is_ended_and_holds_up_nobody() {
     assert_eq!(juliet.session().resource.outbox.closing(), Some(Close::Overflow));
     juliet.cut().await;
     let mut juliet = world.connect("juliet@capulet.example/r").await;
-    let flush = tokio::spawn(begin(&juliet));
+    begin(&juliet);
     let mut got = Vec::new();
     while got.len() < 200 {
         got.extend(ids(&juliet.receive_all()));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    flush.await.unwrap();
     assert_eq!(got, (0..200).collect::<Vec<_>>());
     assert_eq!(stored(&world).await, 0);
 }
@@ -203,12 +205,12 @@ async fn a_session_whose_stream_broke_gets_the_rest_in_order_once_it_is_resumed(
     let juliet = world.connect("juliet@capulet.example/r").await;
     let session = juliet.session().clone();
     let (id, _) = session.enable_sm(true, None).await.unwrap();
-    let flush = tokio::spawn(begin(&juliet));
+    begin(&juliet);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(session.break_off(Vec::new()).is_none());
     // Much longer than a session may read nothing.
     tokio::time::sleep(Duration::from_secs(120)).await;
-    flush.await.unwrap();
+    handed(&world).await;
     assert_eq!(session.resource.outbox.closing(), None);
     write(&mut romeo, 200, JULIET, "").await;
     write(&mut romeo, 201, "juliet@capulet.example/r", "").await;
@@ -238,12 +240,12 @@ async fn another_session_gets_the_rest_when_the_stream_of_the_first_breaks() {
     }
     let mut first = world.connect("juliet@capulet.example/a").await;
     first.session().enable_sm(true, None).await.unwrap();
-    let flush = tokio::spawn(begin(&first));
+    begin(&first);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut second = log_in(&world, "b").await;
     assert_eq!(ids(&second.receive_all()), [0; 0], "the other has the right");
     assert!(first.session().break_off(Vec::new()).is_none());
-    flush.await.unwrap();
+    handed(&world).await;
     let (handed, rest) = (ids(&first.receive_all()), ids(&second.receive_all()));
     assert!(!handed.is_empty() && !rest.is_empty());
     assert_eq!([handed, rest].concat(), (0..100).collect::<Vec<_>>());
@@ -295,20 +297,22 @@ async fn log_in(world: &World, resource: &str) -> Client {
     client
 }
 
-/// Sends presence and returns the work that follows, not begun.
-fn begin(client: &Client) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-    match client.session().handle(Stanza::parse(b"<presence/>").unwrap()) {
-        Handling::Later(work) => work,
-        Handling::Done => panic!("nothing to hand over"),
-    }
+/// Sends presence, and does not wait for what follows.
+fn begin(client: &Client) {
+    assert!(!client.session().is_busy());
+    assert!(matches!(
+        client.session().handle(Stanza::parse(b"<presence/>").unwrap()),
+        Handling::Done
+    ));
+    assert!(client.session().is_busy(), "nothing to hand over");
 }
 
-/// Polls once; whether there is more to do.
-async fn futures_pending(work: &mut (impl Future<Output = ()> + Unpin)) -> bool {
-    std::future::poll_fn(|cx| {
-        std::task::Poll::Ready(std::pin::Pin::new(&mut *work).poll(cx).is_pending())
-    })
-    .await
+/// Waits until nobody is being handed anything.
+async fn handed(world: &World) {
+    let juliet = world.engine.account(&BareJid::new(JULIET).unwrap()).await.unwrap().unwrap();
+    while juliet.lock().offline.flushing.is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn write(client: &mut Client, n: usize, to: &str, extra: &str) {

@@ -99,6 +99,26 @@ impl Typist {
         }
     }
 
+    /// Waits for the next whole element of the stream and returns it.
+    ///
+    /// # Panics
+    /// As [`Typist::hear`].
+    pub async fn next_element(&mut self) -> String {
+        let tag = self.hear(">").await;
+        if tag.ends_with("/>") || tag.starts_with("</") {
+            return tag;
+        }
+        let name = tag[1..].split([' ', '>']).next().unwrap_or_default().to_owned();
+        let rest = self.hear(&format!("</{name}>")).await;
+        // A forwarded stanza has the name of the one that carries it.
+        let inside = rest.matches(&format!("<{name} ")).count();
+        let mut element = tag + &rest;
+        for _ in 0..inside {
+            element += &self.hear(&format!("</{name}>")).await;
+        }
+        element
+    }
+
     /// Waits until the server has ended the connection, and returns all that came before.
     pub async fn hear_end(&mut self) -> String {
         loop {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
@@ -150,6 +151,9 @@ impl Client {
                 for _ in 0..BESIDE_TURNS {
                     tokio::task::yield_now().await;
                 }
+                while self.session.is_busy() {
+                    tokio::time::sleep(A_MOMENT).await;
+                }
             }
             Err(BadStanza::Refused(mut refusal)) => {
                 refusal.head.from = Some(self.session.resource.jid.clone().into());
@@ -257,5 +261,8 @@ fn wait<T>(mut reading: Boxed<T>) -> Result<T, StoreError> {
 
 /// Turns that work beside the sessions' own gets after each stanza.
 const BESIDE_TURNS: usize = 16;
+
+/// Between looks at what goes on.
+const A_MOMENT: Duration = Duration::from_millis(1);
 /// 2026-01-02T03:04:05Z.
 const START_MS: i64 = 1_767_323_045_000;

@@ -7,7 +7,7 @@ use stentor_stream::fault::Fault;
 
 use super::{Done, Driver, Phase, confirm};
 use crate::monotonic;
-use crate::out::linger;
+use crate::out::{linger, linger_until_closed};
 
 impl Driver {
     /// The client closed its stream: what it sent is settled, what is owed is sent, then we close.
@@ -17,9 +17,6 @@ impl Driver {
                 session.settle_all().await;
                 Done::Handled
             }));
-        }
-        if let Some(session) = &self.session {
-            confirm(session, self.stored.take_all());
         }
         self.fill_from_outbox(usize::MAX);
         self.machine.close(None, monotonic::now());
@@ -58,16 +55,28 @@ impl Driver {
             }));
             return;
         }
-        let unconfirmed: Vec<Item> = self.stored.take_unconfirmed().collect();
+        let stored = self.stored.take_all();
         let unwritten = self.out.unwritten();
+        // The client ended the stream: if it goes on to close the connection it has what it was
+        // sent, the answers to our questions included.
+        let may_confirm = by_peer && fault.is_none() && !stored.is_empty();
         self.work = Some(Box::pin(async move {
             let have_left = match conn {
+                Some(conn) if may_confirm => linger_until_closed(conn, last_bytes).await,
                 Some(conn) => linger(conn, last_bytes).await,
                 None => false,
             };
             if let Some(session) = session {
-                let lost = if have_left { Vec::new() } else { unwritten };
-                session.end(unconfirmed.into_iter().chain(lost).collect()).await;
+                let mut lost: Vec<Item> = Vec::new();
+                if may_confirm && have_left {
+                    confirm(&session, stored);
+                } else {
+                    lost.extend(stored.into_iter().map(Item::Stored));
+                }
+                if !have_left {
+                    lost.extend(unwritten);
+                }
+                session.end(lost).await;
             }
             Done::Ended
         }));

@@ -77,7 +77,9 @@ impl Driver {
             session.resource.outbox.close(Close::Overflow);
             return false;
         }
-        self.work.take().map(|work| tokio::spawn(async move { drop(work.await) })).is_some()
+        let Some(work) = self.work.take() else { return false };
+        session.finish_apart(async move { drop(work.await) });
+        true
     }
 
     /// The client says whether somebody looks at it (XEP-0352).

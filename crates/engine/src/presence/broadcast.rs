@@ -49,12 +49,10 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
         xep0356_privilege::show_session(&session.engine, &session.account, stanza);
         greet(session);
     }
-    let mut work = watch::shown(session, stanza, former.as_ref().map(|former| &former.stanza));
     if let Some(flush) = flush {
-        let engine = session.engine.clone();
-        work.insert(0, Box::pin(async move { flush.hand_over(&engine).await }));
+        flush.start(&session.engine);
     }
-    watch::later(work)
+    watch::later(watch::shown(session, stanza, former.as_ref().map(|former| &former.stanza)))
 }
 
 /// The priority that counts. Where every device gets all messages, those that are not negative count

@@ -42,6 +42,7 @@ impl Engine {
             return Err(NotResumed::Unknown(None));
         }
         // What is told as handled has been recorded.
+        session.finished().await;
         session.settle_all().await;
         let was_restored = session.resource.outbox.is_restored();
         let ticket = {
@@ -84,8 +85,7 @@ impl Engine {
             Flush::begin_for_best(&session.account, &mut state)
         };
         if let Some(due) = due {
-            let engine = self.clone();
-            service::start(async move { due.hand_over(&engine).await });
+            due.start(self);
         }
         self.metrics.resumptions.inc();
         let received = session.attachment.state.lock().received;

@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use stentor_jid::BareJid;
 use stentor_store::{SessionState, Stage};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::backlog;
 use crate::bind::random_id;
@@ -61,6 +62,8 @@ struct State {
     written: Option<(u64, u32)>,
     /// Whether the stream is to be closed because the server stops.
     is_leaving: bool,
+    /// What was being done for the last stanza of a stream that broke.
+    apart: Option<JoinHandle<()>>,
 }
 
 /// The right to resume a session.
@@ -313,6 +316,21 @@ impl Session {
 
     /// Takes the session from its broken stream, or from one that only looks alive. False if it
     /// is over.
+    /// Goes on with the last stanza of a stream that is over. Whoever comes back waits for it: what
+    /// the client is told as handled has been dealt with, and nothing it sends then overtakes it.
+    pub fn finish_apart(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.attachment.state.lock().apart = Some(service::begin(work));
+    }
+
+    /// Waits for that.
+    async fn finished(&self) {
+        let apart = self.attachment.state.lock().apart.take();
+        if let Some(apart) = apart {
+            // If it failed, so would it have with the stream.
+            drop(apart.await);
+        }
+    }
+
     async fn take_over(&self) -> bool {
         let patience = tokio::time::sleep(Duration::from_millis(TAKE_OVER_WAIT_MS));
         tokio::pin!(patience);

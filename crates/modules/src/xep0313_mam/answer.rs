@@ -23,12 +23,13 @@ impl OnAsk<Query> for Archive {
             return Err(StanzaError::new(Condition::FeatureNotImplemented));
         }
         let limit = query.page.max.unwrap_or(ARCHIVE_PAGE_DEFAULT).min(self.config.page_max);
-        let slice = read(cx, account, query.select(cx.engine)?, limit).await?;
+        let selection = query.select(cx.engine)?;
+        // A page is bounded by the store; it begins when the session has taken the one before.
+        backlog::wait_for_room(&session.resource.outbox).await;
+        let slice = read(cx, account, selection, limit).await?;
         let metrics = &cx.engine.metrics;
         metrics.archive_queries.inc();
         metrics.archive_results.inc_by(slice.rows.len() as u64);
-        // A page is bounded by the store; it begins when the session has taken the one before.
-        backlog::wait_for_room(&session.resource.outbox).await;
         let results = slice.rows.iter().map(|row| result(session, &query, row));
         if query.is_flipped {
             results.rev().for_each(|result| session.reply(result));

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use stentor_engine::worth::{self, Content, Worth};
 use stentor_engine::{
     AccountState, Cx, Direction, Engine, Factory, Module, OptionDoc, Record, Recorded, Registrar,
-    Scope, Spec, Status, Xep,
+    Request, Scope, Spec, Status, Xep,
 };
 use stentor_jid::Jid;
 use stentor_payload::limits::STANZA_ID_BYTES_MAX;
@@ -114,7 +114,7 @@ impl Module for Archive {
     }
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
-        r.ask_set::<Query, _>(Scope::Account, &self);
+        r.tell::<Query, _>(Request::Set, &self);
         r.get::<AskFields, _>(Scope::Account, &self);
         r.get::<answer::AskMetadata, _>(Scope::Account, &self);
         r.get::<prefs::Ask, _>(Scope::Account, &self);

@@ -68,6 +68,7 @@ struct Entry {
 impl OnAsk<Query> for Inbox {
     async fn ask(&self, cx: &IqCx<'_>, query: Query) -> Result<(), StanzaError> {
         let (session, account) = cx.own_stored_account()?;
+        backlog::wait_for_room(&session.resource.outbox).await;
         let (entries, fin) = select(Chats::of(&mut account.lock()), &query)?;
         let mut rows = Vec::new();
         if query.has_messages && !entries.is_empty() {
@@ -77,7 +78,6 @@ impl OnAsk<Query> for Inbox {
             let ids = entries.iter().map(|entry| entry.chat.message).collect();
             rows = cx.engine.stores.archive.by_ids(&account.jid, ids).await.map_err(failed)?;
         }
-        backlog::wait_for_room(&session.resource.outbox).await;
         let asked = cx.stanza.head.id.as_deref();
         for entry in &entries {
             let row = rows.iter().find(|row| row.id == entry.chat.message);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use stentor_engine::worth::{Content, NS_MARKERS};
 use stentor_engine::{
     AccountState, Cx, Direction, Engine, Factory, Module, NoConfig, Observe, Observed, Registrar,
-    Scope, Spec, Status, Xep,
+    Request, Scope, Spec, Status, Xep,
 };
 use stentor_jid::BareJid;
 use stentor_payload::xep0059_rsm;
@@ -47,7 +47,7 @@ impl Module for Inbox {
     }
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
-        r.ask::<answer::Query, _>(Scope::Account, &self);
+        r.tell::<answer::Query, _>(Request::Get, &self);
         r.disco(Scope::Account, &[NS, xep0059_rsm::NS]);
         r.resident(Arc::new(Rows));
         r.observe(self);
