@@ -99,6 +99,10 @@ impl Session {
     /// Whether work of its goes on beside its stanzas: a long answer, or the handing over of stored
     /// messages.
     pub fn is_busy(&self) -> bool {
+        // One that is ending keeps the right to what is stored until it has ended.
+        if self.resource.outbox.closing().is_some() {
+            return false;
+        }
         let is_telling = self.asides.0.lock().is_some();
         is_telling || self.account.lock().offline.flushing == Some(self.resource.serial)
     }

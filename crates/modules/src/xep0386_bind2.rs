@@ -4,6 +4,7 @@
 //! its own. Earlier sessions of the client end. What can be wished for with the resource, the
 //! modules of those features say.
 //! Implements: §3.1, §3.2.
+//! Left out: nothing.
 //! Status: complete
 
 use std::sync::Arc;

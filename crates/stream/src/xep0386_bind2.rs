@@ -2,6 +2,7 @@
 //!
 //! Binds a resource, and puts features of the session into force, within sign-in.
 //! Implements: §3.1 (the features), §3.2 (request and answer).
+//! Left out: nothing.
 //! Status: complete
 
 use stentor_xml::{ElementRef, Writer};

@@ -3,7 +3,7 @@
 //! Tells a version of the features, so that a client may sign in before it has read them.
 //! Implements: §2, on client streams: the version is a digest of the features as they are written,
 //! and `<authenticate/>` for another version fails without prejudice.
-//! Left out: server streams, which come with server links.
+//! Left out: streams between servers, which sign in by SASL of RFC 6120 or by dialback.
 //! Status: complete
 
 use base64::Engine as _;
