@@ -116,7 +116,6 @@ def test_ipv6_is_tried_first_and_ipv4_soon(ours):
             assert time.monotonic() - began < 2
 
 
-# covers: fed-39
 def test_rapid_changes_arrive_in_order_whatever_becomes_of_the_stream():
     with neighbourhood(Stentor, Prosody, idle_secs=1) as (ours, prosody):
         alice, dora = friends(ours, prosody)
@@ -127,7 +126,8 @@ def test_rapid_changes_arrive_in_order_whatever_becomes_of_the_stream():
         for n in range(5):
             before = len(ours.events("s2s_out_ended", "s2s_in_ended"))
             _changes(alice, dora, f"cut {n}", lambda: prosody.close_streams(ours.domain))
-            assert len(ours.events("s2s_out_ended", "s2s_in_ended")) > before
+            ended = ("s2s_out_ended", "s2s_in_ended")
+            until(lambda: len(ours.events(*ended)) > before, "a stream is cut")
 
 
 def _changes(alice: Person, dora: Person, word: str, between=lambda: None) -> None:
@@ -139,5 +139,8 @@ def _changes(alice: Person, dora: Person, word: str, between=lambda: None) -> No
     alice.stream.write("".join(said[25:]))
     came = []
     while not came or came[-1] != texts[-1]:
-        came.append(text_of(dora.stream.wait(lambda e: is_presence(e, alice.full)), "status"))
+        text = text_of(dora.stream.wait(lambda e: is_presence(e, alice.full)), "status")
+        # Prosody ends a stream without telling what it has had: that comes once more (XEP-0198 §5).
+        if text.startswith(f"{word}, ") and text not in came:
+            came.append(text)
     assert came == texts

@@ -79,10 +79,7 @@ pub struct Driver {
     /// Acknowledgements that the client asked for, in order: once so many commits are decided, so
     /// many stanzas are handled.
     acks_due: VecDeque<(u64, u64)>,
-    /// Stream management is being turned on: what is sent now would not be counted.
-    is_enabling: bool,
-    /// Nothing is sent for now: answers wait for who tries too often.
-    is_answer_late: bool,
+    silence: Silence,
     paces: intake::Paces,
     /// When more is read from one who was too fast, in milliseconds modulo 2³².
     paused_until: u32,
@@ -112,6 +109,17 @@ enum Phase {
     Ending,
     /// All is done.
     Gone,
+}
+
+/// Why nothing is sent for now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// It is.
+    None,
+    /// Stream management is being turned on: what is sent now would not be counted.
+    Enabling,
+    /// Answers wait for who tries too often.
+    LateAnswer,
 }
 
 enum Done {
@@ -145,8 +153,7 @@ impl Driver {
             out: Out::default(),
             stored: Confirmations::default(),
             acks_due: VecDeque::new(),
-            is_enabling: false,
-            is_answer_late: false,
+            silence: Silence::None,
             paces: intake::Paces::default(),
             paused_until: 0,
             is_paused: false,
@@ -197,7 +204,7 @@ impl Driver {
         let now = monotonic::now();
         match done {
             Done::Handled | Done::Answered(Answered::Nothing) => {}
-            Done::Waited => self.is_answer_late = false,
+            Done::Waited => self.silence = Silence::None,
             Done::Ended => self.phase = Phase::Gone,
             Done::Answered(Answered::Machine(answer)) => self.machine.handle_answer(answer, now),
             Done::Answered(Answered::Bound(session)) => {
@@ -220,7 +227,7 @@ impl Driver {
                 self.machine.handle_answer(Answer::Resumed { jid, received }, now);
             }
             Done::Enabled(allowed) => {
-                self.is_enabling = false;
+                self.silence = Silence::None;
                 let (id, secs) = allowed.unzip();
                 self.machine.enable_sm(id.as_deref(), secs.unwrap_or(0));
             }
@@ -375,14 +382,14 @@ impl Driver {
             return false;
         }
         let before = self.out.bytes.len();
-        if self.is_answer_late {
+        if self.silence == Silence::LateAnswer {
             return false;
         }
         let Some(session) = &self.session else {
             self.machine.take_output(&mut self.out.bytes);
             return self.out.bytes.len() != before;
         };
-        let may_send = self.machine.is_established() && !self.is_enabling;
+        let may_send = self.machine.is_established() && self.silence == Silence::None;
         let has_room = self.out.waiting() < OUT_BYTES_MAX && may_send;
         if !has_room {
             // Another stream may want the session meanwhile.

@@ -331,8 +331,11 @@ fn place(
     }
     let rule = cx.host.profile.settings.delivery;
     let worth = cx.worth.of(stanza);
-    // What would be kept for later were nobody there is not lost with who is.
-    let is_given = kept.is_none() && worth.offline == Offline::Keep && !cx.account.is_ephemeral;
+    // What would be kept for later were nobody there is not lost with who is, where the sender is
+    // told that it is taken: a session that counts (XEP-0198), another server.
+    let is_acknowledged = cx.session.is_none_or(|s| s.resource.outbox.is_counting());
+    let is_kept = worth.offline == Offline::Keep && !cx.account.is_ephemeral;
+    let is_given = kept.is_none() && is_kept && is_acknowledged;
     let give = is_given.then(|| Give {
         writer: &cx.engine.stores.writer,
         owner: &cx.account.jid,

@@ -389,6 +389,8 @@ async fn given<F: Future>(sm: bool, message: &str, then: impl FnOnce(Client) -> 
         assert!(balcony.session().enable_sm(false, None).await.is_none());
     }
     let mut romeo = connect(&world, ROMEO, "orchard").await;
+    // Whoever counts what is acknowledged may rely on it.
+    assert!(romeo.session().enable_sm(false, None).await.is_none());
     romeo.send(message).await;
     romeo.session().settle_all().await;
     let _left = then(balcony).await;

@@ -196,7 +196,7 @@ fn the_fail2ban_filter_finds_failed_sign_ins_and_their_source() {
     .unwrap();
     // What the first rule wants, piece by piece, after the time that fail2ban takes away.
     let rest = line.split_once('Z').unwrap().1.trim_start();
-    let rest = rest.strip_prefix("WARN stentor_edge::driver: ").unwrap();
+    let rest = rest.strip_prefix("WARN stentor_edge::driver::refused: ").unwrap();
     let (sentence, rest) = rest.split_once("127.0.0.1 ").unwrap();
     let rule = filter.lines().find(|line| line.starts_with("failregex = ")).unwrap();
     let sentence = sentence.replace('.', r"\.");

@@ -7,7 +7,7 @@ use stentor_engine::{Close, Flag, Item, Resumed, TooHigh};
 use stentor_payload::xep0352_csi::ClientState;
 use stentor_stream::fault::Fault;
 
-use super::{Done, Driver, confirm};
+use super::{Done, Driver, Silence, confirm};
 use crate::monotonic;
 
 impl Driver {
@@ -23,7 +23,7 @@ impl Driver {
     pub(super) fn enable(&mut self, resume: bool, max_secs: Option<u32>) {
         let Some(session) = &self.session else { return };
         let enabling = session.enable_sm(resume, max_secs);
-        self.is_enabling = true;
+        self.silence = Silence::Enabling;
         self.work = Some(Box::pin(async move { Done::Enabled(enabling.await) }));
     }
 

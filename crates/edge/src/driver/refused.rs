@@ -4,7 +4,7 @@
 use stentor_jid::BareJid;
 use stentor_sasl::{Condition, Mechanism};
 
-use super::{Done, Driver};
+use super::{Done, Driver, Silence};
 
 impl Driver {
     pub(super) fn sign_in_failed(
@@ -51,7 +51,7 @@ impl Driver {
             tokio::spawn(async move { engine.tell_of_lock(&account).await });
         }
         if !delay.is_zero() {
-            self.is_answer_late = true;
+            self.silence = Silence::LateAnswer;
             self.work = Some(Box::pin(async move {
                 tokio::time::sleep(delay).await;
                 Done::Waited
