@@ -169,7 +169,7 @@ def test_who_leaves_is_seen_leaving_by_all_who_could_see_her(pairs, peers):
     assert answer.get("type") == "unavailable"
     assert answer.find(q(DELAY, "delay")) is not None
     # A client of hers that comes later is told by her server's probe.
-    late = dora.another("late")
+    late = dora.arriving("late")
     late.wait(lambda e: e.get("from", "").startswith(alice.jid) and e.get("type") == "unavailable")
 
 
@@ -383,12 +383,12 @@ def test_probes_ask_and_are_answered(pairs, peers, other):
     # What theirs knows of Dora comes by their answer.
     dora.stream.write("<presence id='mine'><show>xa</show><x xmlns='urn:example:x'/></presence>")
     alice.sees([dora])
-    second = alice.another("second")
+    second = alice.arriving("second")
     second.wait(lambda e: is_presence(e, dora.full) and text_of(e, "show") == "xa")
     # And what ours knows of her by ours.
     alice.stream.write("<presence id='kept'><show>dnd</show><x xmlns='urn:example:x'/></presence>")
     dora.stream.wait(lambda e: is_presence(e, alice.full) and text_of(e, "show") == "dnd")
-    late = dora.another("late")
+    late = dora.arriving("late")
     seen = late.wait(lambda e: is_presence(e, alice.full))
     assert text_of(seen, "show") == "dnd" and seen.find("{urn:example:x}x") is not None
     peer.say("presence", jid, alice.jid, kind="probe")
@@ -400,7 +400,7 @@ def test_probes_ask_and_are_answered(pairs, peers, other):
     second.close()
     alice.leave()
     dora.sees([alice], "unavailable")
-    later = dora.another("later")
+    later = dora.arriving("later")
     gone = later.wait(lambda e: e.get("from", "").startswith(alice.jid))
     assert gone.get("type") == "unavailable" and child(gone, DELAY, "delay") is not None
     # Who may not see her is told that, and nothing else.

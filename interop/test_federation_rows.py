@@ -90,7 +90,7 @@ def test_several_clients_are_seen_each_by_itself(pairs):
         before = alice.stream.barrier(stream)[0]
         assert presences(before) == [(f"{alice.jid}/three", "unavailable")]
     # A client that comes is what makes its server probe.
-    third = dora.another("third")
+    third = dora.arriving("third")
     expected = sorted([clients[0].jid, clients[1].jid])
     seen = [third.wait(lambda e: e.get("from") in expected) for _ in expected]
     assert sorted(e.get("from") for e in seen) == expected

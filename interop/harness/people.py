@@ -18,14 +18,20 @@ class Person:
         self.enter()
 
     def enter(self) -> None:
-        # Some servers send what they kept before the presence that asks for it.
-        self.stream = login(
-            self.server, self.account, self.resource, mode=self.mode, is_available=False
-        )
-        self.stream.write("<presence/>")
+        self.stream = self.arriving(self.resource)
 
     def leave(self) -> None:
         self.stream.close()
+
+    def arriving(self, resource: str) -> RawStream:
+        """A client that has sent its first presence and has read nothing yet.
+
+        Answers to probes, and with some servers what was kept for it, may come before its own
+        presence comes back.
+        """
+        stream = login(self.server, self.account, resource, mode=self.mode, is_available=False)
+        stream.write("<presence/>")
+        return stream
 
     def another(self, resource: str, priority: int | None = None) -> RawStream:
         """One more client of the same user."""
