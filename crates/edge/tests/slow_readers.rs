@@ -100,6 +100,42 @@ async fn pages_of_an_archive_go_on_as_the_client_acknowledges() {
     assert!(ping < at(&|m| m.contains("id='page300'")), "nobody waits for a page");
 }
 
+/// With the presence or the query comes a ping, in one write. What fits comes before its answer, with
+/// stream management and without.
+#[tokio::test]
+async fn what_fits_comes_before_the_answer_to_what_was_sent_later() {
+    let ping = "<iq type='get' id='late'><ping xmlns='urn:xmpp:ping'/></iq>";
+    let query = "<iq type='set' id='page'><query xmlns='urn:xmpp:mam:2'>\
+                 <set xmlns='http://jabber.org/protocol/rsm'><max>90</max></set></query></iq>";
+    let server = Server::start(ProfileSettings::default()).await;
+    for (n, enable) in ["", "<enable xmlns='urn:xmpp:sm:3' resume='true'/>"].iter().enumerate() {
+        // More than a page of the store.
+        write_to_juliet(&server, 90, "").await;
+        let jid = format!("juliet@capulet.example/balcony{n}");
+        let mut juliet = Typist::bind(server.addr, &jid, "secret").await;
+        juliet.say(&format!("{enable}<presence/>{ping}")).await;
+        assert_eq!(juliet.hear("id='late'").await.matches("<body>").count(), 90, "{enable}");
+        if enable.is_empty() {
+            // The archived ones fill what may wait for a client that acknowledges nothing.
+            juliet.say(&format!("{query}{ping}")).await;
+            let heard = juliet.hear("id='late'").await;
+            assert_eq!((heard.matches("<body>").count(), heard.matches("<fin ").count()), (90, 1));
+        }
+        juliet.say("</stream:stream>").await;
+        juliet.hear_end().await;
+    }
+}
+
+/// A client without stream management makes room by reading: nothing it sends is needed for it.
+#[tokio::test]
+async fn more_than_fits_comes_first_to_who_takes_it() {
+    let server = Server::start(ProfileSettings::default()).await;
+    write_to_juliet(&server, MANY, "").await;
+    let mut juliet = Typist::bind(server.addr, "juliet@capulet.example/balcony", "secret").await;
+    juliet.say("<presence/><iq type='get' id='late'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    assert_eq!(juliet.hear("id='late'").await.matches("<body>").count(), MANY);
+}
+
 #[tokio::test]
 async fn more_pages_than_may_wait_are_refused() {
     let server = Server::start(ProfileSettings::default()).await;

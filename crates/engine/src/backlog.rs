@@ -17,13 +17,14 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::kept::{About, Became};
 use crate::limits::{
-    BACKLOG_RETRY_MS, BACKLOG_STALL_PAUSES, BACKLOG_TRIES_MAX, OFFLINE_PAGE, OUTBOX_SOFT_BYTES,
-    PARKED_PAUSE_MS, SLOW_SENDER_PAUSE_MS,
+    BACKLOG_ASIDE_PAUSES, BACKLOG_RETRY_MS, BACKLOG_STALL_PAUSES, BACKLOG_TRIES_MAX, OFFLINE_PAGE,
+    OUTBOX_SOFT_BYTES, PARKED_PAUSE_MS, SLOW_SENDER_PAUSE_MS,
 };
 use crate::outbox::{Close, Fate, Item, Outbox, Pressure, Stored};
 use crate::pending::{Keep, Pending};
 use crate::phase::Flow;
 use crate::resource::{Flag, Resource};
+use crate::sequel::Waiter;
 use crate::service;
 use crate::worth::NS_RETRACTION;
 
@@ -66,17 +67,33 @@ impl Flush {
     }
 
     /// Hands over everything stored. Where the stream breaks meanwhile, the next best resource gets
-    /// the rest, or this one once it is resumed. No stream waits for it: the client makes room by
-    /// what it sends.
+    /// the rest, or this one once it is resumed.
     pub(crate) fn start(self, engine: &Arc<Engine>) {
-        let engine = engine.clone();
-        service::start(async move { self.hand_over(&engine).await });
+        self.start_for(engine, Waiter::default());
     }
 
-    async fn hand_over(self, engine: &Engine) {
+    /// The same for a client that has just become available: what fits comes before anything that is
+    /// due to its later stanzas, which wait for what is returned. They do not wait for room that it
+    /// makes by what it sends.
+    pub(crate) fn start_first(
+        self,
+        engine: &Arc<Engine>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (waiter, done) = Waiter::new();
+        self.start_for(engine, waiter);
+        done
+    }
+
+    fn start_for(self, engine: &Arc<Engine>, waiter: Waiter) {
+        let engine = engine.clone();
+        service::start(async move { self.hand_over(&engine, waiter).await });
+    }
+
+    async fn hand_over(self, engine: &Engine, mut waiter: Waiter) {
         let mut next = Some(self);
         while let Some(flush) = next {
-            flush.hand_all(engine).await;
+            flush.hand_all(engine, &mut waiter).await;
+            waiter.let_go();
             next = if flush.resource.outbox.is_parked() { flush.pass_on() } else { None };
         }
     }
@@ -97,10 +114,11 @@ impl Flush {
         state.offline.flushing == Some(self.resource.serial)
     }
 
-    async fn hand_all(&self, engine: &Engine) {
+    async fn hand_all(&self, engine: &Engine, waiter: &mut Waiter) {
         let owner = &self.account.jid;
         for attempt in 0..BACKLOG_TRIES_MAX {
-            let Err(error) = self.hand_pages(engine).await else { return };
+            let Err(error) = self.hand_pages(engine, waiter).await else { return };
+            waiter.let_go();
             tracing::error!(account = %owner, attempt, %error, "Stored messages could not be read.");
             if self.resource.outbox.closing().is_some() {
                 return;
@@ -109,7 +127,7 @@ impl Flush {
         }
     }
 
-    async fn hand_pages(&self, engine: &Engine) -> Result<(), StoreError> {
+    async fn hand_pages(&self, engine: &Engine, waiter: &mut Waiter) -> Result<(), StoreError> {
         loop {
             let (after, stored) = {
                 let state = self.account.lock();
@@ -137,7 +155,7 @@ impl Flush {
                     return Ok(());
                 }
             }
-            if !has_room(&self.resource.outbox).await {
+            if !has_room(&self.resource.outbox, &mut || waiter.let_go()).await {
                 return Ok(());
             }
         }
@@ -375,17 +393,18 @@ pub async fn clear_archived(
     outcome
 }
 
-/// Waits until a session has taken most of what it was given, also while it is without a stream.
-/// One that takes nothing for long is ended: what is read for it from the store would wait in
-/// memory.
-pub async fn wait_for_room(outbox: &Outbox) {
-    while !has_room(outbox).await {
+/// What is done before one waits for a client to make room by what it sends.
+type StepAside<'a> = &'a mut (dyn FnMut() + Send);
+
+/// See [`crate::Session::wait_for_room`].
+pub(crate) async fn wait_for_room(outbox: &Outbox, step_aside: StepAside<'_>) {
+    while !has_room(outbox, step_aside).await {
         tokio::time::sleep(Duration::from_millis(PARKED_PAUSE_MS)).await;
     }
 }
 
 /// The same; false at once where the session is without a stream.
-async fn has_room(outbox: &Outbox) -> bool {
+async fn has_room(outbox: &Outbox, step_aside: StepAside<'_>) -> bool {
     let (mut least, mut stalled) = (usize::MAX, 0);
     loop {
         let bytes = outbox.bytes();
@@ -393,10 +412,15 @@ async fn has_room(outbox: &Outbox) -> bool {
             return true;
         }
         if outbox.is_parked() {
+            step_aside();
             return false;
         }
         stalled = if bytes < least { 0 } else { stalled + 1 };
         least = least.min(bytes);
+        // Without acknowledgements, taking bytes is all that a client does to make room.
+        if outbox.is_counting() || stalled > BACKLOG_ASIDE_PAUSES {
+            step_aside();
+        }
         if stalled > BACKLOG_STALL_PAUSES {
             outbox.close(Close::Overflow);
             return true;

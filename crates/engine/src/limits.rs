@@ -95,6 +95,9 @@ pub const IDLE_ACCOUNTS_MAX: usize = 8_192;
 /// stored messages is ended: 30 seconds.
 pub const BACKLOG_STALL_PAUSES: u32 = 7_500;
 
+/// The same after which the client's next stanzas wait for them no longer: a second.
+pub const BACKLOG_ASIDE_PAUSES: u32 = 250;
+
 /// How often stored messages are read again after the store failed to read them.
 pub const BACKLOG_TRIES_MAX: u32 = 5;
 

@@ -108,7 +108,7 @@ impl Registrar {
     }
 
     /// Answers requests of this kind to accounts by itself and at length: the answer may wait until
-    /// the session has taken what it was sent (see [`crate::backlog::wait_for_room`]).
+    /// the session has taken what it was sent (see [`crate::Session::wait_for_room`]).
     pub fn tell<P: Decode + 'static, H: OnAsk<P>>(&mut self, kind: Request, handler: &Arc<H>) {
         self.add_asker(Scope::Account, kind, handler, true);
     }

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::account::Account;
+use crate::backlog;
 use crate::iq::BoxFuture;
 use crate::limits::ASIDE_MAX;
 use crate::service;
@@ -18,29 +20,76 @@ pub(crate) struct Sequel(Mutex<Option<Box<Inner>>>);
 
 #[derive(Default)]
 struct Inner {
-    waiting: VecDeque<BoxFuture<'static, ()>>,
+    waiting: VecDeque<Piece>,
     is_running: bool,
+    /// Whoever waits for what is being done.
+    waiter: Waiter,
+    /// Whether that waits for the client: then nobody waits for it, nor for what is behind it.
+    is_aside: bool,
+}
+
+struct Piece {
+    work: BoxFuture<'static, ()>,
+    waiter: Waiter,
+}
+
+/// Whoever waits for work that may in turn have to wait for him. He is let go at the end of this at
+/// the latest.
+#[derive(Default)]
+pub(crate) struct Waiter(Option<oneshot::Sender<()>>);
+
+impl Waiter {
+    /// With it comes what is waited on.
+    pub(crate) fn new() -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(sender)), async move { drop(receiver.await) })
+    }
+
+    /// He waits no longer.
+    pub(crate) fn let_go(&mut self) {
+        self.0 = None;
+    }
 }
 
 impl Sequel {
     /// Adds work behind all that waits, unless that is so much already.
-    fn add(&self, work: BoxFuture<'static, ()>, max: usize) -> bool {
+    fn add(&self, mut piece: Piece, max: usize) -> bool {
         let mut inner = self.0.lock();
-        let waiting = &mut inner.get_or_insert_default().waiting;
-        let has_room = waiting.len() < max;
+        let inner = inner.get_or_insert_default();
+        let has_room = inner.waiting.len() < max;
         if has_room {
-            waiting.push_back(work);
+            if inner.is_aside {
+                piece.waiter.let_go();
+            }
+            inner.waiting.push_back(piece);
         }
         has_room
     }
 
+    /// The next piece. Whoever waited for the one before is let go when there is nothing to see of
+    /// that any more.
     fn next(&self) -> Option<BoxFuture<'static, ()>> {
         let mut inner = self.0.lock();
-        let next = inner.as_mut()?.waiting.pop_front();
-        if next.is_none() {
+        let Some(piece) = inner.as_mut()?.waiting.pop_front() else {
             *inner = None;
+            return None;
+        };
+        if let Some(inner) = &mut *inner {
+            inner.waiter = piece.waiter;
+            inner.is_aside = false;
         }
-        next
+        Some(piece.work)
+    }
+
+    /// What is being done waits for the client, or no longer.
+    fn set_aside(&self, is_aside: bool) {
+        let mut inner = self.0.lock();
+        let Some(inner) = &mut *inner else { return };
+        inner.is_aside = is_aside;
+        if is_aside {
+            inner.waiter.let_go();
+            inner.waiting.iter_mut().for_each(|piece| piece.waiter.let_go());
+        }
     }
 
     /// All that waits, unless somebody is at it already.
@@ -66,7 +115,8 @@ impl Account {
     /// follows, without the lock. Each request that changes an account adds one at most, and whoever
     /// sent it waits until it is done.
     pub fn afterwards(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.sequel.add(Box::pin(work), usize::MAX);
+        let piece = Piece { work: Box::pin(work), waiter: Waiter::default() };
+        self.sequel.add(piece, usize::MAX);
     }
 
     /// Does what waits, unless somebody is at it already. Who stops waiting for it stops nothing.
@@ -85,15 +135,28 @@ impl Account {
 }
 
 impl Session {
-    /// Does work behind such work of before, while the client's next stanzas are dealt with; false
-    /// if [`ASIDE_MAX`] pieces wait already. It may wait until the client has taken what it was sent:
-    /// what the client takes it tells by what it sends.
-    pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) -> bool {
-        let has_room = self.asides.add(Box::pin(work), ASIDE_MAX);
+    /// Does work behind such work of before; none if [`ASIDE_MAX`] pieces wait already. The client's
+    /// next stanza waits for what is returned: until the work is done, or has itself to wait for the
+    /// client (see [`Session::wait_for_room`]).
+    pub(crate) fn aside(
+        self: &Arc<Self>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let (waiter, done) = Waiter::new();
+        let has_room = self.asides.add(Piece { work: Box::pin(work), waiter }, ASIDE_MAX);
         if let Some(work) = Sequel::begin(self, |session| &session.asides) {
             service::start(work);
         }
-        has_room
+        has_room.then_some(done)
+    }
+
+    /// Waits, within a long answer, until the session has taken most of what it was given, also while
+    /// it is without a stream. What the client takes it may tell by what it sends, so its next stanzas
+    /// are dealt with meanwhile. One that takes nothing for long is ended: what is read for it from
+    /// the store would wait in memory.
+    pub async fn wait_for_room(&self) {
+        backlog::wait_for_room(&self.resource.outbox, &mut || self.asides.set_aside(true)).await;
+        self.asides.set_aside(false);
     }
 
     /// Whether work of its goes on beside its stanzas: a long answer, or the handing over of stored

@@ -326,10 +326,10 @@ impl Session {
             }
         };
         let Some(request) = request else { return Handling::Later(Box::pin(answering)) };
-        if !self.aside(answering) {
-            return self.refused(&request, &StanzaError::new(Condition::ResourceConstraint));
+        match self.aside(answering) {
+            Some(done) => Handling::Later(Box::pin(done)),
+            None => self.refused(&request, &StanzaError::new(Condition::ResourceConstraint)),
         }
-        Handling::Done
     }
 
     /// A component answers. Nobody's other stanzas wait for it (XEP-0355 §9).

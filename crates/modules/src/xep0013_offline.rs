@@ -169,7 +169,7 @@ async fn show(session: &Session, rows: &[OfflineRow]) {
             w.open("offline", NS).open("item", NS).attr("node", &write_node(row.id)).close();
             w.close();
         });
-        backlog::wait_for_room(&session.resource.outbox).await;
+        session.wait_for_room().await;
         session.resource.outbox.push(stanza, Fate::Forget);
     }
 }

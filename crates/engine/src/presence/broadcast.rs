@@ -49,10 +49,11 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
         xep0356_privilege::show_session(&session.engine, &session.account, stanza);
         greet(session);
     }
+    let mut work = watch::shown(session, stanza, former.as_ref().map(|former| &former.stanza));
     if let Some(flush) = flush {
-        flush.start(&session.engine);
+        work.insert(0, Box::pin(flush.start_first(&session.engine)));
     }
-    watch::later(watch::shown(session, stanza, former.as_ref().map(|former| &former.stanza)))
+    watch::later(work)
 }
 
 /// The priority that counts. Where every device gets all messages, those that are not negative count

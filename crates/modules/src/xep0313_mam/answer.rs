@@ -25,7 +25,7 @@ impl OnAsk<Query> for Archive {
         let limit = query.page.max.unwrap_or(ARCHIVE_PAGE_DEFAULT).min(self.config.page_max);
         let selection = query.select(cx.engine)?;
         // A page is bounded by the store; it begins when the session has taken the one before.
-        backlog::wait_for_room(&session.resource.outbox).await;
+        session.wait_for_room().await;
         let slice = read(cx, account, selection, limit).await?;
         let metrics = &cx.engine.metrics;
         metrics.archive_queries.inc();

@@ -1,6 +1,6 @@
 //! Answering for an inbox (§3.1): the entries, then the end.
 
-use stentor_engine::{IqCx, OnAsk, Session, backlog, refuse};
+use stentor_engine::{IqCx, OnAsk, Session, refuse};
 use stentor_jid::BareJid;
 use stentor_payload::xep0059_rsm::{Ask, Before, Page, Uid};
 use stentor_payload::xep0297_forward::{self as forward, Stamp};
@@ -68,7 +68,7 @@ struct Entry {
 impl OnAsk<Query> for Inbox {
     async fn ask(&self, cx: &IqCx<'_>, query: Query) -> Result<(), StanzaError> {
         let (session, account) = cx.own_stored_account()?;
-        backlog::wait_for_room(&session.resource.outbox).await;
+        session.wait_for_room().await;
         let (entries, fin) = select(Chats::of(&mut account.lock()), &query)?;
         let mut rows = Vec::new();
         if query.has_messages && !entries.is_empty() {
