@@ -222,3 +222,37 @@ async fn unacknowledged_stanzas_leave_again_before_newer_ones() {
     assert!(place("id='0'").is_none(), "it was acknowledged: {came}");
     assert!(place("id='1'").unwrap() < place("id='2'").unwrap(), "{came}");
 }
+
+#[tokio::test]
+async fn no_presence_that_is_not_so_any_more_comes_after_a_stream_that_ended_without_a_word() {
+    let typed = Typed::new(Policy { back_off_ms: 10, ..Policy::default() }).await;
+    let mut here = typed.one.user().await;
+    let show = async |user: &mut User, status: &str| {
+        let status = format!("<status>{status}</status>");
+        user.say(&format!("<presence to='user@two.example'>{status}</presence>")).await;
+    };
+    for status in ["first", "second", "third"] {
+        show(&mut here, status).await;
+    }
+    burst(&mut here, "user@two.example", 1).await;
+    let mut peer = typed.accept_managed().await;
+    peer.hear("id='0'").await;
+    peer.say("</stream:stream>").await;
+    peer.hear("</stream:stream>").await;
+    drop(peer);
+    let mut peer = typed.accept_managed().await;
+    let came = peer.hear("id='0'").await;
+    assert!(came.contains("third"), "it is the state: {came}");
+    assert!(!came.contains("first") && !came.contains("second"), "{came}");
+    // Nothing comes back of it once that has been superseded as well.
+    show(&mut here, "fourth").await;
+    peer.hear("fourth").await;
+    show(&mut here, "fifth").await;
+    peer.hear("fifth").await;
+    peer.say("<a xmlns='urn:xmpp:sm:3' h='2'/></stream:stream>").await;
+    peer.hear("</stream:stream>").await;
+    drop(peer);
+    let mut peer = typed.accept_managed().await;
+    let came = peer.hear("fifth").await;
+    assert!(!came.contains("third") && !came.contains("fourth"), "{came}");
+}

@@ -20,6 +20,7 @@ use super::carrier::{Acks, drain, settle, take_ack};
 use super::certificates::proves;
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
+use super::queue::Doubt;
 use super::resume::{End, Left};
 use super::verify::verify;
 use super::xep0368_direct_tls::is_for_servers;
@@ -531,7 +532,7 @@ impl Stream {
         let Some(tally) = self.machine.tally() else { return };
         for (link, taker) in &self.back {
             link.queue.acked(*taker, tally.acked);
-            self.listener.links.restore(link, *taker, false);
+            self.listener.links.restore(link, *taker, Doubt::None);
         }
     }
 
@@ -547,9 +548,9 @@ impl Stream {
                 if let Some((id, _)) = resumable {
                     links.resumable.forget(&id);
                 }
-                let is_blamed = self.end == End::Blamed && self.machine.tally().is_some();
+                let doubt = self.end.doubt(self.machine.tally().is_some());
                 for (link, taker) in back {
-                    links.return_queue(&link, taker, is_blamed);
+                    links.return_queue(&link, taker, doubt);
                 }
             }
         }

@@ -14,7 +14,7 @@ use stentor_stream::s2s::Pair;
 
 use super::facts::Facts;
 use super::outgoing::{self, Failure};
-use super::queue::{Queue, Waiting};
+use super::queue::{Doubt, Queue, Waiting};
 use super::resume::Resumable;
 use super::throttle::Throttle;
 use super::{Federation, policy::Policy};
@@ -168,10 +168,10 @@ impl Links {
         Some(back_off_ms.min(left).max(1))
     }
 
-    /// Puts what a stream has no word of back into its queue. After an error of the peer's
-    /// (`is_blamed`) the one stanza that it does not bear goes back to its sender.
-    pub(crate) fn restore(&self, link: &Link, taker: u64, is_blamed: bool) {
-        if let Some(guilty) = link.queue.restore(taker, is_blamed) {
+    /// Puts what a stream has no word of back into its queue, as far as it is still so. The one stanza
+    /// that the peer does not bear goes back to its sender.
+    pub(crate) fn restore(&self, link: &Link, taker: u64, doubt: Doubt) {
+        if let Some(guilty) = link.queue.restore(taker, doubt) {
             let error = StanzaError::new(Condition::PolicyViolation)
                 .with_text("The other server ends its stream because of this.");
             self.federation.engine.bounce(&guilty, &error);

@@ -18,6 +18,7 @@ use super::certificates::{proves, tls_name};
 use super::discovery::{NotFound, Target};
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
+use super::queue::Doubt;
 use super::resume::End;
 use super::rfc8305_race::race;
 use super::xep0368_direct_tls::is_for_servers;
@@ -57,7 +58,7 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
             _ = stopping.changed() => {}
         }
         if *stopping.borrow() || !link.is_taken_by(taker) {
-            links.restore(&link, taker, false);
+            links.restore(&link, taker, Doubt::Arrived);
             if link.leave(taker) {
                 links.return_all(&link);
             }
@@ -65,7 +66,7 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
         }
     }
     // What came meanwhile starts another.
-    links.return_queue(&link, taker, false);
+    links.return_queue(&link, taker, Doubt::Arrived);
 }
 
 /// A stream that broke and may go on over another one (XEP-0198 §5).
@@ -133,7 +134,7 @@ async fn attempt(
     let federation = &links.federation;
     if broken.as_ref().is_some_and(|broken| broken.until <= monotonic::now()) {
         *broken = None;
-        links.restore(link, taker, false);
+        links.restore(link, taker, Doubt::Arrived);
     }
     let found = {
         let _permit = federation.connecting.acquire().await;
@@ -285,9 +286,9 @@ impl<'a> Stream<'a> {
         self.inbound.settle_all().await;
         if self.is_authorized || self.is_former_over {
             *broken = self.what_goes_on();
-            let is_blamed = self.end == End::Blamed && self.machine.tally().is_some();
             if broken.is_none() {
-                self.links.restore(self.link, self.taker, is_blamed);
+                let doubt = self.end.doubt(self.machine.tally().is_some());
+                self.links.restore(self.link, self.taker, doubt);
             }
         }
         if self.is_authorized {
@@ -482,7 +483,9 @@ impl<'a> Stream<'a> {
                 self.is_former_over = true;
                 self.resumable = None;
                 self.link.queue.acked(self.taker, acked.unwrap_or_default());
-                self.links.restore(self.link, self.taker, false);
+                // XEP-0198 §5: whoever has forgotten the stream may know what came over it all the same.
+                let doubt = if acked.is_some() { Doubt::None } else { Doubt::Arrived };
+                self.links.restore(self.link, self.taker, doubt);
             }
             OutgoingEvent::AckRequested => {
                 let received = self.machine.tally().map_or(0, |tally| tally.received);
@@ -555,7 +558,7 @@ impl<'a> Stream<'a> {
         let Pair { local, remote } = &self.link.pair;
         tracing::info!(event = "s2s_resumed", local, remote, "A stream to another server goes on.");
         self.link.queue.acked(self.taker, acked);
-        self.links.restore(self.link, self.taker, false);
+        self.links.restore(self.link, self.taker, Doubt::None);
         let links = self.links;
         links.federation.metrics.resumed.inc();
     }

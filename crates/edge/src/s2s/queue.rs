@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use hashbrown::HashSet;
 use parking_lot::Mutex;
 use stentor_engine::Pressure;
-use stentor_stanza::Stanza;
+use stentor_jid::Jid;
+use stentor_stanza::{PresenceType, Stanza};
 use stentor_stream::Millis;
 
 use crate::limits::{
@@ -41,6 +43,17 @@ struct Sent {
     /// Where it ends, in what its taker counts: stanzas, or bytes where none are acknowledged.
     mark: u64,
     waiting: Waiting,
+}
+
+/// What is known of stanzas that left and were not acknowledged, when their stream is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// None of them arrived: the peer, or the socket, has said how far it came.
+    None,
+    /// Some may have arrived.
+    Arrived,
+    /// So may they here, and one of them may be why the peer ended the stream by an error.
+    Blamed,
 }
 
 #[derive(Default)]
@@ -139,21 +152,30 @@ impl Queue {
         self.inner.lock().unacked(taker)
     }
 
-    /// Puts what the taker has no word of back in front, in its order. After an error of the
-    /// peer's (`is_blamed`) each of them is suspect; one that left alone and was suspect before is
-    /// what the peer does not bear: it is the answer.
-    pub(crate) fn restore(&self, taker: u64, is_blamed: bool) -> Option<Stanza> {
+    /// Puts what the taker has no word of back in front, in its order. What may have arrived comes
+    /// twice then, which for presence would bring back what is not so any more: of that only the
+    /// latest of each sender for each recipient stays. After an error of the peer's each of them is
+    /// suspect; one that left alone and was suspect before is what the peer does not bear: it is the
+    /// answer.
+    pub(crate) fn restore(&self, taker: u64, doubt: Doubt) -> Option<Stanza> {
         let mut inner = self.inner.lock();
         let (mine, others): (VecDeque<Sent>, VecDeque<Sent>) =
             std::mem::take(&mut inner.sent).into_iter().partition(|sent| sent.taker == taker);
         inner.sent = others;
+        let is_blamed = doubt == Doubt::Blamed;
         if let (1, true, Some(Sent { waiting, .. })) = (mine.len(), is_blamed, mine.front())
             && waiting.is_suspect
         {
             inner.uncount(waiting, &self.total);
             return Some(waiting.stanza.clone());
         }
+        let outdated = if doubt == Doubt::None { Vec::new() } else { inner.outdated(&mine) };
+        let mut outdated = outdated.into_iter();
         for Sent { mut waiting, .. } in mine.into_iter().rev() {
+            if outdated.next() == Some(true) {
+                inner.uncount(&waiting, &self.total);
+                continue;
+            }
             waiting.is_suspect |= is_blamed;
             inner.items.push_front(waiting);
         }
@@ -220,10 +242,32 @@ impl Inner {
         unacked < S2S_UNACKED_MAX && (!is_apart || unacked == 0)
     }
 
+    /// Which of these, from the last to the first, say of somebody what something newer says anew.
+    /// All that is in the queue is newer.
+    fn outdated(&self, mine: &VecDeque<Sent>) -> Vec<bool> {
+        let others = self.sent.iter().map(|sent| &sent.waiting);
+        let newer = self.items.iter().chain(others);
+        let mut shown: HashSet<_> = newer.filter_map(|waiting| shows(&waiting.stanza)).collect();
+        let stanzas = mine.iter().rev().map(|sent| &sent.waiting.stanza);
+        stanzas
+            .map(|stanza| shows(stanza).is_some_and(|shown_to| !shown.insert(shown_to)))
+            .collect()
+    }
+
     fn uncount(&mut self, waiting: &Waiting, total: &AtomicUsize) {
         let bytes = waiting.stanza.bytes_len();
         self.bytes = self.bytes.saturating_sub(bytes);
         total.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Whose availability a stanza shows to whom, if that is what it does (RFC 6121 §4.4, §4.5).
+fn shows(stanza: &Stanza) -> Option<(&Jid, &Jid)> {
+    match stanza.presence_type()? {
+        PresenceType::Available | PresenceType::Unavailable => {
+            Some((stanza.head.from.as_ref()?, stanza.head.to.as_ref()?))
+        }
+        _ => None,
     }
 }
 
@@ -293,7 +337,7 @@ mod tests {
         assert_eq!((queue.unacked(1), queue.unacked(7)), (3, 0));
         let stanza = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)).id("new"));
         queue.push(stanza, Millis(0), 0).unwrap();
-        assert!(queue.restore(1, false).is_none());
+        assert!(queue.restore(1, Doubt::Arrived).is_none());
         assert_eq!(send_all(&queue, 2, 0), ["2", "3", "4", "new"]);
         queue.acked(2, 4);
         assert_eq!(queue.total.load(Ordering::Relaxed), 0);
@@ -311,12 +355,54 @@ mod tests {
     fn what_the_peer_does_not_bear_is_found_by_sending_each_alone() {
         let queue = filled(3);
         send_all(&queue, 1, 0);
-        assert!(queue.restore(1, true).is_none(), "any of them may be it");
+        assert!(queue.restore(1, Doubt::Blamed).is_none(), "any of them may be it");
         assert_eq!(send_all(&queue, 1, 0), ["0"], "alone");
         queue.acked(1, 1);
         assert_eq!(send_all(&queue, 1, 1), ["1"]);
-        let guilty = queue.restore(1, true).unwrap();
+        let guilty = queue.restore(1, Doubt::Blamed).unwrap();
         assert_eq!(guilty.head.id.as_deref(), Some("1"));
         assert_eq!(send_all(&queue, 1, 0), ["2"]);
+    }
+
+    /// A stanza of `a` for `to`; its id is what it says.
+    fn presence(kind: PresenceType, to: &str, id: &str) -> Stanza {
+        let jid = |jid: &str| Jid::new(jid).unwrap();
+        let head = Head::new(Kind::Presence(kind)).from(jid("a@one.example/x")).to(jid(to)).id(id);
+        Stanza::empty(head)
+    }
+
+    /// What leaves again after eight stanzas left and two more came.
+    fn left_again(doubt: Doubt) -> Vec<String> {
+        use PresenceType::{Available, Subscribe, Unavailable};
+        let queue = Queue::default();
+        let (b, c) = ("b@two.example", "c@two.example");
+        let message = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)).id("message"));
+        let push = |stanza| queue.push(stanza, Millis(0), 0).unwrap();
+        push(presence(Available, b, "b away"));
+        push(presence(Available, c, "c away"));
+        push(message);
+        push(presence(Subscribe, b, "b asks"));
+        push(presence(Subscribe, b, "b asks again"));
+        push(presence(Unavailable, c, "c gone"));
+        push(presence(Available, b, "b back"));
+        push(presence(Available, "b@two.example/y", "b/y back"));
+        send_all(&queue, 1, 0);
+        push(presence(Available, b, "b busy"));
+        push(presence(Available, b, "b still busy"));
+        assert!(queue.restore(1, doubt).is_none());
+        let again = send_all(&queue, 2, 0);
+        queue.acked(2, u64::MAX);
+        assert_eq!(queue.total.load(Ordering::Relaxed), 0);
+        again
+    }
+
+    #[test]
+    fn presence_that_may_have_arrived_leaves_again_only_if_it_is_still_so() {
+        let rest = ["message", "b asks", "b asks again", "c gone", "b/y back"];
+        // What has not left yet is no repetition.
+        let new = ["b busy", "b still busy"];
+        assert_eq!(left_again(Doubt::Arrived), [&rest[..], &new].concat());
+        let all = ["b away", "c away", "message", "b asks", "b asks again", "c gone", "b back"];
+        assert_eq!(left_again(Doubt::None), [&all[..], &["b/y back"], &new].concat());
     }
 }

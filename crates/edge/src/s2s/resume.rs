@@ -17,6 +17,7 @@ use stentor_stream::s2s::{Pair, Tally};
 use tokio::sync::Notify;
 
 use super::links::{Link, Links};
+use super::queue::Doubt;
 use crate::limits::{S2S_RESUMABLE_MAX, S2S_RESUME_SECS, S2S_TAKE_OVER_WAIT_MS};
 use crate::monotonic;
 
@@ -73,6 +74,16 @@ impl End {
             Some(Fault::Lost | Fault::Replaced | Fault::Timeout(Wait::Answer)) => Self::Broken,
             Some(Fault::ByPeer(_)) => Self::Blamed,
             _ => Self::Orderly,
+        }
+    }
+
+    /// What this means for what was sent on a stream and not acknowledged; `is_counted` if the peer
+    /// counts (XEP-0198), without which the socket has said what it took.
+    pub(crate) fn doubt(self, is_counted: bool) -> Doubt {
+        match self {
+            _ if !is_counted => Doubt::None,
+            Self::Blamed => Doubt::Blamed,
+            Self::Broken | Self::Orderly => Doubt::Arrived,
         }
     }
 }
@@ -133,7 +144,7 @@ impl Resumable {
             streams.extract_if(|_, entry| is_over(entry)).map(|(_, entry)| entry).collect()
         };
         for (link, taker) in over.into_iter().filter_map(|entry| entry.left).flat_map(|l| l.back) {
-            link.queue.restore(taker, false);
+            link.queue.restore(taker, Doubt::Arrived);
             link.leave(taker);
         }
     }
@@ -171,14 +182,14 @@ impl Links {
     /// What a stream had for its peer goes another way.
     fn let_go(self: &Arc<Self>, left: Left) {
         for (link, taker) in left.back {
-            self.return_queue(&link, taker, false);
+            self.return_queue(&link, taker, Doubt::Arrived);
         }
     }
 
-    /// Stops draining a queue: what its stream has no word of goes another way. After an error of
-    /// the peer's (`is_blamed`) the stanza that caused it, if that is clear, goes back.
-    pub(crate) fn return_queue(self: &Arc<Self>, link: &Arc<Link>, taker: u64, is_blamed: bool) {
-        self.restore(link, taker, is_blamed);
+    /// Stops draining a queue: what its stream has no word of goes another way, as in
+    /// [`Links::restore`].
+    pub(crate) fn return_queue(self: &Arc<Self>, link: &Arc<Link>, taker: u64, doubt: Doubt) {
+        self.restore(link, taker, doubt);
         if link.leave(taker) && !link.queue.is_empty() {
             self.ensure_taker(link);
         }
