@@ -78,9 +78,9 @@ pub use iq::{BoxFuture, IqCx, OnAsk, OnGet, OnSet, Request, Scope};
 pub use module::{Factory, Module, NoConfig, OptionDoc, Spec, Status, Xep};
 pub use outbox::{Close, Fate, Item, Outbox, Pressure, Saved, Since, Stored, TooHigh};
 pub use phase::{
-    Admit, Annotate, Attend, AttendCx, Copy, Cx, Direction, Flow, Heed, Lookup, Mirror, Miss,
-    Observe, Observed, Record, Recorded, Screen, Serials, SharedBytes, SharedWorth, Taken, Verdict,
-    Wish,
+    Admit, Annotate, Attend, AttendCx, Copy, Cx, Direction, Flow, Heed, Look, Lookup, Mirror, Miss,
+    Observe, Observed, Passing, Record, Recorded, Screen, Serials, SharedBytes, SharedWorth, Taken,
+    Verdict, Wish,
 };
 pub use registrar::Registrar;
 pub use remote::{Inbound, Links};

@@ -11,8 +11,8 @@ use stentor_store::StoreError;
 
 use crate::engine::{Engine, Route};
 use crate::iq::BoxFuture;
-use crate::phase::Direction;
-use crate::slots::{Slot, Slots};
+use crate::phase::{Direction, Look, Passing};
+use crate::slots::Slots;
 
 /// What was found for the two passes of a message.
 #[derive(Default)]
@@ -30,9 +30,6 @@ impl Found {
         }
     }
 }
-
-/// A look into the store for one pass.
-type Look = BoxFuture<'static, Result<Option<Slot>, StoreError>>;
 
 /// Starts what the features of sender and recipient want to know. There is nothing for almost every
 /// message.
@@ -65,7 +62,8 @@ fn looks(
     let Some(account) = account else { return Vec::new() };
     let Some(host) = engine.host(account.as_jid().domain()) else { return Vec::new() };
     let modules = host.profile.phases.lookup.iter();
-    modules.filter_map(|m| m.look_up(engine, account, direction, stanza)).collect()
+    let passing = Passing { engine, account, direction, stanza };
+    modules.filter_map(|m| m.look_up(&passing)).collect()
 }
 
 async fn all(looks: Vec<Look>) -> Result<Slots, StoreError> {

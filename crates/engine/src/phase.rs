@@ -65,14 +65,23 @@ impl SharedBytes {
 pub trait Lookup: Send + Sync + 'static {
     /// Starts reading for an account that sends or receives the message, if there is something to
     /// read. What comes of it is in [`Cx::found`] in that account's pass.
-    fn look_up(
-        &self,
-        engine: &Arc<Engine>,
-        account: &BareJid,
-        direction: Direction,
-        stanza: &Stanza,
-    ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>>;
+    fn look_up(&self, passing: &Passing<'_>) -> Option<Look>;
 }
+
+/// A message on its way through an account of ours, before anything about it is decided.
+pub struct Passing<'a> {
+    /// Where the stores and other accounts are.
+    pub engine: &'a Arc<Engine>,
+    /// Who sends or receives it.
+    pub account: &'a BareJid,
+    /// Which of the two.
+    pub direction: Direction,
+    /// The message as it came.
+    pub stanza: &'a Stanza,
+}
+
+/// A reading that was started for one message; it may find nothing.
+pub type Look = BoxFuture<'static, Result<Option<Slot>, StoreError>>;
 
 /// What a message is worth, for everyone who asks.
 #[derive(Debug, Default)]

@@ -10,14 +10,13 @@ use std::sync::Arc;
 
 use stentor_engine::worth::NS_RETRACTION as NS;
 use stentor_engine::{
-    AccountState, BoxFuture, Cx, Direction, Engine, Lookup, Record, Recorded, Registrar, Scope,
-    Slot,
+    AccountState, Cx, Direction, Look, Lookup, Passing, Record, Recorded, Registrar, Scope, Slot,
 };
-use stentor_jid::{BareJid, Jid};
+use stentor_jid::Jid;
 use stentor_payload::limits::STANZA_ID_BYTES_MAX;
 use stentor_payload::xep0082_time;
 use stentor_stanza::{MessageType, Stanza};
-use stentor_store::{ArchiveReference, ArchiveRow, ReferenceId, Stage, StoreError, Write};
+use stentor_store::{ArchiveReference, ArchiveRow, ReferenceId, Stage, Write};
 
 use crate::xep0313_mam::FLAG_OF_ROOM;
 
@@ -37,23 +36,17 @@ struct Retractions;
 struct Original(ArchiveRow);
 
 impl Lookup for Retractions {
-    fn look_up(
-        &self,
-        engine: &Arc<Engine>,
-        account: &BareJid,
-        direction: Direction,
-        stanza: &Stanza,
-    ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>> {
-        let id = retracted_id(stanza)?;
-        let peer = match direction {
-            Direction::Sent => stanza.head.to.as_ref(),
-            Direction::Received => stanza.head.from.as_ref(),
+    fn look_up(&self, passing: &Passing<'_>) -> Option<Look> {
+        let id = retracted_id(passing.stanza)?;
+        let peer = match passing.direction {
+            Direction::Sent => passing.stanza.head.to.as_ref(),
+            Direction::Received => passing.stanza.head.from.as_ref(),
         };
-        let peer = peer.map_or_else(|| account.clone(), Jid::to_bare);
+        let peer = peer.map_or_else(|| passing.account.clone(), Jid::to_bare);
         // Only what the same side sent is found.
-        let is_sent = direction == Direction::Sent;
+        let is_sent = passing.direction == Direction::Sent;
         let reference = ArchiveReference { peer, is_sent, id: ReferenceId::Origin(id) };
-        let (archive, account) = (engine.stores.archive.clone(), account.clone());
+        let (archive, account) = (passing.engine.stores.archive.clone(), passing.account.clone());
         Some(Box::pin(async move {
             let row = archive.find(&account, reference).await?;
             Ok(row.map(|row| Box::new(Original(row)) as Slot))

@@ -9,14 +9,13 @@
 use std::sync::Arc;
 
 use stentor_engine::{
-    AccountState, Annotate, BoxFuture, Cx, Direction, Engine, Lookup, Observe, Observed, Registrar,
+    AccountState, Annotate, Cx, Direction, Look, Lookup, Observe, Observed, Passing, Registrar,
     Scope, Slot,
 };
-use stentor_jid::BareJid;
 use stentor_payload::limits::NODE_ITEM_ID_BYTES_MAX;
 use stentor_payload::xep0060_pubsub::Item;
 use stentor_stanza::{MessageType, Stanza};
-use stentor_store::{Stage, StoreError};
+use stentor_store::Stage;
 use stentor_xml::{ElementRef, Frame};
 
 use crate::xep0060_pubsub::config::{Access, Bound, LastItem, NodeConfig};
@@ -73,18 +72,12 @@ impl Assist {
 }
 
 impl Lookup for Assistant {
-    fn look_up(
-        &self,
-        engine: &Arc<Engine>,
-        account: &BareJid,
-        direction: Direction,
-        stanza: &Stanza,
-    ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>> {
-        if direction != Direction::Sent {
+    fn look_up(&self, passing: &Passing<'_>) -> Option<Look> {
+        if passing.direction != Direction::Sent {
             return None;
         }
-        let assist = Assist::read(stanza)?;
-        let (engine, owner) = (engine.clone(), account.clone());
+        let assist = Assist::read(passing.stanza)?;
+        let (engine, owner) = (passing.engine.clone(), passing.account.clone());
         Some(Box::pin(async move {
             let Some(account) = engine.account(&owner).await? else { return Ok(None) };
             nodes::load(&engine, &account).await?;

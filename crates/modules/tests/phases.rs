@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
 use stentor_engine::{
-    AccountState, Annotate, BoxFuture, Clock, Copy, Cx, Direction, Engine, Handling, Host, Hosts,
-    Item, Lookup, Mirror, Miss, Observe, Observed, Profile, Record, Recorded, Registrar, Screen,
+    AccountState, Annotate, Clock, Copy, Cx, Direction, Engine, Handling, Host, Hosts, Item, Look,
+    Lookup, Mirror, Miss, Observe, Observed, Passing, Profile, Record, Recorded, Registrar, Screen,
     Serials, Session, Settings, Slot, Taken, Verdict,
 };
 use stentor_jid::BareJid;
 use stentor_stanza::{Condition, Stanza, StanzaError};
-use stentor_store::{Stage, StoreError, Stores, Write};
+use stentor_store::{Stage, Stores, Write};
 use stentor_store_sqlite::{Options, Sqlite};
 use stentor_xml::Frame;
 
@@ -37,17 +37,13 @@ impl Diary {
 }
 
 impl Lookup for Diary {
-    fn look_up(
-        &self,
-        engine: &Arc<Engine>,
-        account: &BareJid,
-        direction: Direction,
-        stanza: &Stanza,
-    ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>> {
-        if !stanza.has_child("urn:example:diary", "last") || direction == Direction::Sent {
+    fn look_up(&self, passing: &Passing<'_>) -> Option<Look> {
+        if !passing.stanza.has_child("urn:example:diary", "last")
+            || passing.direction == Direction::Sent
+        {
             return None;
         }
-        let (data, owner) = (engine.stores.data.clone(), account.clone());
+        let (data, owner) = (passing.engine.stores.data.clone(), passing.account.clone());
         Some(Box::pin(async move {
             let rows = data.of_kinds(&owner, &["diary"]).await?;
             Ok(rows.last().map(|row| Box::new(row.key.clone()) as Slot))

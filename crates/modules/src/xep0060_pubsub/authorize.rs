@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stentor_engine::{
-    Account, BoxFuture, Cx, Direction, Engine, Lookup, Screen, Slot, Verdict, random_id,
+    Account, Cx, Direction, Engine, Look, Lookup, Passing, Screen, Verdict, random_id,
 };
 use stentor_jid::{BareJid, Jid};
 use stentor_payload::Encode;
@@ -82,18 +82,12 @@ impl Decision {
 }
 
 impl Lookup for Approval {
-    fn look_up(
-        &self,
-        engine: &Arc<Engine>,
-        account: &BareJid,
-        direction: Direction,
-        stanza: &Stanza,
-    ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>> {
-        if direction != Direction::Received {
+    fn look_up(&self, passing: &Passing<'_>) -> Option<Look> {
+        if passing.direction != Direction::Received {
             return None;
         }
-        let decision = Decision::read(&Self::form(account, stanza)?)?;
-        let (engine, owner) = (engine.clone(), account.clone());
+        let decision = Decision::read(&Self::form(passing.account, passing.stanza)?)?;
+        let (engine, owner) = (passing.engine.clone(), passing.account.clone());
         Some(Box::pin(async move {
             if let Some(account) = engine.account(&owner).await? {
                 decide(&engine, &account, &decision).await?;

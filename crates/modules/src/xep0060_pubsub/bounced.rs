@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stentor_engine::{BoxFuture, Direction, Engine, Lookup, Slot};
+use stentor_engine::{Direction, Engine, Look, Lookup, Passing};
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Condition, ErrorType, MessageType, Stanza, StanzaError};
 use stentor_store::{Stage, StoreError};
@@ -47,18 +47,12 @@ impl Bounce {
 }
 
 impl Lookup for Bounces {
-    fn look_up(
-        &self,
-        engine: &Arc<Engine>,
-        account: &BareJid,
-        direction: Direction,
-        stanza: &Stanza,
-    ) -> Option<BoxFuture<'static, Result<Option<Slot>, StoreError>>> {
-        if direction != Direction::Received {
+    fn look_up(&self, passing: &Passing<'_>) -> Option<Look> {
+        if passing.direction != Direction::Received {
             return None;
         }
-        let bounce = Bounce::read(account, stanza)?;
-        let (engine, owner) = (engine.clone(), account.clone());
+        let bounce = Bounce::read(passing.account, passing.stanza)?;
+        let (engine, owner) = (passing.engine.clone(), passing.account.clone());
         Some(Box::pin(async move {
             end(&engine, &owner, &bounce).await?;
             Ok(None)
