@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stentor_jid::{BareJid, Jid};
 use stentor_payload::xep0012_last;
+use stentor_payload::xep0030_disco::NS_ITEMS;
 use stentor_stanza::{Condition, IqType, Stanza, StanzaError};
 
 use crate::account::Account;
@@ -129,8 +130,7 @@ async fn to_account(
         Some(session) => session.account.clone(),
         None => {
             let found = engine.account(jid).await.map_err(|error| store_error(&error))?;
-            // RFC 6121 §8.5.1.
-            let account = found.ok_or(StanzaError::new(Condition::ServiceUnavailable))?;
+            let Some(account) = found else { return for_nobody(host, stanza) };
             let direction = Direction::Received;
             match pipeline::may_pass(engine, &account, direction, &account.lock(), stanza) {
                 Ok(()) => {}
@@ -150,6 +150,20 @@ async fn to_account(
     // domain knows (its version, say) is asked that way too by clients of old.
     let scope = if for_account || stanza.head.to.is_some() { Scope::Account } else { Scope::Host };
     to_handler(engine, asker, host, Some(&account), scope, stanza).await
+}
+
+/// What is said of an account that does not exist: RFC 6121 §8.5.1, and XEP-0030 §8 rule 2.
+fn for_nobody(host: &Host, stanza: &Stanza) -> Result<Option<Stanza>, StanzaError> {
+    let is_known = host.profile.iqs.find(Scope::Account, stanza).is_some();
+    match stanza.payload() {
+        Some(query) if is_known && query.is(NS_ITEMS, "query") => {
+            let node = query.attr("node");
+            Ok(Some(stanza.reply_result(|w| {
+                w.open("query", NS_ITEMS).attr_opt("node", node.as_deref()).close();
+            })))
+        }
+        _ => Err(UNAVAILABLE),
+    }
 }
 
 async fn to_handler(

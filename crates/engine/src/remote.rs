@@ -77,10 +77,10 @@ impl Engine {
     }
 
     /// Returns a stanza that could not be delivered to another domain: its sender gets the error,
-    /// where one may be sent. Presence that announces is only dropped.
+    /// where one may be sent. A broadcast, and a probe, is only dropped.
     pub fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError) {
         let is_announcement = stanza.presence_type().is_some_and(|kind| !kind.is_subscription());
-        if is_announcement {
+        if is_announcement && !stanza.head.is_directed {
             return;
         }
         if let Some(reply) = stanza.reply_error(error) {
@@ -149,10 +149,17 @@ impl Inbound {
         if let Some(condition) = refusal {
             return self.refused(stanza, &StanzaError::new(condition));
         }
+        let mut stanza = stanza.clone();
+        // A component broadcasts nothing by us: whatever it sends, it addresses itself.
+        stanza.head.is_directed = component(from).is_some()
+            && matches!(
+                stanza.presence_type(),
+                Some(PresenceType::Available | PresenceType::Unavailable)
+            );
         match self.engine.send_remote(stanza.clone()) {
             // Whoever is slow slows its senders; a stream that carries others' stanzas is not one.
             Ok(_) => Handling::Done,
-            Err(error) => self.refused(stanza, &error),
+            Err(error) => self.refused(&stanza, &error),
         }
     }
 

@@ -138,6 +138,8 @@ impl Session {
     pub fn refuse(&self, stanza: &Stanza, error: &StanzaError) {
         if let Some(mut reply) = stanza.reply_error(error) {
             reply.head.from.get_or_insert_with(|| self.account.jid.clone().into());
+            // RFC 6120 §8.1.1.1: also where the stanza went out from the bare address.
+            reply.head.to = Some(self.resource.jid.clone().into());
             self.reply(reply);
         }
     }
@@ -497,7 +499,9 @@ pub(crate) fn send_to_resource(engine: &Arc<Engine>, stanza: Stanza) -> bool {
         let state = account.lock();
         let resource = state.resource(to.resource()?)?.clone();
         let verdict = pipeline::may_pass(engine, &account, Direction::Received, &state, &stanza);
-        verdict.is_ok().then_some(resource)
+        verdict.ok()?;
+        presence::note_gone(&state, &stanza);
+        Some(resource)
     });
     resource.is_some_and(|r| r.outbox.push(stanza, Fate::Forget) != Pressure::Gone)
 }

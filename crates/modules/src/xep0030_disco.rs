@@ -194,7 +194,10 @@ impl OnGet<AskInfo> for DiscoModule {
                 delegated,
             });
         }
-        check_account(cx)?;
+        // §8 rule 1.
+        if !cx.sees_account() {
+            return Err(StanzaError::new(Condition::ServiceUnavailable));
+        }
         if let Some(node) = &ask.node {
             for nodes in cx.host.profile.account_nodes() {
                 if let Some(info) = nodes.info(cx, node).await? {
@@ -224,7 +227,10 @@ impl OnGet<AskItems> for DiscoModule {
             return Ok(Items { items: node.items(cx).await?, node: ask.node });
         }
         if cx.account.is_some() {
-            check_account(cx)?;
+            // §8 rule 2: as where nobody is.
+            if !cx.sees_account() {
+                return Ok(Items { node: ask.node, items: Vec::new() });
+            }
             let mut items = Vec::new();
             let mut is_known = ask.node.is_none();
             for nodes in cx.host.profile.account_nodes() {
@@ -258,11 +264,6 @@ fn components(cx: &IqCx<'_>) -> Vec<NodeItem> {
 fn find_node<'a>(cx: &IqCx<'a>, node: Option<&str>) -> Option<&'a Arc<dyn DiscoNode>> {
     let scope = if cx.account.is_some() { Scope::Account } else { Scope::Host };
     node.and_then(|name| cx.host.profile.disco_node(scope, name))
-}
-
-/// §8: an account answers only those who may see its presence, as if it were not there for others.
-fn check_account(cx: &IqCx<'_>) -> Result<(), StanzaError> {
-    if cx.sees_account() { Ok(()) } else { Err(StanzaError::new(Condition::ServiceUnavailable)) }
 }
 
 /// The server itself.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use stentor_engine::{Handling, Inbound, Links, Pressure, Settings};
@@ -18,12 +19,15 @@ struct Abroad {
 }
 
 #[derive(Default)]
-struct Wire(Mutex<Vec<Stanza>>);
+struct Wire(Mutex<Vec<Stanza>>, AtomicBool);
 
 impl Links for Wire {
     fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
         if stanza.head.to.as_ref().unwrap().domain() == "nowhere.example" {
             return Err(StanzaError::new(Condition::RemoteServerNotFound));
+        }
+        if self.1.load(Ordering::Relaxed) {
+            return Err(StanzaError::new(Condition::RemoteServerTimeout));
         }
         self.0.lock().push(stanza);
         Ok(Pressure::Low)
@@ -50,6 +54,11 @@ impl Abroad {
         juliet.receive_all();
         self.left();
         juliet
+    }
+
+    /// From here on the other server is known not to answer.
+    fn goes_down(&self) {
+        self.links.1.store(true, Ordering::Relaxed);
     }
 
     /// What has left since the last call, as `name type from > to`.
@@ -243,7 +252,9 @@ async fn what_cannot_be_delivered_comes_back_to_its_sender() {
         ("<message to='romeo@far.example' id='1'><body>O</body></message>", true),
         ("<iq to='romeo@far.example' type='get' id='2'><ping xmlns='urn:xmpp:ping'/></iq>", true),
         ("<presence to='romeo@far.example' type='subscribe'/>", true),
-        ("<presence to='romeo@far.example'/>", false),
+        ("<presence to='romeo@far.example'/>", true),
+        ("<presence to='romeo@far.example' type='unavailable'/>", true),
+        ("<presence to='romeo@far.example' type='probe'/>", false),
         ("<message to='romeo@far.example' type='error'/>", false),
     ] {
         juliet.send(xml).await;
@@ -256,6 +267,186 @@ async fn what_cannot_be_delivered_comes_back_to_its_sender() {
             assert_eq!(error.error().unwrap().condition, Condition::RemoteServerTimeout);
         }
     }
+}
+
+fn errors(client: &mut Client) -> Vec<String> {
+    let of = |s: Stanza| {
+        let error = s.error().map_or("-", |e| e.condition.name());
+        let (from, to) = (s.head.from.as_ref().unwrap(), s.head.to.as_ref().unwrap());
+        format!("{} {error} {from} > {to} {}", s.head.kind.name(), s.head.id.as_deref().unwrap())
+    };
+    client.receive_all().into_iter().map(of).collect()
+}
+
+async fn contact(abroad: &Abroad, juliet: &mut Client) {
+    for kind in ["subscribe", "subscribed"] {
+        juliet.send(&format!("<presence to='{ROMEO}' type='{kind}'/>")).await;
+        let xml = format!("<presence from='{ROMEO}' to='juliet@capulet.example' type='{kind}'/>");
+        abroad.comes(&xml).await;
+    }
+    juliet.send("<presence to='romeo@far.example' type='subscribed'/>").await;
+    juliet.receive_all();
+    abroad.left();
+}
+
+async fn item(client: &mut Client) -> String {
+    client.send("<iq type='get' id='g'><query xmlns='jabber:iq:roster'/></iq>").await;
+    let roster = client.receive().unwrap();
+    let query = roster.payload().unwrap();
+    query.first_child().map_or_else(String::new, |item| {
+        let of = |name: &str| item.attr(name).unwrap_or_default().into_owned();
+        format!("{} {} {}", of("jid"), of("subscription"), of("ask"))
+    })
+}
+
+/// RFC 6121 §3.1.2: what cannot be routed brings an error and no entry, whether it was a request or
+/// its approval; §3.2.2, §3.3.2: what ends a subscription ends it here all the same.
+#[tokio::test]
+async fn subscriptions_to_a_server_that_is_away_bring_errors() {
+    let abroad = Abroad::new().await;
+    let mut juliet = abroad.juliet().await;
+    juliet.send("<presence type='subscribe' to='x@nowhere.example/r' id='1'/>").await;
+    assert_eq!(
+        errors(&mut juliet),
+        ["presence remote-server-not-found x@nowhere.example > juliet@capulet.example/balcony 1"]
+    );
+    assert_eq!(item(&mut juliet).await, "", "no entry");
+    let request =
+        format!("<presence from='{ROMEO}' to='juliet@capulet.example' type='subscribe'/>");
+    abroad.comes(&request).await;
+    juliet.receive_all();
+    abroad.goes_down();
+    juliet.send("<presence type='subscribed' to='romeo@far.example' id='2'/>").await;
+    let timeout = |id: &str| {
+        format!("presence remote-server-timeout {ROMEO} > juliet@capulet.example/balcony {id}")
+    };
+    assert_eq!(errors(&mut juliet), [timeout("2")]);
+    assert_eq!(item(&mut juliet).await, "");
+    // The request waits on.
+    let mut chamber = abroad.world.connect("juliet@capulet.example/chamber").await;
+    chamber.send("<presence/>").await;
+    assert!(kinds(&mut chamber).contains(&String::from("presence subscribe romeo@far.example")));
+}
+
+#[tokio::test]
+async fn what_ends_a_subscription_ends_it_though_the_other_server_is_away() {
+    let abroad = Abroad::new().await;
+    let mut juliet = abroad.juliet().await;
+    contact(&abroad, &mut juliet).await;
+    assert_eq!(item(&mut juliet).await, "romeo@far.example both ");
+    abroad.goes_down();
+    for (kind, id, after) in [
+        ("unsubscribed", "1", "romeo@far.example to "),
+        ("unsubscribe", "2", "romeo@far.example none "),
+    ] {
+        juliet.send(&format!("<presence type='{kind}' to='{ROMEO}' id='{id}'/>")).await;
+        let back: Vec<_> = juliet.receive_all();
+        let errors: Vec<_> = back.iter().filter_map(Stanza::error).collect();
+        assert_eq!(errors.len(), 1, "{kind}: one error, and none for the presence that goes along");
+        assert_eq!(errors[0].condition, Condition::RemoteServerTimeout);
+        assert_eq!(item(&mut juliet).await, after);
+    }
+    // What a subscriber would have got is not returned, nor is what nobody sent (RFC 6120 §10.4.3).
+    let mut again = abroad.world.connect("juliet@capulet.example/again").await;
+    again.send("<presence/>").await;
+    assert!(again.receive_all().iter().all(|s| s.error().is_none()));
+}
+
+/// RFC 6120 §10.4.3: who addressed a presence hears that it could not be routed; a broadcast and
+/// the server's own probes return to nobody.
+#[tokio::test]
+async fn directed_presence_comes_back_and_broadcasts_do_not() {
+    let abroad = Abroad::new().await;
+    let mut juliet = abroad.juliet().await;
+    contact(&abroad, &mut juliet).await;
+    let timeout = StanzaError::new(Condition::RemoteServerTimeout);
+    juliet.send("<presence id='b'><show>away</show></presence>").await;
+    let mut again = abroad.world.connect("juliet@capulet.example/again").await;
+    again.send("<presence/>").await;
+    let sent = std::mem::take(&mut *abroad.links.0.lock());
+    assert_eq!(sent.len(), 3, "two broadcasts and a probe");
+    juliet.receive_all();
+    sent.iter().for_each(|stanza| abroad.world.engine.bounce(stanza, &timeout));
+    assert!(juliet.receive_all().is_empty());
+    // A contact may be addressed as well, and by its bare address.
+    juliet.send("<presence to='romeo@far.example' id='d'/>").await;
+    let sent = abroad.links.0.lock().pop().unwrap();
+    abroad.world.engine.bounce(&sent, &timeout);
+    let error =
+        format!("presence remote-server-timeout {ROMEO} > juliet@capulet.example/balcony d");
+    assert_eq!(errors(&mut juliet), [error]);
+    // Where no answer is known at once, it is the same.
+    abroad.goes_down();
+    juliet.send("<presence to='room@far.example/j' id='m'/>").await;
+    assert_eq!(errors(&mut juliet).len(), 1);
+    juliet.send("<presence to='room@far.example/j' id='u' type='unavailable'/>").await;
+    assert_eq!(errors(&mut juliet).len(), 1);
+    juliet.send("<presence/>").await;
+    assert!(juliet.receive_all().iter().all(|s| s.error().is_none()));
+}
+
+/// RFC 6121 §3.1.2: the error of a request is for whoever hears of subscriptions, also without a
+/// presence session.
+#[tokio::test]
+async fn the_error_of_a_request_reaches_who_only_has_the_roster() {
+    let abroad = Abroad::new().await;
+    let mut juliet = abroad.world.connect("juliet@capulet.example/balcony").await;
+    juliet.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>").await;
+    juliet.send("<presence type='subscribe' to='romeo@far.example' id='1'/>").await;
+    juliet.receive_all();
+    let sent = abroad.links.0.lock().pop().unwrap();
+    abroad.world.engine.bounce(&sent, &StanzaError::new(Condition::RemoteServerNotFound));
+    assert_eq!(
+        errors(&mut juliet),
+        ["presence remote-server-not-found romeo@far.example > juliet@capulet.example 1"]
+    );
+}
+
+/// RFC 6121 §8.5.3.2.2: all but a request is ignored at a full address that matches no resource.
+#[tokio::test]
+async fn answers_to_a_resource_that_is_not_there_are_ignored() {
+    let abroad = Abroad::new().await;
+    let mut juliet = abroad.juliet().await;
+    let comes = async |kind: &str, to: &str| {
+        let to = format!("juliet@capulet.example{to}");
+        abroad.comes(&format!("<presence from='{ROMEO}' to='{to}' type='{kind}'/>")).await;
+    };
+    juliet.send("<presence to='romeo@far.example' type='subscribe'/>").await;
+    comes("subscribe", "/elsewhere").await;
+    juliet.send("<presence to='romeo@far.example' type='subscribed'/>").await;
+    juliet.receive_all();
+    assert_eq!(item(&mut juliet).await, "romeo@far.example from subscribe");
+    for (kind, after) in [
+        ("subscribed", "romeo@far.example both "),
+        ("unsubscribe", "romeo@far.example to "),
+        ("unsubscribed", "romeo@far.example none "),
+    ] {
+        let before = item(&mut juliet).await;
+        comes(kind, "/elsewhere").await;
+        assert!(juliet.receive_all().is_empty(), "{kind}");
+        assert_eq!(item(&mut juliet).await, before, "{kind}");
+        comes(kind, "/balcony").await;
+        juliet.receive_all();
+        assert_eq!(item(&mut juliet).await, after, "{kind}");
+    }
+}
+
+/// RFC 6121 §4.6.1: who says that it is gone is not told of the end.
+#[tokio::test]
+async fn directed_presence_ends_where_the_other_leaves_first() {
+    let abroad = Abroad::new().await;
+    let mut juliet = abroad.juliet().await;
+    for to in ["room@far.example/j", "room@far.example/k"] {
+        juliet.send(&format!("<presence to='{to}'/>")).await;
+    }
+    abroad.left();
+    for who in ["room@far.example/j", "room@far.example/someone"] {
+        let to = "juliet@capulet.example/balcony";
+        abroad.comes(&format!("<presence from='{who}' to='{to}' type='unavailable'/>")).await;
+    }
+    juliet.cut().await;
+    let ended = "presence unavailable juliet@capulet.example/balcony > room@far.example/k";
+    assert_eq!(abroad.left(), [ended]);
 }
 
 #[tokio::test]

@@ -109,6 +109,11 @@ fn rfc6121_subscribe_offline() {
 }
 
 #[test]
+fn rfc6121_subscription_full() {
+    run("rfc6121_subscription_full");
+}
+
+#[test]
 fn rfc6121_unsubscribe() {
     run("rfc6121_unsubscribe");
 }

@@ -20,13 +20,16 @@ pub struct Head {
     pub id: Option<SmolStr>,
     /// The default language of texts inside (RFC 6120 §8.1.5).
     pub lang: Option<SmolStr>,
+    /// Whether its sender itself addressed this presence (RFC 6121 §4.6), and so hears of it where
+    /// it cannot be delivered; a broadcast has no such sender. Not on the wire.
+    pub is_directed: bool,
 }
 
 impl Head {
     /// A head with nothing but its kind.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, to: None, from: None, id: None, lang: None }
+        Self { kind, to: None, from: None, id: None, lang: None, is_directed: false }
     }
 
     /// The same head for this recipient.
@@ -53,7 +56,12 @@ impl Head {
     /// The head of an answer: addresses exchanged, the same id.
     #[must_use]
     pub fn answer(&self, kind: Kind) -> Self {
-        Self { kind, to: self.from.clone(), from: self.to.clone(), id: self.id.clone(), lang: None }
+        Self {
+            to: self.from.clone(),
+            from: self.to.clone(),
+            id: self.id.clone(),
+            ..Self::new(kind)
+        }
     }
 
     /// Writes the start tag without its closing `>` or `/>`.

@@ -30,10 +30,10 @@ pub enum BadStanza {
     Refused(Box<Refusal>),
     /// It is itself an error or an answer, which must not be answered by an error
     /// (RFC 6120 §8.3.1): it is dropped.
-    Dropped(StanzaError),
+    Dropped(Box<Refusal>),
 }
 
-/// A stanza that is answered by an error before it is routed.
+/// What is known of a stanza that is not routed, and why it is not.
 #[derive(Debug)]
 pub struct Refusal {
     /// What could be read of the head; `to` is absent where it is the mistake.
@@ -334,11 +334,8 @@ fn check_iq(head: &Head, root: ElementRef<'_>) -> Result<(), Condition> {
 fn refuse(head: Head, condition: Condition) -> BadStanza {
     let error = StanzaError::new(condition);
     let answered = head.kind.is_error() || head.kind == Kind::Iq(IqType::Result);
-    if answered {
-        BadStanza::Dropped(error)
-    } else {
-        BadStanza::Refused(Box::new(Refusal { head, error }))
-    }
+    let refusal = Box::new(Refusal { head, error });
+    if answered { BadStanza::Dropped(refusal) } else { BadStanza::Refused(refusal) }
 }
 
 /// What a head takes on the wire apart from its addresses, roughly.

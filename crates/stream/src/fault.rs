@@ -494,7 +494,11 @@ impl StreamCondition {
 }
 
 fn xml_condition(kind: MalformedKind) -> StreamCondition {
-    if kind.is_restricted() {
+    if kind == MalformedKind::TextBetween {
+        StreamCondition::BadFormat
+    } else if kind == MalformedKind::ForeignContent {
+        StreamCondition::InvalidNamespace
+    } else if kind.is_restricted() {
         StreamCondition::RestrictedXml
     } else if kind.is_encoding() {
         StreamCondition::UnsupportedEncoding

@@ -264,7 +264,7 @@ fn what_is_no_stanza_or_no_xml_ends_the_stream() {
         ("<message xmlns='urn:example:x'/>", "unsupported-stanza-type"),
         ("<message><</message>", "not-well-formed"),
         ("<!-- a -->", "restricted-xml"),
-        ("text", "not-well-formed"),
+        ("text", "bad-format"),
     ] {
         let said = Stream::open().says(xml);
         error(condition, &said);

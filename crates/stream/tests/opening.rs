@@ -26,6 +26,23 @@ fn answers_with_header_and_features() {
     );
 }
 
+// §4.4: who closes its stream with the header gets a header and an end.
+#[test]
+fn a_header_that_is_an_empty_element_opens_and_closes_the_stream() {
+    for at in [At::Start, At::Restart] {
+        let mut served = served(at);
+        let out = served.say(&HEADER.replace("'>", "'/>"));
+        assert!(out.contains("<stream:stream from='capulet.example'"), "{at:?}: {out}");
+        assert!(out.ends_with("</stream:features></stream:stream>"), "{at:?}: {out}");
+        assert!(served.machine.is_ended(), "{at:?}");
+    }
+    let mut served = served(At::Start);
+    let nowhere = HEADER.replace("'>", "'/>").replace("capulet", "paris");
+    let out = served.say(&nowhere);
+    assert_eq!(stream_error(&out).as_deref(), Some("host-unknown"), "{out}");
+    assert!(served.machine.is_ended());
+}
+
 #[test]
 fn lists_mechanisms_and_bindings_under_tls() {
     let mut accounts = Accounts::capulet();

@@ -338,9 +338,10 @@ const BAD_XML: &[Case] = &[
     ("<message><body a='1'b='2'/></message>", "not-well-formed"),
     ("<message/ >", "not-well-formed"),
     ("<?xml version='1.0'?>", "not-well-formed"),
-    ("text", "not-well-formed"),
-    ("<![CDATA[x]]>", "not-well-formed"),
-    ("&lt;", "not-well-formed"),
+    // §4.9.3.1: text beside stanzas is well-formed, and cannot be processed.
+    ("text", "bad-format"),
+    ("<![CDATA[x]]>", "bad-format"),
+    ("&lt;", "bad-format"),
     ("</stream:features>", "not-well-formed"),
     ("</message>", "not-well-formed"),
     ("<!-- comment -->", "restricted-xml"),

@@ -325,6 +325,45 @@ fn errors_come_back_on_every_stream_and_nothing_else_does() {
     );
 }
 
+// RFC 6120 §8.1.1.2, §8.1.2.2.
+#[test]
+fn what_has_no_addresses_ends_the_stream_also_where_it_comes_back() {
+    for xml in [
+        "<presence type='error' from='romeo@montague.example'/>",
+        "<message from='romeo@montague.example' to='a b@capulet.example'/>",
+        "<iq type='result' from='@montague.example' to='juliet@capulet.example' id='1'/>",
+    ] {
+        let mut link = Link::with(|s| s.wants_bidi = true, |offer| offer.bidi = true);
+        link.run();
+        link.told.clear();
+        let told = link.montague_says(xml);
+        assert!(told.contains(&String::from("out ended improper-addressing")), "{xml}: {told:?}");
+    }
+}
+
+// RFC 6120 §4.4: who closes its stream with the header gets a header and an end.
+#[test]
+fn a_header_that_is_an_empty_element_opens_and_closes_the_stream() {
+    let mut montague = Incoming::new(Arc::default(), false, Box::new(|| "id".into()), NOW);
+    let header = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
+                  xmlns:stream='http://etherx.jabber.org/streams' from='capulet.example' \
+                  to='montague.example' version='1.0'/>";
+    montague.handle_bytes(&mut header.as_bytes(), NOW);
+    assert!(matches!(montague.poll_event(), Some(IncomingEvent::Ask(Ask::Host { .. }))));
+    let offer = Offer { domain: "montague.example".into(), ..Offer::default() };
+    montague.handle_answer(Answer::Host(Ok(Arc::new(offer))), NOW);
+    let event = montague.poll_event();
+    assert!(matches!(event, Some(IncomingEvent::Ending(Ending::PeerClosed))), "{event:?}");
+    montague.close(None, NOW);
+    let mut out = Vec::new();
+    montague.take_output(&mut out);
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("<stream:features>") && out.ends_with("</stream:stream>"), "{out}");
+    let event = montague.poll_event();
+    let ended = Some(IncomingEvent::Ending(Ending::Ended { fault: None, by_peer: true }));
+    assert_eq!(format!("{event:?}"), format!("{ended:?}"));
+}
+
 #[test]
 fn a_stream_may_only_verify_keys() {
     let mut link = Link::new(|_| {});
@@ -358,6 +397,31 @@ fn what_federation_must_never_allow() {
         // Missing addresses.
         ("<message to='romeo@montague.example'/>", "improper-addressing"),
         ("<message from='juliet@capulet.example'/>", "improper-addressing"),
+        // Addresses that RFC 7622 forbids, in whatever stanza (RFC 6120 §8.1.1.2, §8.1.2.2).
+        ("<message from='juliet@capulet.example' to=''/>", "improper-addressing"),
+        ("<message from='' to='romeo@montague.example'/>", "improper-addressing"),
+        ("<message from='juliet@capulet.example' to='@montague.example'/>", "improper-addressing"),
+        (
+            "<presence from='ju\u{265a}liet@capulet.example' to='romeo@montague.example'/>",
+            "improper-addressing",
+        ),
+        (
+            "<iq type='get' id='1' from='juliet@capulet.example' to='romeo@montague.example/ '>\
+             <ping xmlns='urn:xmpp:ping'/></iq>",
+            "improper-addressing",
+        ),
+        (
+            "<iq type='result' id='1' from='juliet@capulet.example/b' to='henryⅣ@montague.example'/>",
+            "improper-addressing",
+        ),
+        ("<iq type='what' from='juliet@capulet.example'/>", "improper-addressing"),
+        ("<iq type='result' to='romeo@montague.example'/>", "improper-addressing"),
+        // The namespace of clients' streams (RFC 6120 §4.8.3).
+        (
+            "<message xmlns='jabber:client' from='a@capulet.example' to='b@montague.example'/>",
+            "invalid-namespace",
+        ),
+        ("text", "bad-format"),
         // Answers that nobody asked for.
         ("<db:result from='evil.example' to='montague.example' type='valid'/>", "policy-violation"),
         (

@@ -128,7 +128,7 @@ fn both_directions_are_counted_from_enabling_on() {
     assert_eq!(enabled, format!("<enabled {SM} id='id-3' resume='true' max='60'/>"));
     assert_eq!(montague.told, ["managed Some(\"id-3\")"]);
     // One that is refused is handled as well.
-    let bad = "<message from='juliet@capulet.example' to='@'/>";
+    let bad = "<presence type='what' from='a@capulet.example' to='b@montague.example'/>";
     let acked = montague.say(&format!("{FROM_THEM}{bad}{FROM_THEM}<r {SM}/>"));
     assert!(acked.ends_with(&format!("<a {SM} h='3'/>")), "{acked}");
     montague.send();

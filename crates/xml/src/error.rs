@@ -61,9 +61,17 @@ pub enum MalformedKind {
     /// An XML declaration elsewhere than at the very start: `not-well-formed`.
     #[error("an XML declaration inside the stream")]
     DeclarationInside,
-    /// Text outside of any first-level element: `not-well-formed`.
+    /// Text before or behind the root: `not-well-formed`.
     #[error("text outside of an element")]
     TextAtTopLevel,
+    /// Text between first-level elements, which XML allows and no stream has: `bad-format`
+    /// (RFC 6120 §4.9.3.1).
+    #[error("text between elements")]
+    TextBetween,
+    /// A first-level element in the namespace `jabber:client` on a stream between servers:
+    /// `invalid-namespace` (RFC 6120 §4.8.3).
+    #[error("an element of a client's stream")]
+    ForeignContent,
     /// Markup after the end of the stream or of the single element: `not-well-formed`.
     #[error("markup after the end")]
     AfterEnd,

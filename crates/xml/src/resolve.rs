@@ -314,6 +314,13 @@ impl Machine {
         };
         tag.is_content =
             bound.ns == CONTENT || (tag.parent_is_content && self.is_content(bytes, bound.ns, cx));
+        if tag.is_root
+            && cx.content == Content::Server
+            && tag.is_content
+            && self.uri(bytes, bound.ns, cx) == ns::CLIENT.as_bytes()
+        {
+            return Err(Fault::new(MalformedKind::ForeignContent, start - 1));
+        }
         let ns = if tag.is_content { CONTENT } else { bound.ns };
         self.entries[index].ns = ns | (entry.ns & PREFIXED);
 

@@ -94,12 +94,18 @@ impl Scanner {
         if let Some(malformed) = self.failed {
             return Err(malformed);
         }
-        let next = self.next(input);
+        let next = self.next(input).map_err(|malformed| self.placed(malformed));
         if let Err(malformed) = next {
             self.failed = Some(malformed);
             self.work = None;
         }
         next
+    }
+
+    /// Whether the stream has ended with its header, and that has not been told yet: then
+    /// [`Scanner::feed`] needs no more input.
+    pub fn owes_end(&self) -> bool {
+        self.phase == Phase::Closing
     }
 
     /// Whether no element has begun that has not ended; between elements there is no heap.
@@ -144,6 +150,17 @@ impl Scanner {
                     }
                 }
             }
+        }
+    }
+
+    /// Inside the root, text is no breach of XML.
+    fn placed(&self, malformed: Malformed) -> Malformed {
+        let is_between =
+            malformed.kind == MalformedKind::TextAtTopLevel && self.phase == Phase::Open;
+        if is_between {
+            Malformed { kind: MalformedKind::TextBetween, ..malformed }
+        } else {
+            malformed
         }
     }
 

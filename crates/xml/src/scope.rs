@@ -26,8 +26,8 @@ impl Content {
 
     /// Whether elements of `uri` belong to the content namespace of such a stream.
     ///
-    /// `jabber:client` does on a stream between servers as well: it is what frames report, so
-    /// taking it for something else would leave two meanings to one name.
+    /// `jabber:client` does on a stream between servers as well, inside of first-level elements: it
+    /// is what frames report, so taking it for something else would leave two meanings to one name.
     pub(crate) fn includes(self, uri: &str) -> bool {
         uri == self.uri() || uri == ns::CLIENT
     }

@@ -156,7 +156,7 @@ fn the_content_namespace_of_servers_is_reported_like_that_of_clients() {
     let input = format!(
         "{open}<message><body/></message><db:result>k</db:result>\
          <message xmlns='jabber:server'><body xmlns='jabber:server'/></message>\
-         <message xmlns='jabber:client'><body xmlns='jabber:client'/></message>"
+         <message><body xmlns='jabber:client'/></message>"
     );
     let frames = frames(scan_with(scanner, &input));
     assert!(frames[0].root().is(ns::CLIENT, "message"));
@@ -165,6 +165,25 @@ fn the_content_namespace_of_servers_is_reported_like_that_of_clients() {
     assert_eq!(frames[1].as_str(), "<db:result xmlns:db='jabber:server:dialback'>k</db:result>");
     assert_eq!(frames[2].as_str(), "<message><body/></message>");
     assert_eq!(frames[3].as_str(), "<message><body/></message>");
+}
+
+// RFC 6120 §4.8.3: a server sends no peer a stanza in the namespace of clients.
+#[test]
+fn the_namespace_of_clients_is_none_of_servers() {
+    let open = "<stream:stream xmlns='jabber:server' xmlns:c='jabber:client' \
+        xmlns:stream='http://etherx.jabber.org/streams'>";
+    for stanza in ["<message xmlns='jabber:client'/>", "<c:message/>", "<iq xmlns='jabber:client'>"]
+    {
+        let mut scanner = Scanner::new(Limits::default());
+        scanner.set_content(Content::Server);
+        let input = format!("{open}<message xmlns='jabber:server'/>{stanza}");
+        let mut rest = input.as_bytes();
+        for _ in 0..2 {
+            assert!(scanner.feed(&mut rest).is_ok());
+        }
+        let refused = scanner.feed(&mut rest).unwrap_err().kind;
+        assert_eq!(refused, MalformedKind::ForeignContent, "{stanza}");
+    }
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::locks::Locks;
 use crate::outbox::Fate;
 use crate::phase::{Direction, Flow};
 use crate::pipeline;
-use crate::presence::check;
-use crate::resource::{Available, Resource};
+use crate::presence::{check, directed};
+use crate::resource::{Available, Flag, Resource};
 use crate::session::{Handling, Session, bare_presence, send_to_resource};
 use crate::watch;
 
@@ -25,7 +25,7 @@ use crate::watch;
 pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling {
     let priority = used_priority(session, &mut stanza);
     let stanza = &stanza;
-    let (former, flush) = {
+    let (former, requests, flush) = {
         let mut state = session.account.lock();
         // Another session may have taken the resource over: then this one is gone for everyone.
         if !state.holds(session.resource.serial) {
@@ -36,18 +36,23 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
         // Before any message that comes for it: what it is given outlives the process only as what
         // is for somebody who is there.
         session.write_handled();
+        // §3.1.3: those that come from here on reach the session by themselves.
+        let requests = match former {
+            Some(_) => Vec::new(),
+            None => waiting_requests(session, &state),
+        };
         // §4.7.2.3 and XEP-0160 §2: what is stored waits for a priority that is not negative.
         let flush = (priority >= 0)
             .then(|| Flush::begin(&session.account, &mut state, &session.resource))
             .flatten();
-        (former, flush)
+        (former, requests, flush)
     };
     to_subscribers(&session.engine, &session.account, &session.resource, stanza);
     to_own_resources(&session.account, stanza);
     if former.is_none() {
         // XEP-0356 §7.1: only initial presence.
         xep0356_privilege::show_session(&session.engine, &session.account, stanza);
-        greet(session);
+        greet(session, requests);
     }
     let mut work = watch::shown(session, stanza, former.as_ref().map(|former| &former.stanza));
     if let Some(flush) = flush {
@@ -69,17 +74,16 @@ fn used_priority(session: &Session, stanza: &mut Stanza) -> i8 {
 }
 
 /// What a new presence session learns: its siblings, its contacts, requests that wait (§4.2.2).
-pub(crate) fn greet(session: &Session) {
+pub(crate) fn greet(session: &Session, requests: Vec<Stanza>) {
     let (engine, account, me) = (&session.engine, &session.account, &session.resource);
-    let (contacts, requests): (Vec<_>, Vec<_>) = {
+    let contacts: Vec<_> = {
         let state = account.lock();
         for sibling in state.available().filter(|r| r.serial != me.serial) {
             if let Some(presence) = sibling.presence() {
                 push(me, presence, me.jid.as_jid());
             }
         }
-        let contacts = state.roster.subscriptions().cloned().collect();
-        (contacts, waiting_requests(engine, account, &state))
+        state.roster.subscriptions().cloned().collect()
     };
     // §4.3.1: the presence of local contacts is known here, no probe is sent.
     for contact in contacts {
@@ -107,11 +111,9 @@ pub(crate) fn show_absent(session: &Session) {
     }
 }
 
-fn waiting_requests(
-    engine: &Arc<Engine>,
-    account: &Arc<Account>,
-    state: &AccountState,
-) -> Vec<Stanza> {
+/// The subscription requests that the session's account has not answered.
+pub(crate) fn waiting_requests(session: &Session, state: &AccountState) -> Vec<Stanza> {
+    let (engine, account) = (&session.engine, &session.account);
     let parsed = state.roster.requests().filter_map(|request| {
         Stanza::parse(request)
             .inspect_err(|error| {
@@ -312,6 +314,7 @@ pub(crate) fn to_bare(engine: &Arc<Engine>, of: Shown<'_>, stanza: &Stanza, to: 
     if pipeline::may_pass(engine, &account, Direction::Received, state, stanza).is_err() {
         return;
     }
+    directed::note_gone(state, stanza);
     let Some(from) = &stanza.head.from else { return };
     let is_shown = |to: &Resource| match (of, own) {
         (Some((sender, session)), Some(own)) => {
@@ -319,7 +322,10 @@ pub(crate) fn to_bare(engine: &Arc<Engine>, of: Shown<'_>, stanza: &Stanza, to: 
         }
         _ => true,
     };
-    for resource in state.available().filter(|resource| is_shown(resource)) {
+    // RFC 6121 §3.1.2: what became of a request concerns those who hear of subscriptions as well.
+    let is_error = stanza.head.kind.is_error();
+    let takes = |r: &Resource| r.is_available() || (is_error && r.has(Flag::Interested));
+    for resource in state.resources().iter().filter(|r| takes(r) && is_shown(r)) {
         if admits(engine, &account, state, Flow::PresenceIn, resource, from) {
             push(resource, stanza.clone(), to.as_jid());
         }

@@ -2,6 +2,7 @@
 
 use stentor_stanza::{Condition, PresenceType, Stanza, StanzaError};
 
+use crate::account::AccountState;
 use crate::engine::Route;
 use crate::presence::broadcast;
 use crate::session::Session;
@@ -23,10 +24,25 @@ pub(crate) fn send(session: &Session, stanza: &Stanza) {
         }
         Route::Host(_) => {}
         Route::Remote => {
+            let mut stanza = stanza.clone();
+            stanza.head.is_directed = true;
+            // RFC 6120 §10.4.3. An earlier presence may have arrived, so the end is told anyway.
             if let Err(error) = session.engine.send_remote(stanza.clone()) {
-                session.resource.remove_directed(&to);
-                session.refuse(stanza, &error);
+                session.refuse(&stanza, &error);
             }
+        }
+    }
+}
+
+/// §4.6.1: who says that it is gone need not hear of the end of those that showed themselves to it.
+pub(crate) fn note_gone(state: &AccountState, stanza: &Stanza) {
+    if let (Some(PresenceType::Unavailable), Some(from)) =
+        (stanza.presence_type(), &stanza.head.from)
+    {
+        let to = stanza.head.to.as_ref().and_then(|to| to.resource());
+        let is_told = |name: &str| to.is_none_or(|to| to == name);
+        for resource in state.resources().iter().filter(|r| is_told(r.jid.resource())) {
+            resource.remove_directed(from);
         }
     }
 }

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use stentor_stanza::{PresenceType, Stanza};
 
 pub use broadcast::leave;
-pub(crate) use broadcast::{Left, announce_end, greet, show_absent};
+pub(crate) use broadcast::{Left, announce_end, greet, show_absent, waiting_requests};
 pub(crate) use check::priority;
+pub(crate) use directed::note_gone;
 pub use sight::{Shift, Sight};
 pub use subscription::{Correspondent, correspondent, forget_account, remove_contact};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stentor_jid::BareJid;
+use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Condition, Head, Kind, PresenceType, Stanza, StanzaError};
 use stentor_store::{Stage, Ticket, Write};
 
@@ -24,13 +24,14 @@ use crate::watch;
 pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza: Stanza) {
     let (engine, account) = (&session.engine, &session.account);
     let (Some(event), Some(to)) = (event_of(kind), stanza.head.to.as_ref()) else { return };
-    let contact = to.to_bare();
+    let (to, contact) = (to.clone(), to.to_bare());
     if contact == account.jid {
         // One always sees one's own presence; there is nothing to ask for.
         return;
     }
     let other = match addressee(session, &contact, event).await {
         Ok(Some(Correspondent::Ours(other))) => match takes(engine, &other, &stanza) {
+            Ok(()) if is_for_nobody(&other, &to, event) => None,
             Ok(()) => Some(Correspondent::Ours(other)),
             Err(Some(error)) => return session.refuse(&stanza, &error),
             Err(None) => None,
@@ -38,25 +39,45 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
         Ok(other) => other,
         Err(error) => return session.refuse(&stanza, &error),
     };
+    // §3.1.2: subscriptions are between bare addresses.
+    stanza.head.from = Some(account.jid.clone().into());
+    stanza.head.to = Some(contact.clone().into());
+    let is_abroad = matches!(other, Some(Correspondent::Remote(_)));
     // From here on nothing is awaited: both rosters change, or none.
     let change = {
         let mut state = account.lock();
-        outbound(engine, &mut state, account, &contact, event, host_limits(session))
+        // §3.1.2: what cannot be routed brings an error, and no entry.
+        let route = || match event {
+            Event::Subscribe | Event::Subscribed if is_abroad => {
+                engine.send_remote(stanza.clone()).map(drop)
+            }
+            _ => Ok(()),
+        };
+        outbound(engine, &mut state, account, &contact, event, host_limits(session), route)
     };
     let change = match change {
         Ok(change) => change,
         Err(error) => return session.refuse(&stanza, &error),
     };
-    // §3.1.2: subscriptions are between bare addresses.
-    stanza.head.from = Some(account.jid.clone().into());
-    stanza.head.to = Some(contact.clone().into());
     let mut commits: Commits = change.ticket.map(|t| (t, account.clone())).into_iter().collect();
     // §3.2.2: while the contact is still subscribed it learns that the resources are gone.
     if change.before.has_from() && !change.after.has_from() {
         say_unavailable(engine, account, &contact);
     }
     if let Some(other) = other.filter(|_| change.is_routed) {
-        other.deliver(engine, &stanza, account, &mut commits);
+        match (other, event) {
+            (Correspondent::Ours(other), _) => {
+                deliver(engine, &stanza, account, &other, &mut commits);
+            }
+            // It has left already.
+            (Correspondent::Remote(_), Event::Subscribe | Event::Subscribed) => {}
+            // What ends here ends whether the other server hears of it or not.
+            (Correspondent::Remote(_), Event::Unsubscribe | Event::Unsubscribed) => {
+                if let Err(error) = engine.send_remote(stanza.clone()) {
+                    session.refuse(&stanza, &error);
+                }
+            }
+        }
         // §3.1.5: then the contact gets to see who is there.
         if event == Event::Subscribed {
             say_available(engine, account, &contact);
@@ -135,6 +156,12 @@ pub(crate) fn from_remote(
     if let Err(error) = takes(engine, account, &stanza) {
         let reply = error.and_then(|error| stanza.reply_error(&error));
         reply.into_iter().for_each(|reply| drop(engine.send_remote(reply)));
+        return commits;
+    }
+    let event = stanza.presence_type().and_then(event_of);
+    if let (Some(to), Some(event)) = (&stanza.head.to, event)
+        && is_for_nobody(account, to, event)
+    {
         return commits;
     }
     // §3.1.3: subscriptions are between bare addresses.
@@ -227,6 +254,12 @@ fn end_subscriptions(
     commits
 }
 
+/// §8.5.3.2.2: all but a request is ignored at a full address that nobody has.
+fn is_for_nobody(account: &Account, to: &Jid, event: Event) -> bool {
+    let is_there = |name: &str| account.lock().resource(name).is_some();
+    event != Event::Subscribe && to.resource().is_some_and(|name| !is_there(name))
+}
+
 fn host_limits(session: &Session) -> usize {
     session.host().map_or(0, |h| h.profile.settings.roster_items_max)
 }
@@ -241,9 +274,6 @@ async fn addressee(
         return Err(StanzaError::new(Condition::NotAllowed));
     }
     let host = match session.engine.route(contact.as_jid()) {
-        Route::Remote if session.engine.links.get().is_none() => {
-            return Err(StanzaError::new(Condition::RemoteServerNotFound));
-        }
         Route::Remote => return Ok(Some(Correspondent::Remote(contact.clone()))),
         Route::Host(_) => return Err(StanzaError::new(Condition::ServiceUnavailable)),
         Route::Account(host, _) => host,
@@ -273,6 +303,7 @@ fn outbound(
     contact: &BareJid,
     event: Event,
     items_max: usize,
+    route: impl FnOnce() -> Result<(), StanzaError>,
 ) -> Result<Change, StanzaError> {
     let before = state.roster.state(contact);
     let step = before.step(Direction::Outbound, event);
@@ -286,6 +317,9 @@ fn outbound(
     let creates = is_new && (approval == Some(true) || step.next != before);
     if creates && state.roster.len() >= items_max {
         return Err(StanzaError::new(Condition::ResourceConstraint));
+    }
+    if step.pass {
+        route()?;
     }
     let mut stage = Stage::default();
     // Pushed before anything that it brings about, so that versions reach clients in their order.

@@ -72,7 +72,7 @@ impl C2s {
         if let (Phase::Established(session), false) = (&mut self.phase, input.is_empty()) {
             session.hear(now);
         }
-        while !input.is_empty() && self.may_read() {
+        while (!input.is_empty() || self.wire.scanner.owes_end()) && self.may_read() {
             match self.wire.scanner.feed(input) {
                 Ok(Some(item)) => self.handle_item(item),
                 Ok(None) => break,
@@ -112,6 +112,9 @@ impl C2s {
             State::Tls(_) => Ok(Next::Stay),
         };
         self.go(next);
+        if self.wire.scanner.owes_end() {
+            self.handle_bytes(&mut &[][..], now);
+        }
     }
 
     /// When [`C2s::handle_timeout`] is due. The moment may move later while bytes come in; calling

@@ -135,6 +135,7 @@ impl Component {
             _ => Ok(()),
         };
         self.go_on(outcome);
+        self.read_owed_end();
     }
 
     /// Writes a stanza for the component; false, and nothing is written, unless the stream stands.

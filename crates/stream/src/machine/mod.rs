@@ -104,6 +104,17 @@ pub(crate) trait Steps: Says {
         }
     }
 
+    /// Reads the end of a stream that ended with its header, where that had to wait for an answer.
+    fn read_owed_end(&mut self)
+    where
+        Self: Sized,
+    {
+        if self.wire().scanner.owes_end() {
+            let now = self.wire().now;
+            self.handle_bytes(&mut &[][..], now);
+        }
+    }
+
     fn handle_end(&mut self) {
         match self.wire_mut().close {
             Close::Closing(..) => self.end_closing(),
@@ -168,7 +179,7 @@ impl<S: Steps> Machine for S {
         if !input.is_empty() {
             self.hear();
         }
-        while !input.is_empty() && self.may_read() {
+        while (!input.is_empty() || self.wire().scanner.owes_end()) && self.may_read() {
             match self.wire_mut().scanner.feed(input) {
                 Ok(Some(Item::End)) => self.handle_end(),
                 // After our last words nothing more is acted upon.

@@ -1,17 +1,17 @@
 //! The addresses of stanzas between servers.
 
-use stentor_stanza::Stanza;
+use stentor_stanza::{Head, Stanza};
 
 use super::Pair;
 use crate::fault::{Fault, Misbehaviour};
 
 /// RFC 6120 §8.1.1.2, §8.1.2.2: between servers a stanza has both addresses, and its sender is of
-/// a domain that this stream may speak for.
+/// a domain that this stream may speak for. What is no address is none.
 pub(super) fn judge_addresses<'a>(
-    stanza: &Stanza,
+    head: &Head,
     mut pairs: impl Iterator<Item = &'a Pair> + Clone,
 ) -> Result<(), Fault> {
-    let (Some(from), Some(to)) = (&stanza.head.from, &stanza.head.to) else {
+    let (Some(from), Some(to)) = (&head.from, &head.to) else {
         return Err(Fault::Peer(Misbehaviour::NoAddress));
     };
     if !pairs.clone().any(|pair| pair.remote == from.domain()) {

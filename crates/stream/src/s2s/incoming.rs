@@ -4,7 +4,7 @@ mod managed;
 
 use std::sync::Arc;
 
-use stentor_jid::{Jid, prep_domain};
+use stentor_jid::prep_domain;
 use stentor_sasl::Condition as SaslCondition;
 use stentor_stanza::{BadStanza, Condition, Stanza};
 use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
@@ -137,6 +137,7 @@ impl Incoming {
             Answer::Host(_) | Answer::Verify(..) => Ok(()),
         };
         self.go_on(outcome);
+        self.read_owed_end();
     }
 
     /// Writes a stanza back on the same stream (XEP-0288). False, and nothing is written, unless
@@ -455,21 +456,15 @@ impl Incoming {
                 return Err(Fault::Peer(Misbehaviour::UnknownElement));
             }
             Err(BadStanza::Refused(refusal)) => {
-                // Only to whom this stream may speak for.
-                let from = refusal.head.from.as_ref().map(Jid::domain);
-                let is_theirs = from.is_some_and(|from| self.pairs().any(|p| p.remote == from));
-                if is_theirs && let Some(offer) = self.offer.clone() {
-                    let mut reply = refusal.reply();
-                    if reply.head.from.is_none() {
-                        reply.head.from = Jid::new(&offer.domain).ok();
-                    }
-                    self.wire.events.push_back(Event::Refused(reply));
-                }
+                judge_addresses(&refusal.head, self.pairs())?;
+                self.wire.events.push_back(Event::Refused(refusal.reply()));
                 return Ok(());
             }
-            Err(BadStanza::Dropped(_)) => return Ok(()),
+            Err(BadStanza::Dropped(refusal)) => {
+                return judge_addresses(&refusal.head, self.pairs());
+            }
         };
-        judge_addresses(&stanza, self.pairs())?;
+        judge_addresses(&stanza.head, self.pairs())?;
         self.wire.events.push_back(Event::Stanza(stanza));
         Ok(())
     }

@@ -5,7 +5,7 @@ mod managed;
 use std::mem;
 use std::sync::Arc;
 
-use stentor_stanza::{Condition, Stanza};
+use stentor_stanza::{BadStanza, Condition, Stanza};
 use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
 
 use self::managed::Managing;
@@ -417,11 +417,18 @@ impl Outgoing {
         if let Some(management) = self.management() {
             management.note_received();
         }
-        // One that cannot be read is ignored: its server should not have sent it.
-        let Ok(stanza) = stanza else { return Ok(()) };
-        judge_addresses(&stanza, self.pairs.iter())?;
-        self.wire.events.push_back(Event::Stanza(stanza));
-        Ok(())
+        match stanza {
+            Ok(stanza) => {
+                judge_addresses(&stanza.head, self.pairs.iter())?;
+                self.wire.events.push_back(Event::Stanza(stanza));
+                Ok(())
+            }
+            Err(BadStanza::Refused(refusal) | BadStanza::Dropped(refusal)) => {
+                // One that cannot be read is ignored: its server should not have sent it.
+                judge_addresses(&refusal.head, self.pairs.iter())
+            }
+            Err(BadStanza::NotAStanza) => Ok(()),
+        }
     }
 }
 
