@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use stentor_jid::BareJid;
 use stentor_stanza::{MessageType, Stanza};
 use stentor_store::{Write, Writer};
@@ -55,6 +56,34 @@ pub(crate) struct To<'a> {
     pub(crate) number: &'a dyn Fn() -> u64,
     /// What keeps it on its way where no session does.
     pub(crate) give: Option<Give<'a>>,
+    /// Whether others may be given copies of it (XEP-0280).
+    pub(crate) is_copied: bool,
+    /// Those who have it already, if it is placed again though not all have lost it.
+    pub(crate) others: Option<Others<'a>>,
+    /// Once it is delivered: those who took it, if somebody is to count them.
+    pub(crate) copies: Option<Copies>,
+}
+
+/// Who has a message while it is placed again.
+#[derive(Clone, Copy)]
+pub(crate) struct Others<'a> {
+    /// Whoever takes it is counted with them.
+    pub(crate) copies: &'a Copies,
+    /// Their resources; they are not given it once more.
+    pub(crate) names: &'a [SmolStr],
+}
+
+impl Others<'_> {
+    /// Whether this is one of them, or the same device in another session.
+    pub(crate) fn have(&self, resource: &Resource) -> bool {
+        self.names.iter().any(|name| name == resource.jid.resource())
+    }
+}
+
+impl<'a> To<'a> {
+    pub(crate) fn new(pending: &'a mut Pending, keep: Keep, number: &'a dyn Fn() -> u64) -> Self {
+        Self { pending, keep, number, give: None, is_copied: false, others: None, copies: None }
+    }
 }
 
 /// How a message is kept that nothing else keeps, while it is on its way.
@@ -95,7 +124,8 @@ pub(crate) fn at_once(
 /// comes back; what it would keep comes back, or vanishes where the operator says so: then nobody
 /// can tell the two apart.
 pub(crate) fn returns_unknown(settings: &Settings, stanza: &Stanza) -> bool {
-    let mut to = To { pending: &mut Pending::default(), keep: Keep::No, number: &|| 0, give: None };
+    let mut pending = Pending::default();
+    let mut to = To::new(&mut pending, Keep::No, &|| 0);
     match at_once(&AccountState::default(), stanza, settings.delivery, &|_| true, &mut to) {
         Delivered::Bounced => true,
         Delivered::Missed => !settings.unknown_account_silent,
@@ -195,25 +225,41 @@ fn push<'a>(
     to: &mut To<'_>,
 ) -> Delivered {
     let count = resources.clone().count();
-    let before = to.pending.len();
     let give = to.give.as_ref().filter(|_| !resources.clone().any(|r| r.outbox.is_durable()));
-    let fate =
-        if count > 1 || give.is_some() { Fate::Shared(Copies::of(count)) } else { Fate::Reroute };
+    let is_shared = count > 1 || give.is_some() || to.is_copied;
+    let fate = match to.others {
+        Some(others) => Fate::Shared(others.copies.clone()),
+        None if is_shared => Fate::Shared(Copies::of(count)),
+        None => Fate::Reroute,
+    };
     let (mut took, mut most) = (Serials::new(), Pressure::Low);
     for resource in resources {
+        if to.others.is_some_and(|others| others.have(resource)) {
+            took.push(resource.serial);
+            continue;
+        }
         match to.pending.push(resource, stanza.clone(), fate.clone(), 1, to.keep) {
             Pressure::Gone => {
-                fate.is_lost();
+                if to.others.is_none() {
+                    fate.lose(resource.serial);
+                }
                 continue;
             }
             Pressure::High => most = Pressure::High,
             Pressure::Low => {}
         }
         took.push(resource.serial);
+        match (&fate, to.others) {
+            (_, Some(others)) => others.copies.is_with_also(resource),
+            (Fate::Shared(copies), None) if to.is_copied => copies.is_with(resource),
+            _ => {}
+        }
     }
-    to.pending.share(before, to.number);
     if took.is_empty() {
         return Delivered::Missed;
+    }
+    if let Fate::Shared(copies) = &fate {
+        to.copies = Some(copies.clone());
     }
     if let (Some(give), Fate::Shared(copies)) = (give, &fate) {
         let (owner, received_ms) = (give.owner.clone(), give.received_ms);

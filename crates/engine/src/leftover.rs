@@ -2,20 +2,33 @@
 
 use std::sync::Arc;
 
-use stentor_payload::xep0203_delay;
+use stentor_payload::{xep0203_delay, xep0280_carbons};
 use stentor_stanza::{Condition, Kind, Stanza, StanzaError};
 use stentor_store::{Stage, Ticket, Write};
 
 use crate::account::{Account, AccountState};
+use crate::deliver::Others;
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::outbox::Item;
+use crate::outbox::{Fate, Item, Loss};
 use crate::pending::Pending;
 use crate::pipeline::{self, Party};
 use crate::refuse::store_error;
 
 /// A stanza, and whether it found a place.
 pub(crate) type Placed = (Stanza, Result<(), StanzaError>);
+
+/// What a session had, in order.
+pub(crate) struct Leftover {
+    pub(crate) items: Vec<Item>,
+    /// The serial of the session.
+    pub(crate) serial: u64,
+    /// Since when it has waited for a client that did not come back, where nothing more exact is
+    /// known, in milliseconds since 1970; none if it has not.
+    pub(crate) since_ms: Option<i64>,
+    /// Whether it came before all that waits in the store.
+    pub(crate) is_ahead: bool,
+}
 
 /// Whose session it was; the domain may be gone.
 pub(crate) struct Owner<'a> {
@@ -26,27 +39,32 @@ pub(crate) struct Owner<'a> {
 
 impl Owner<'_> {
     /// Finds a place for each stanza, in order. The caller holds the account's lock, so that nothing
-    /// overtakes them, and submits the stage. `since_ms` is since when they have waited for a client
-    /// that did not come back, where nothing more exact is known; none if they have not. `is_ahead`
-    /// says whether they came before all that waits in the store.
+    /// overtakes them, and submits the stage.
     pub(crate) fn place(
         &self,
         state: &mut AccountState,
-        items: Vec<Item>,
-        since_ms: Option<i64>,
-        is_ahead: bool,
+        leftover: Leftover,
         stage: &mut Stage,
         pending: &mut Pending,
     ) -> Vec<Placed> {
+        let Leftover { items, serial, since_ms, is_ahead } = leftover;
         let (mut placed, stored) = (Vec::new(), state.offline.stored);
         for item in items {
-            let Item::Stanza(mut stanza, fate, since) = item else { continue };
-            if !fate.is_lost() {
+            let Item::Stanza(stanza, fate, since) = item else { continue };
+            let copied = self.copied(&stanza, &fate);
+            let loss = fate.lose(serial);
+            if loss == Loss::Bearable {
                 continue;
             }
-            pending.hold(fate);
+            pending.hold(fate.clone());
+            let mut stanza = copied.unwrap_or(stanza);
             let since_ms = since_ms.map(|least| since.unwrap_or(least));
             self.stamp(&mut stanza, since_ms);
+            if let (Loss::Original(names), Fate::Shared(copies)) = (loss, &fate) {
+                let others = Others { copies, names: &names };
+                self.spread(state, &stanza, others, pending);
+                continue;
+            }
             let outcome = match (stanza.head.kind, self.host) {
                 (Kind::Message(_), Some(host)) => {
                     let party = Party { host, account: self.account };
@@ -62,6 +80,27 @@ impl Owner<'_> {
             stage.push(Write::AdvanceOffline { owner, behind, count });
         }
         placed
+    }
+
+    fn spread(
+        &self,
+        state: &AccountState,
+        stanza: &Stanza,
+        others: Others<'_>,
+        pending: &mut Pending,
+    ) {
+        if let Some(host) = self.host {
+            let party = Party { host, account: self.account };
+            pipeline::spread(self.engine, party, state, stanza, others, pending);
+        }
+    }
+
+    /// The message that somebody else was given, if this is a copy of it (XEP-0280).
+    fn copied(&self, stanza: &Stanza, fate: &Fate) -> Option<Stanza> {
+        match fate {
+            Fate::Shared(_) => xep0280_carbons::copied(stanza, &self.account.jid),
+            Fate::Reroute | Fate::Forget => None,
+        }
     }
 
     /// XEP-0198 §4: what waited for a client that did not come back says since when.

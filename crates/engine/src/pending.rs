@@ -42,8 +42,8 @@ impl Keep {
 }
 
 impl Pending {
-    /// Gives a session a stanza; `copies` is 1, or 0 if nobody misses it. What several sessions are
-    /// given is [`Pending::share`]d then.
+    /// Gives a session a stanza; `copies` is 1, or 0 if nobody misses it or it is a copy of what others
+    /// are given. What several sessions are given is [`Pending::share`]d then.
     pub(crate) fn push(
         &mut self,
         resource: &Arc<Resource>,
@@ -75,11 +75,16 @@ impl Pending {
         self.rows.len()
     }
 
-    /// What was given since there were so many is one message: it is lost once all have lost it.
-    /// Sessions that die with the process do not count: after its end nobody knows what they took.
+    /// What was given since there were so many is one message, with copies of it (XEP-0280): it is lost
+    /// once all have lost it. Sessions that die with the process do not count: after its end nobody
+    /// knows what they took. If they were given all but copies, those count neither.
     pub(crate) fn share(&mut self, since: usize, number: impl FnOnce() -> u64) {
         let rows = &mut self.rows[since..];
-        if rows.len() < 2 {
+        let is_missed = |row: &Write| match row {
+            Write::Session { change: SessionChange::Push(row), .. } => row.copies > 0,
+            _ => false,
+        };
+        if rows.len() < 2 || !rows.iter().any(is_missed) {
             return;
         }
         let (number, count) = (number(), u32::try_from(rows.len()).unwrap_or(u32::MAX));

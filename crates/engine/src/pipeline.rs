@@ -14,17 +14,17 @@ use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_store::{PendingHow, Stage, Ticket};
 
 use crate::account::{Account, AccountState};
-use crate::deliver::{self, Delivered, Give, To};
+use crate::deliver::{self, Delivered, Give, Others, To};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::locks::Locks;
 use crate::lookup::Found;
-use crate::outbox::{Fate, Pressure};
+use crate::outbox::{Copies, Fate, Pressure};
 use crate::pending::{Keep, Pending};
 use crate::phase::{
     Cx, Direction, Flow, Observed, Recorded, Serials, SharedBytes, SharedWorth, Taken, Verdict,
 };
-use crate::resource::Resource;
+use crate::resource::{Flag, Resource};
 use crate::session::Session;
 use crate::worth::Offline;
 use crate::xep0203_delay;
@@ -95,22 +95,21 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
     let mut pressure = Pressure::Low;
     if let (Some(cx), Some(state)) = (&received, locks.recipient()) {
         let view = view_of(cx, stanza, ids.1);
-        let placed = place(cx, state, &view, ids.1, &mut stage, &mut pending);
-        let Placed { took, is_waiting, .. } = match placed {
-            Ok(placed) => {
-                pressure = placed.pressure;
-                placed
-            }
+        let before = pending.len();
+        let placed = match place(cx, state, &view, ids.1, &mut stage, &mut pending) {
+            Ok(placed) => placed,
             Err(error) => return Outcome::Refused(error),
         };
-        mirror(cx, state, &view, &took, ids.1, &mut pending);
+        mirror_placed(cx, state, &view, &placed, ids.1, before, &mut pending);
+        let Placed { took, is_waiting, .. } = placed;
+        pressure = placed.pressure;
         let seen = Observed { took: &took, kept: ids.1, is_waiting };
         observe(cx, state, &view, &seen, &mut stage);
     }
     if let (Some(cx), Some(state)) = (&sent, locks.sender()) {
         let view = view_of(cx, stanza, ids.0);
         let took = Serials::new();
-        mirror(cx, state, &view, &took, ids.0, &mut pending);
+        mirror(cx, state, &view, &took, ids.0, None, &mut pending);
         let seen = Observed { took: &took, kept: ids.0, is_waiting: false };
         observe(cx, state, &view, &seen, &mut stage);
     }
@@ -146,11 +145,51 @@ pub(crate) fn again(
     let recipient = Some(party);
     let passage = Passage { engine, sender: None, recipient, session: None, found: &found, at_ms };
     let Some(cx) = passage.cx(Direction::Received, &shared) else { return Ok(()) };
-    // What is recorded carries its id; without a module that records nobody takes forged ids out.
-    let records = !party.host.profile.phases.record.is_empty();
-    let kept = records.then(|| xep0359_sid::stanza_id(stanza, &party.account.jid)).flatten();
-    let kept = kept.and_then(|id| engine.read_id(&id));
-    place(&cx, state, stanza, kept, stage, pending).map(drop)
+    let kept = kept_before(&cx, stanza);
+    let before = pending.len();
+    let placed = place(&cx, state, stanza, kept, stage, pending)?;
+    // XEP-0280 §7: nobody has a copy by now, or it would not be placed again.
+    if !placed.took.is_empty() {
+        mirror_placed(&cx, state, stanza, &placed, kept, before, pending);
+    }
+    Ok(())
+}
+
+/// A message that a session of the account was given and did not take is known to others as a copy
+/// (XEP-0280). XEP-0198 §4: those who would have it if it came now get it as well. Otherwise as
+/// [`again`].
+pub(crate) fn spread(
+    engine: &Arc<Engine>,
+    party: Party<'_>,
+    state: &AccountState,
+    stanza: &Stanza,
+    others: Others<'_>,
+    pending: &mut Pending,
+) {
+    if state.is_suspended {
+        return;
+    }
+    let (shared, found) = (Shared::default(), Found::default());
+    let (at_ms, recipient) = (engine.clock.unix_ms(), Some(party));
+    let passage = Passage { engine, sender: None, recipient, session: None, found: &found, at_ms };
+    let Some(cx) = passage.cx(Direction::Received, &shared) else { return };
+    let kept = kept_before(&cx, stanza);
+    let keep = Keep::of(cx.worth.of(stanza), kept, PendingHow::Plain);
+    let rule = cx.host.profile.settings.delivery;
+    let mut to = To { others: Some(others), ..To::new(pending, keep, &|| 0) };
+    let admits = |r: &Resource| admits(&cx, r, stanza, state);
+    if let Delivered::Yes(mut took, _) = deliver::at_once(state, stanza, rule, &admits, &mut to) {
+        took.extend(state.resources().iter().filter(|r| others.have(r)).map(|r| r.serial));
+        mirror(&cx, state, stanza, &took, kept, Some(others.copies), pending);
+    }
+}
+
+/// The id under which the account has kept a message. What is recorded carries it; without a module
+/// that records nobody takes forged ids out.
+fn kept_before(cx: &Cx<'_>, stanza: &Stanza) -> Option<u64> {
+    let records = !cx.host.profile.phases.record.is_empty();
+    let kept = records.then(|| xep0359_sid::stanza_id(stanza, &cx.account.jid)).flatten();
+    kept.and_then(|id| cx.engine.read_id(&id))
 }
 
 /// Whether a presence or an IQ may leave or reach an account. The caller holds its lock.
@@ -303,17 +342,19 @@ fn view_of<'a>(cx: &Cx<'_>, stanza: &'a Stanza, id: Option<u64>) -> Cow<'a, Stan
 struct Placed {
     pressure: Pressure,
     took: Serials,
+    /// The same, if somebody is to count them.
+    copies: Option<Copies>,
     /// Whether it is in the offline store.
     is_waiting: bool,
 }
 
 impl Placed {
-    const fn with(took: Serials, pressure: Pressure) -> Self {
-        Self { pressure, took, is_waiting: false }
+    const fn with(took: Serials, pressure: Pressure, copies: Option<Copies>) -> Self {
+        Self { pressure, took, copies, is_waiting: false }
     }
 
     fn nowhere() -> Self {
-        Self::with(Serials::new(), Pressure::Low)
+        Self::with(Serials::new(), Pressure::Low, None)
     }
 }
 
@@ -343,9 +384,13 @@ fn place(
     });
     let number = || cx.engine.next_id(cx.now_ms);
     let keep_as = Keep::of(worth, kept, PendingHow::Plain);
-    let mut to = To { pending, keep: keep_as, number: &number, give };
+    let has_copies = |r: &Arc<Resource>| r.has(Flag::Carbons);
+    let is_copied = state.resources().len() > 1
+        && state.resources().iter().any(has_copies)
+        && worth.carbon.is_for(Direction::Received);
+    let mut to = To { give, is_copied, ..To::new(pending, keep_as, &number) };
     match deliver::message(state, stanza, rule, &|r| admits(cx, r, stanza, state), &mut to) {
-        Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
+        Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure, to.copies)),
         Delivered::Ignored => Ok(Placed::nowhere()),
         Delivered::Bounced => Err(StanzaError::new(Condition::ServiceUnavailable)),
         Delivered::Missed => keep(cx, state, stanza, kept, stage),
@@ -357,7 +402,7 @@ fn place(
             // What cannot be kept has nothing to wait for: somebody is there.
             let admits = |r: &Resource| admits(cx, r, stanza, state);
             match deliver::at_once(state, stanza, rule, &admits, &mut to) {
-                Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure)),
+                Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure, to.copies)),
                 _ => outcome,
             }
         }
@@ -387,12 +432,31 @@ fn keep(
     Err(StanzaError::new(Condition::ServiceUnavailable))
 }
 
+/// Shows others of the account what has been placed since so much was pending. Whoever has a copy has
+/// the message: it is lost once all have lost it.
+fn mirror_placed(
+    cx: &Cx<'_>,
+    state: &AccountState,
+    view: &Stanza,
+    placed: &Placed,
+    kept: Option<u64>,
+    before: usize,
+    pending: &mut Pending,
+) {
+    let copies = placed.copies.as_ref();
+    mirror(cx, state, view, &placed.took, kept, copies, pending);
+    if copies.is_some() {
+        pending.share(before, || cx.engine.next_id(cx.now_ms));
+    }
+}
+
 fn mirror(
     cx: &Cx<'_>,
     state: &AccountState,
     view: &Stanza,
     took: &Serials,
     kept: Option<u64>,
+    shared: Option<&Copies>,
     pending: &mut Pending,
 ) {
     let modules = &cx.host.profile.phases.mirror;
@@ -413,7 +477,11 @@ fn mirror(
     };
     let keep = Keep::of(cx.worth.of(view), kept, how);
     for copy in copies {
-        pending.push(&copy.resource, copy.stanza, Fate::Forget, 0, keep);
+        let fate = shared.map_or(Fate::Forget, |shared| Fate::Shared(shared.clone()));
+        let pressure = pending.push(&copy.resource, copy.stanza, fate, 0, keep);
+        if let Some(shared) = shared.filter(|_| pressure != Pressure::Gone) {
+            shared.is_copied_to(&copy.resource);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::account::{Account, AccountState};
 use crate::backlog::{self, Flush};
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::leftover::{Owner, Placed};
+use crate::leftover::{Leftover, Owner, Placed};
 use crate::outbox::{Close, Item};
 use crate::pending::Pending;
 use crate::presence::{self, Left};
@@ -60,7 +60,8 @@ impl Engine {
             resource.outbox.close(Close::Conflict);
             let items: Vec<Item> = resource.outbox.drain().into();
             backlog::take_back(state, &items);
-            waiting.push((items, since_ms, is_ahead));
+            let serial = resource.serial;
+            waiting.push(Leftover { items, serial, since_ms, is_ahead });
             if let Some(session) = session {
                 // In one stage: nothing has two places, and nothing none.
                 session.stage_end(&mut stage);
@@ -70,9 +71,8 @@ impl Engine {
             replaced.gone.push((resource, left));
         }
         replaced.flush = Flush::begin_for_best(account, state);
-        for (items, since_ms, is_ahead) in waiting {
-            let placed = owner.place(state, items, since_ms, is_ahead, &mut stage, &mut pending);
-            replaced.placed.extend(placed);
+        for leftover in waiting {
+            replaced.placed.extend(owner.place(state, leftover, &mut stage, &mut pending));
         }
         pending.write(&mut stage);
         replaced.ticket = self.submit(stage);

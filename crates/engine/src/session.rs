@@ -19,7 +19,7 @@ use crate::deliver;
 use crate::engine::{Engine, Route};
 use crate::host::Host;
 use crate::iq::BoxFuture;
-use crate::leftover::Owner;
+use crate::leftover::{Leftover, Owner};
 use crate::limits::{SLOW_SENDER_PAUSE_MS, SLOW_SENDER_PAUSES, UNSETTLED_MAX};
 use crate::lookup::{self, Found};
 use crate::outbox::{Fate, Item, Pressure};
@@ -472,8 +472,8 @@ impl Session {
             let flush = Flush::begin_for_best(&self.account, &mut state);
             let (mut stage, mut pending) = (Stage::new(), Pending::default());
             let since_ms = self.broken_ms();
-            let placed =
-                owner.place(&mut state, items, since_ms, is_ahead, &mut stage, &mut pending);
+            let leftover = Leftover { items, serial: self.resource.serial, since_ms, is_ahead };
+            let placed = owner.place(&mut state, leftover, &mut stage, &mut pending);
             pending.write(&mut stage);
             // In one stage: nothing has two places, and nothing none.
             self.stage_end(&mut stage);

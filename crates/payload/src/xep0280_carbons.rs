@@ -70,6 +70,16 @@ pub fn copy(side: Side, message: &Stanza, account: &BareJid, to: &FullJid) -> St
     })
 }
 
+/// The message in a copy that the server of `account` made.
+#[must_use]
+pub fn copied(copy: &Stanza, account: &BareJid) -> Option<Stanza> {
+    if copy.head.from.as_ref() != Some(account.as_jid()) {
+        return None;
+    }
+    let forwarded = copy.payload().filter(|c| is_copy(*c))?.first_child()?;
+    Stanza::parse(xep0297_forward::inner(forwarded)?.raw()).ok()
+}
+
 /// Whether the element claims to hold a copy.
 #[must_use]
 pub fn is_copy(element: ElementRef<'_>) -> bool {
@@ -104,6 +114,8 @@ mod tests {
              </message>"
         );
         assert!(is_copy(copy.payload().unwrap()));
+        assert_eq!(copied(&copy, &account).unwrap().to_bytes(), message.to_bytes());
+        assert!(copied(&copy, &BareJid::new("juliet@capulet.example").unwrap()).is_none());
         assert!(!is_copy(message.payload().unwrap()));
     }
 }

@@ -21,6 +21,8 @@ pub struct Device {
     password: String,
     /// Whether the account has another device.
     pub has_twin: bool,
+    /// The priority of its presence.
+    pub priority: i8,
     /// Whether it acknowledges when it is asked to. Clients may take their time.
     pub is_prompt: bool,
     /// The session that can be resumed.
@@ -107,6 +109,7 @@ impl Device {
             resource: resource.to_owned(),
             password: password.to_owned(),
             has_twin: false,
+            priority: 0,
             is_prompt: true,
             session: None,
             unacked: VecDeque::new(),
@@ -216,7 +219,10 @@ impl Device {
             .iter()
             .map(|(from, got)| (from.clone(), got.iter().map(|got| got.number).max().unwrap_or(0)))
             .collect();
-        self.send(wire, Sent::Other("<presence/>".into()))?;
+        self.send(wire, Sent::Other(self.presence("")))?;
+        if self.has_twin {
+            self.request(wire, "set", "<enable xmlns='urn:xmpp:carbons:2'/>")?;
+        }
         for (to, number) in std::mem::take(&mut self.unsent) {
             self.send(wire, Sent::Message(to, number))?;
         }
@@ -239,11 +245,15 @@ impl Device {
     /// # Errors
     /// The stream broke.
     pub fn ask(&mut self, wire: &mut Wire) -> Result<(), Broken> {
+        self.request(wire, "get", "<ping xmlns='urn:xmpp:ping'/>")
+    }
+
+    fn request(&mut self, wire: &mut Wire, kind: &str, payload: &str) -> Result<(), Broken> {
         self.requests += 1;
         let id = format!("ask-{}", self.requests);
-        let ping = format!("<iq type='get' id='{id}'><ping xmlns='urn:xmpp:ping'/></iq>");
+        let request = format!("<iq type='{kind}' id='{id}'>{payload}</iq>");
         self.open.insert(id);
-        self.send(wire, Sent::Other(ping))
+        self.send(wire, Sent::Other(request))
     }
 
     /// Changes its presence.
@@ -251,7 +261,11 @@ impl Device {
     /// # Errors
     /// The stream broke.
     pub fn show(&mut self, wire: &mut Wire, show: &str) -> Result<(), Broken> {
-        self.send(wire, Sent::Other(format!("<presence><show>{show}</show></presence>")))
+        self.send(wire, Sent::Other(self.presence(&format!("<show>{show}</show>"))))
+    }
+
+    fn presence(&self, show: &str) -> String {
+        format!("<presence>{show}<priority>{}</priority></presence>", self.priority)
     }
 
     /// Asks for an acknowledgement.
@@ -325,6 +339,7 @@ impl Device {
         let session = self.session.as_mut().expect("it is signed in");
         session.received = session.received.wrapping_add(1);
         match root.name() {
+            "message" if root.child(NS_CARBONS, "sent").is_some() => {}
             "message" => self.message(frame),
             "iq" => self.iq(wire, root)?,
             "presence" => {}
@@ -348,7 +363,7 @@ impl Device {
     }
 
     fn message(&mut self, frame: &Frame) {
-        let root = frame.root();
+        let root = original(frame.root());
         let xml = || text(frame);
         assert_ne!(root.attr("type").as_deref(), Some("error"), "{} got {}", self.me, xml());
         let from = root.attr("from").unwrap_or_default();
@@ -383,8 +398,15 @@ impl Device {
     }
 }
 
+/// The message in a copy (XEP-0280), or the message itself.
+fn original(root: ElementRef<'_>) -> ElementRef<'_> {
+    let received = root.child(NS_CARBONS, "received");
+    received.and_then(|r| r.first_child()?.first_child()).unwrap_or(root)
+}
+
 fn count(root: ElementRef<'_>) -> Option<u32> {
     Some(root.attr("h")?.parse().unwrap())
 }
 
 const NS_SM: &str = "urn:xmpp:sm:3";
+const NS_CARBONS: &str = "urn:xmpp:carbons:2";

@@ -80,7 +80,7 @@ impl Hold {
         self.saved.bytes += bytes(&item) as u64;
         if let Item::Stanza(_, fate @ Fate::Shared(_), _) = item {
             // One of several copies is gone; whoever loses the last one drops it as well.
-            fate.is_lost();
+            fate.lose(u64::MAX);
         }
     }
 

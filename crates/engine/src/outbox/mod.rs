@@ -1,21 +1,22 @@
 //! The byte-counted queue in front of one session: the only way in.
 
 mod durable;
+mod fate;
 mod hold;
 mod managed;
 mod unacked;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 use stentor_stanza::Stanza;
-use stentor_store::{Write, Writer};
+use stentor_store::Write;
 
 pub(crate) use self::durable::{Former, Place};
+pub(crate) use self::fate::Loss;
+pub use self::fate::{Copies, Fate};
 use self::hold::Hold;
 pub use self::hold::Saved;
 use self::managed::Managed;
@@ -71,42 +72,6 @@ pub struct Stored {
 /// without stream management.
 pub type Since = Option<i64>;
 
-/// What becomes of a stanza that the session could not take before it ended.
-#[derive(Clone, Debug)]
-pub enum Fate {
-    /// Nobody else has it: route it again.
-    Reroute,
-    /// Several sessions were given it: whoever loses the last copy routes it again.
-    Shared(Copies),
-    /// The store still holds it, or nobody misses it: forget it.
-    Forget,
-}
-
-/// How many copies of a message have not been lost. A copy that was written is never lost, so the
-/// count ends at nothing only if nobody got it.
-#[derive(Clone, Debug)]
-pub struct Copies(Arc<Count>);
-
-#[derive(Debug)]
-struct Count {
-    left: AtomicUsize,
-    given: OnceLock<Given>,
-}
-
-/// A message that is in the store as long as anybody has a copy of it to deliver.
-#[derive(Debug)]
-struct Given {
-    writer: Writer,
-    number: u64,
-}
-
-impl Drop for Given {
-    fn drop(&mut self) {
-        // If it fails, the message is delivered once more after a restart: repeated, not lost.
-        drop(self.writer.submit(Write::DropGiven { number: self.number }));
-    }
-}
-
 /// What an acknowledgement brings.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
@@ -145,35 +110,6 @@ pub enum Pressure {
     High,
     /// The session is ending; nothing was queued.
     Gone,
-}
-
-impl Fate {
-    /// Notes that a session ended with the stanza unwritten; whether it must be routed again.
-    pub(crate) fn is_lost(&self) -> bool {
-        match self {
-            Self::Reroute => true,
-            Self::Shared(copies) => copies.lose(),
-            Self::Forget => false,
-        }
-    }
-}
-
-impl Copies {
-    pub(crate) fn of(count: usize) -> Self {
-        Self(Arc::new(Count { left: AtomicUsize::new(count), given: OnceLock::new() }))
-    }
-
-    /// The store has the message under this number, until the last copy has left memory: it was
-    /// written, acknowledged, or found another place.
-    pub(crate) fn is_given(&self, writer: Writer, number: u64) {
-        drop(self.0.given.set(Given { writer, number }));
-    }
-
-    /// Whether that was the last one.
-    fn lose(&self) -> bool {
-        let less = |count: usize| count.checked_sub(1);
-        self.0.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less) == Ok(1)
-    }
 }
 
 impl Outbox {
@@ -522,18 +458,6 @@ mod tests {
         }
         assert!(outbox.bytes() > OUTBOX_HARD_BYTES);
         assert_eq!(outbox.push(message(1), Fate::Reroute), Pressure::Gone);
-    }
-
-    #[test]
-    fn a_shared_message_is_lost_with_its_last_copy() {
-        let fate = Fate::Shared(Copies::of(3));
-        assert_eq!([fate.is_lost(), fate.is_lost(), fate.is_lost()], [false, false, true]);
-    }
-
-    #[test]
-    fn a_shared_message_that_somebody_wrote_is_never_lost() {
-        let fate = Fate::Shared(Copies::of(2));
-        assert!(!fate.is_lost());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! from the bytes of its streams to its store; commits take time, and a kill loses what was not
 //! committed. The clients are written apart from the server, from the specification. At the end
 //! every message has arrived exactly once and in order, and both archives hold what was delivered.
-//! One account has two devices: each of its messages has arrived at one of them or at both.
+//! One account has two devices: each of its messages has arrived at one of them or, by itself or as a
+//! copy (XEP-0280), at both, at none of them twice.
 
 mod cable;
 mod chance;

@@ -80,6 +80,8 @@ async fn live(seed: u64, trouble: Trouble, told: Arc<Mutex<Option<Arc<Town>>>>) 
         let has_twin = jid.as_str() == WITH_TWO;
         let mut device = Device::new(jid, "phone", PASSWORD);
         device.has_twin = has_twin;
+        // Then the other gets copies of what is for both.
+        device.priority = i8::from(has_twin && chance.happens(50));
         let left_to_say = chance.between(5, 20);
         devices.spawn(inhabit(town.clone(), device, chance.fork(), left_to_say));
     }
