@@ -4,11 +4,12 @@ import contextlib
 import time
 
 import pytest
-from harness.names import is_presence
+from harness.counted import Counted
+from harness.names import MESSAGE, bodies, body, is_presence
 from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
 from harness.peer import Caller, Peer, black_hole
 from harness.people import Person, friends, grant, text_of
-from harness.scenes import befriend, chat, is_push, subscribe
+from harness.scenes import befriend, chat, is_chat, is_push, subscribe
 from harness.waiting import until
 
 # A state is seen within so many seconds.
@@ -114,6 +115,40 @@ def test_ipv6_is_tried_first_and_ipv4_soon(ours):
             chat(alice.stream, f"x@{domain}", "hello")
             peer.next()
             assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("other", [Prosody, Ejabberd])
+def test_what_is_acknowledged_for_a_server_that_is_down_outlives_a_kill_of_ours(other):
+    with neighbourhood(Stentor, other) as (ours, theirs):
+        alice, dora = friends(ours, theirs)
+        counted = Counted(alice.stream)
+        said = [f"while both are there, {n}" for n in range(5)]
+        for text in said:
+            chat(counted.stream, dora.jid, text)
+        heard = [body(e) for e in dora.gather(len(said), lambda e: e.tag == MESSAGE)]
+        assert heard == said
+        theirs.stop()
+        dora.stream.cut()
+        said = [f"while they are away, {n}" for n in range(50)]
+        for text in said:
+            chat(counted.stream, dora.jid, text)
+        # Hers is a server that keeps requests as well (RFC 6121 §3.1.2).
+        counted.stream.write(f"<presence type='subscribe' to='late@{theirs.domain}'/>")
+        counted.be_heard()
+        ours.kill()
+        ours.start()
+        assert len(ours.events("underway")) == 1
+        theirs.start()
+        dora.enter()
+        heard = [body(e) for e in dora.gather(len(said), lambda e: e.tag == MESSAGE)]
+        assert heard == said
+        # Nothing comes twice, nor later what has come.
+        alice.enter()
+        chat(alice.stream, dora.jid, "after all")
+        heard = [e for e in dora.stream.until(is_chat("after all")) if e.tag == MESSAGE]
+        assert bodies(heard) == ["after all"]
+        kept = "stentor_federation_kept"
+        until(lambda: ours.metrics()[kept] == 0, "the other server has all of it")
 
 
 # covers: fed-39

@@ -135,7 +135,9 @@ class Stentor(Neighbour):
         lines += [f'authority = "{self.region.ca.pem}"']
         lines += [f"{key} = {json.dumps(value)}" for key, value in options.items()]
         lines += ["[sign_in]", "iterations = 4096", "source_failures_max = 1000000"]
-        lines += ["delay_after = 1000000", "[metrics]", 'address = ""']
+        (self.metrics_port,) = free_ports(1)
+        lines += ["delay_after = 1000000", "[metrics]"]
+        lines += [f'address = "{self.address}:{self.metrics_port}"']
         lines += ["[log]", 'level = "info"', 'format = "json"', extra]
         self.config = self.folder / "stentor.toml"
         self.config.write_text("\n".join(lines) + "\n")
@@ -146,6 +148,15 @@ class Stentor(Neighbour):
     def create_account(self, account: Account) -> None:
         words = ("account", "add", account.jid, "--password", account.password)
         run_tool(self.binary, "--config", self.config, *words)
+
+    def metrics(self) -> dict[str, float]:
+        """What the page for Prometheus says, by the name with its labels."""
+        with urllib.request.urlopen(
+            f"http://{self.address}:{self.metrics_port}/metrics", timeout=10
+        ) as page:
+            lines = page.read().decode().splitlines()
+        values = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in values}
 
     def events(self, *names: str) -> list[dict]:
         """What the log says of these events."""

@@ -47,7 +47,7 @@ impl Scene {
         // Whatever else is asked for is where `evil.example` is.
         routes.push(route("*", evil.listener.addr()));
         let authorities = [two.authority(), three.authority()].concat();
-        let plan = Plan { authorities, policy, routes, dns: None };
+        let plan = Plan { authorities, policy, routes, ..Plan::default() };
         let (one, _stop) = alone(first, plan).await;
         Self { one, two, three, evil, log, _stop }
     }

@@ -26,6 +26,7 @@ use crate::phase::{
 };
 use crate::resource::{Flag, Resource};
 use crate::session::Session;
+use crate::underway::{self, Kept};
 use crate::worth::Offline;
 use crate::xep0203_delay;
 
@@ -54,8 +55,9 @@ pub(crate) struct Party<'a> {
 /// What a message came to.
 pub(crate) enum Outcome {
     /// It has been delivered, kept or dropped on purpose. A ticket says that acknowledging it must
-    /// wait; pressure, that the sender should.
-    Done { ticket: Option<Ticket>, pressure: Pressure },
+    /// wait; pressure, that the sender should; `underway`, that the store keeps it until another
+    /// domain has it.
+    Done { ticket: Option<Ticket>, pressure: Pressure, underway: Option<Kept> },
     /// Its sender gets this error.
     Refused(StanzaError),
 }
@@ -78,11 +80,16 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
     }
     annotate(sent.as_ref(), locks.sender(), stanza);
     annotate(received.as_ref(), locks.recipient(), stanza);
-    let mut ids = (None, None);
+    let (mut ids, mut underway) = ((None, None), None);
     // A message to oneself is kept once, as received.
     if let (Some(cx), Some(state)) = (sent.as_ref().filter(|cx| !cx.is_to_self), locks.sender()) {
-        match record(cx, state, stanza, &mut stage) {
-            Ok(id) => ids.0 = id,
+        let recorded = match record(cx, state, stanza, &mut stage) {
+            Ok(id) if received.is_some() => Ok((id, None)),
+            Ok(id) => underway::keep(cx, stanza, &mut stage).map(|kept| (id, kept)),
+            Err(error) => Err(error),
+        };
+        match recorded {
+            Ok((id, kept)) => (ids.0, underway) = (id, kept),
             Err(error) => return Outcome::Refused(error),
         }
     }
@@ -121,7 +128,7 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
     // Under the locks: the order of the stages is the order of the decisions.
     let ticket = passage.engine.submit(stage);
     pending.release();
-    Outcome::Done { ticket, pressure }
+    Outcome::Done { ticket, pressure, underway }
 }
 
 /// A message that a session of the account was given and did not take finds another place. It was
@@ -285,7 +292,7 @@ fn screen_both(
 ) -> Result<(), Outcome> {
     let ended = |error: Option<StanzaError>| match error {
         Some(error) => Outcome::Refused(error),
-        None => Outcome::Done { ticket: None, pressure: Pressure::Low },
+        None => Outcome::Done { ticket: None, pressure: Pressure::Low, underway: None },
     };
     if let (Some(cx), Some(state)) = (sent, locks.sender()) {
         screen(cx, state, stanza).map_err(ended)?;

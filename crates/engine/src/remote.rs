@@ -24,6 +24,7 @@ use crate::presence;
 use crate::refuse::store_error;
 use crate::service;
 use crate::session::{Handling, pause, send_to_resource};
+use crate::underway::Kept;
 use crate::watch;
 use crate::xep0203_delay;
 
@@ -35,6 +36,20 @@ pub trait Links: Send + Sync {
     /// # Errors
     /// There is no way and none may be opened: `remote-server-not-found` as a rule.
     fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError>;
+
+    /// Whether what is for this address may be given to [`Links::push_kept`].
+    fn may_keep(&self, _to: &Jid) -> bool {
+        false
+    }
+
+    /// The same as [`Links::push`] for a stanza that is in the store. It is dropped from there once its
+    /// domain has it or its sender the error; at the end of the process it stays.
+    ///
+    /// # Errors
+    /// As above; then it is the caller's to drop.
+    fn push_kept(&self, stanza: Stanza, _kept: Kept) -> Result<Pressure, StanzaError> {
+        self.push(stanza)
+    }
 }
 
 impl Engine {
@@ -244,7 +259,7 @@ impl Inbound {
         };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),
-            Outcome::Done { ticket, pressure } => {
+            Outcome::Done { ticket, pressure, .. } => {
                 if let Some(ticket) = ticket {
                     let entry = (ticket, recipient.clone(), stanza.head);
                     self.unsettled.lock().push_back(entry);

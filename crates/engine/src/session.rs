@@ -202,11 +202,14 @@ impl Session {
         let passage = Passage { engine, sender, recipient: None, session, found, at_ms };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),
-            Outcome::Done { ticket, .. } => {
+            Outcome::Done { ticket, underway, .. } => {
                 if let Some(ticket) = ticket {
                     self.await_commit(ticket, &self.account, Some(stanza.head.clone()));
                 }
-                self.leave(&stanza)
+                match underway {
+                    Some(kept) => self.sent(&stanza, engine.send_kept(stanza.clone(), kept)),
+                    None => self.leave(&stanza),
+                }
             }
         }
     }
@@ -233,7 +236,7 @@ impl Session {
         };
         match pipeline::decide(&passage, &mut stanza) {
             Outcome::Refused(error) => self.refused(&stanza, &error),
-            Outcome::Done { ticket, pressure } => {
+            Outcome::Done { ticket, pressure, .. } => {
                 if let Some(ticket) = ticket {
                     self.await_commit(ticket, recipient, Some(stanza.head));
                 }
@@ -351,7 +354,11 @@ impl Session {
 
     /// Sends a stanza to another domain.
     pub(crate) fn leave(&self, stanza: &Stanza) -> Handling {
-        match self.engine.send_remote(stanza.clone()) {
+        self.sent(stanza, self.engine.send_remote(stanza.clone()))
+    }
+
+    fn sent(&self, stanza: &Stanza, outcome: Result<Pressure, StanzaError>) -> Handling {
+        match outcome {
             Ok(Pressure::High) => Handling::Later(pause()),
             Ok(Pressure::Low | Pressure::Gone) => Handling::Done,
             Err(error) => self.refused(stanza, &error),

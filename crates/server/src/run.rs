@@ -95,6 +95,7 @@ impl Server {
         let mut ports = Vec::new();
         let links = wire::federation(&config, &core, &trust)?;
         let components = wire::components(&config, &core, links.as_ref())?;
+        send_what_was_left(&core.engine).await?;
         for listen in &config.listeners {
             if listen.kind.is_s2s() && links.is_none() {
                 continue;
@@ -220,6 +221,16 @@ async fn drain(core: &Core, components: &Components, shared: &Shared) {
         }
         tokio::time::sleep(DRAIN_LOOK).await;
     }
+}
+
+/// Sends what the last run did not bring to other servers.
+async fn send_what_was_left(engine: &Arc<Engine>) -> anyhow::Result<()> {
+    let restored = engine.restore_underway().await;
+    let stanzas = restored.context("what was under way to other servers cannot be read")?;
+    if stanzas > 0 {
+        tracing::info!(event = "underway", stanzas, "Stanzas of the last run leave.");
+    }
+    Ok(())
 }
 
 /// Removes what has expired: now, every hour, and when other settings may have made more of it due.

@@ -7,7 +7,9 @@ use stentor_store::{Domain, KeyRow, OfflineBody, Stage, StoreError, Write};
 use crate::archive::Archiver;
 use crate::error::store_error;
 use crate::rows::signed;
-use crate::{data, given, hosts, last, offline, private, pubsub, roster, sessions, vcard};
+use crate::{
+    data, given, hosts, last, offline, private, pubsub, roster, sessions, underway, vcard,
+};
 
 /// Applies the writes of a stage inside the transaction of its batch. Asked for each, in order,
 /// `is_needless` says whether to leave it out.
@@ -34,8 +36,7 @@ fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), 
     let of = |owner| account(db, owner);
     match write {
         Write::CreateAccount { owner, created_ms, keys } => {
-            archiver.forget(owner);
-            create_account(db, owner, *created_ms, keys)
+            create_account(db, archiver, owner, *created_ms, keys)
         }
         Write::SetKeys { owner, keys } => set_keys(db, of(owner)?, keys),
         Write::PutKeys { owner, keys } => put_keys(db, of(owner)?, keys),
@@ -95,6 +96,8 @@ fn apply(db: &Connection, archiver: &mut Archiver, write: &Write) -> Result<(), 
         Write::Forget { owner, domain } => forget(db, of(owner)?, *domain),
         Write::Session { session, change } => sessions::change(db, *session, change),
         Write::ExpireSessions { now_ms } => sessions::expire(db, *now_ms),
+        Write::PutUnderway(row) => underway::put(db, row),
+        Write::DropUnderway { numbers } => underway::remove(db, numbers),
         Write::PutHost(host) => hosts::put(db, host),
         Write::RemoveHost { name } => run(db, "DELETE FROM hosts WHERE name = ?1", params![name]),
     }
@@ -146,10 +149,12 @@ pub(crate) fn account(db: &Connection, owner: &BareJid) -> Result<i64, StoreErro
 
 fn create_account(
     db: &Connection,
+    archiver: &mut Archiver,
     owner: &BareJid,
     created_ms: i64,
     keys: &[KeyRow],
 ) -> Result<(), StoreError> {
+    archiver.forget(owner);
     run(
         db,
         "INSERT INTO accounts (jid, host, created_ms) VALUES (?1, ?2, ?3)",

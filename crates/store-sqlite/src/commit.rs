@@ -13,7 +13,7 @@ use crate::connection::give_back;
 use crate::error::store_error;
 use crate::files::Folder;
 use crate::limits::CHECKPOINT_PAGES;
-use crate::sessions::superseded;
+use crate::supersede::superseded;
 
 /// The writing end of a database.
 #[derive(Debug)]

@@ -30,6 +30,8 @@ mod readers;
 mod roster;
 mod rows;
 mod sessions;
+mod supersede;
+mod underway;
 mod vcard;
 
 pub use error::OpenError;

@@ -8,7 +8,7 @@ use crate::OpenError;
 use crate::error::open_error;
 
 /// The schema version that this release writes.
-pub const SCHEMA_VERSION: u32 = 11;
+pub const SCHEMA_VERSION: u32 = 12;
 
 /// Checks that the database is ours and not newer than we are.
 pub(crate) fn check(connection: &Connection, file: &Path) -> Result<(), OpenError> {
@@ -63,6 +63,7 @@ const MIGRATIONS: [(u32, &str); SCHEMA_VERSION as usize] = [
     (9, include_str!("migrations/0009_session_clients.sql")),
     (10, include_str!("migrations/0010_session_copies.sql")),
     (11, include_str!("migrations/0011_given.sql")),
+    (12, include_str!("migrations/0012_underway.sql")),
 ];
 
 #[cfg(test)]
@@ -111,7 +112,7 @@ mod tests {
         let newer = at_version(SCHEMA_VERSION);
         newer.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
         let refused = check(&newer, Path::new("stentor.db")).unwrap_err();
-        assert!(matches!(refused, OpenError::Newer { found: 12, known: 11, .. }), "{refused}");
+        assert!(matches!(refused, OpenError::Newer { found: 13, known: 12, .. }), "{refused}");
         let foreign = Connection::open_in_memory().unwrap();
         foreign.execute_batch("CREATE TABLE songs (title TEXT)").unwrap();
         let refused = check(&foreign, Path::new("stentor.db")).unwrap_err();

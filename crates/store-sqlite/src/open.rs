@@ -26,6 +26,7 @@ use crate::pubsub::PubsubDb;
 use crate::readers::Readers;
 use crate::roster::RosterDb;
 use crate::sessions::SessionsDb;
+use crate::underway::UnderwayDb;
 use crate::vcard::VcardDb;
 use crate::{OpenError, migrate};
 
@@ -175,6 +176,7 @@ impl Sqlite {
             pubsub: Arc::new(PubsubDb(inner())),
             roster: Arc::new(RosterDb(inner())),
             sessions: Arc::new(SessionsDb(inner())),
+            underway: Arc::new(UnderwayDb(inner())),
             vcard: Arc::new(VcardDb(inner())),
             writer: self.inner.writer.clone(),
         }

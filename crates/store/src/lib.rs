@@ -33,6 +33,7 @@ mod sessions;
 mod stage;
 mod stores;
 mod ticket;
+mod underway;
 mod vcard;
 mod writer;
 #[cfg(test)]
@@ -62,5 +63,6 @@ pub use sessions::{
 pub use stage::{Domain, Stage, Write};
 pub use stores::Stores;
 pub use ticket::Ticket;
+pub use underway::{Underway, UnderwayPage, UnderwayRow};
 pub use vcard::Vcard;
 pub use writer::{Backend, Writer, WriterLimits};

@@ -7,7 +7,7 @@ use stentor_jid::BareJid;
 
 use crate::{
     ArchiveDrop, ArchiveEntry, HostRow, KeyRow, LastRow, NodeChange, OfflineBody, RosterRow,
-    SessionChange,
+    SessionChange, UnderwayRow,
 };
 
 /// The writes of one pass: committed together or not at all.
@@ -332,6 +332,14 @@ pub enum Write {
         /// Now, in milliseconds since 1970 UTC.
         now_ms: i64,
     },
+    /// Keeps a stanza until another server has it;
+    /// [`StoreError::Conflict`](crate::StoreError::Conflict) if its number is taken.
+    PutUnderway(UnderwayRow),
+    /// Other servers have these, or their senders know that they have not.
+    DropUnderway {
+        /// Their numbers; unknown ones are ignored.
+        numbers: Vec<u64>,
+    },
     /// Adds or replaces a host.
     PutHost(HostRow),
     /// Removes a host, if it is there. Accounts under it stay.
@@ -378,6 +386,8 @@ impl Write {
             | Self::KeepGiven
             | Self::Session { .. }
             | Self::ExpireSessions { .. }
+            | Self::PutUnderway(_)
+            | Self::DropUnderway { .. }
             | Self::PutHost(_)
             | Self::RemoveHost { .. } => None,
         }
@@ -408,6 +418,8 @@ impl Write {
             Self::Node { node, change, .. } => node.len() + change.held_bytes(),
             Self::PutLast { last, .. } => last.status.as_ref().map_or(0, String::len),
             Self::Session { change, .. } => change.held_bytes(),
+            Self::PutUnderway(row) => row.stanza.len(),
+            Self::DropUnderway { numbers } => numbers.len() * 8,
             Self::PutHost(host) => host.name.len() + host.profile.len(),
             Self::RemoveHost { name } => name.len(),
             Self::SetSuspended { .. }

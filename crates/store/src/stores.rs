@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Accounts, Archive, Data, Hosts, Last, Offline, Owned, Private, Pubsub, Roster, Sessions, Vcard,
-    Writer,
+    Accounts, Archive, Data, Hosts, Last, Offline, Owned, Private, Pubsub, Roster, Sessions,
+    Underway, Vcard, Writer,
 };
 
 /// What the engine and the modules get: one reader for each domain, and the writer of them all.
@@ -30,6 +30,8 @@ pub struct Stores {
     pub roster: Arc<dyn Roster>,
     /// Sessions that can be resumed.
     pub sessions: Arc<dyn Sessions>,
+    /// Stanzas under way to other servers.
+    pub underway: Arc<dyn Underway>,
     /// vCards.
     pub vcard: Arc<dyn Vcard>,
     /// The way in.

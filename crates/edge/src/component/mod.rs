@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use stentor_engine::{Engine, Links, Pressure};
+use stentor_engine::{Engine, Kept, Links, Pressure};
+use stentor_jid::Jid;
 use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_stream::fault::Fault;
 use zeroize::Zeroizing;
@@ -154,5 +155,18 @@ struct Way(Arc<Components>);
 impl Links for Way {
     fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
         self.0.send(stanza)
+    }
+
+    /// What is for a component waits in memory.
+    fn may_keep(&self, to: &Jid) -> bool {
+        let others = self.0.others.as_ref().filter(|_| self.0.find(to.domain()).is_none());
+        others.is_some_and(|others| others.may_keep(to))
+    }
+
+    fn push_kept(&self, stanza: Stanza, kept: Kept) -> Result<Pressure, StanzaError> {
+        match &self.0.others {
+            Some(others) => others.push_kept(stanza, kept),
+            None => Err(StanzaError::new(Condition::RemoteServerNotFound)),
+        }
     }
 }

@@ -22,6 +22,7 @@ impl Collector for Facts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, value) in [
             ("waiting_bytes", "Bytes waiting for other servers", self.0.waiting_bytes()),
+            ("kept", "Stanzas in the store until other servers have them", self.0.kept()),
             ("pairs", "Domain pairs with a way open or being opened", self.0.open()),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

@@ -1,12 +1,12 @@
 //! The ways to other servers, as the engine sees them: one queue for each domain pair.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use stentor_engine::Pressure;
+use stentor_engine::{Kept, Pressure};
 use stentor_jid::Jid;
 use stentor_stanza::{Condition, Kind, MessageType, Stanza, StanzaError};
 use stentor_stream::Millis;
@@ -14,7 +14,7 @@ use stentor_stream::s2s::Pair;
 
 use super::facts::Facts;
 use super::outgoing::{self, Failure};
-use super::queue::{Doubt, Queue, Waiting};
+use super::queue::{All, Doubt, Queue, Waiting};
 use super::resume::Resumable;
 use super::throttle::Throttle;
 use super::{Federation, policy::Policy};
@@ -28,8 +28,8 @@ use crate::monotonic;
 pub struct Links {
     pub(crate) federation: Arc<Federation>,
     links: Mutex<HashMap<Pair, Arc<Link>>>,
-    /// Bytes in all queues.
-    waiting: Arc<AtomicUsize>,
+    /// What all queues have in common.
+    all: Arc<All>,
     /// How many domains that nobody has spoken to each account speaks to.
     newcomers: Throttle,
     /// Streams of others that may go on.
@@ -64,13 +64,14 @@ impl Links {
     /// The ways of this federation; none is open yet.
     #[must_use]
     pub fn new(federation: Arc<Federation>) -> Arc<Self> {
-        let (links, waiting) = (Mutex::default(), Arc::default());
+        let all = Arc::new(All::new(federation.engine.stores.writer.clone()));
+        let links = Mutex::default();
         let (newcomers, resumable) = (Throttle::default(), Resumable::default());
-        Arc::new(Self { federation, links, waiting, newcomers, resumable })
+        Arc::new(Self { federation, links, all, newcomers, resumable })
     }
 
     /// Queues a stanza for its domain, and connects where nobody is connected.
-    fn send(self: &Arc<Self>, stanza: Stanza) -> Result<Pressure, StanzaError> {
+    fn send(self: &Arc<Self>, stanza: Stanza, kept: Option<Kept>) -> Result<Pressure, StanzaError> {
         let pair = pair_of(&stanza).ok_or(StanzaError::new(Condition::RemoteServerNotFound))?;
         if !self.federation.policy.allows(&pair.remote) {
             return Err(blocked());
@@ -83,7 +84,7 @@ impl Links {
             return Err(StanzaError::new(trouble.condition));
         }
         let unix_ms = self.federation.engine.clock.unix_ms();
-        let pushed = link.queue.push(stanza, now, unix_ms);
+        let pushed = link.queue.push(Waiting::new(stanza, kept, now, unix_ms));
         let pressure = pushed.ok_or(StanzaError::new(Condition::ResourceConstraint))?;
         self.federation.metrics.queued.inc();
         self.ensure_taker(&link);
@@ -124,7 +125,7 @@ impl Links {
         if links.len() >= S2S_PAIRS_MAX {
             return Err(StanzaError::new(Condition::ResourceConstraint));
         }
-        let queue = Queue::new(self.waiting.clone());
+        let queue = Queue::new(self.all.clone());
         let link = Arc::new(Link { pair: pair.clone(), queue, state: Mutex::default() });
         links.insert(pair, link.clone());
         Ok(link)
@@ -178,9 +179,10 @@ impl Links {
         }
     }
 
-    /// Returns everything that waits: nobody takes it to its domain any more.
+    /// Returns everything that waits and is not in the store: this process takes it to its domain no
+    /// more.
     pub(crate) fn return_all(&self, link: &Link) {
-        for stanza in link.queue.drain(|_| false) {
+        for stanza in link.queue.drain(|waiting| waiting.kept.is_some()) {
             let error = StanzaError::new(Condition::RemoteServerTimeout);
             self.federation.engine.bounce(&stanza, &error);
         }
@@ -233,7 +235,15 @@ impl Links {
     /// Bytes waiting for other servers.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.all.bytes()
+    }
+}
+
+impl Links {
+    /// Stanzas for other servers that are in the store until they have arrived.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.all.kept()
     }
 }
 
@@ -242,7 +252,15 @@ pub(crate) struct Way(pub(crate) Arc<Links>);
 
 impl stentor_engine::Links for Way {
     fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
-        self.0.send(stanza)
+        self.0.send(stanza, None)
+    }
+
+    fn may_keep(&self, _to: &Jid) -> bool {
+        true
+    }
+
+    fn push_kept(&self, stanza: Stanza, kept: Kept) -> Result<Pressure, StanzaError> {
+        self.0.send(stanza, Some(kept))
     }
 }
 

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashSet;
 use parking_lot::Mutex;
-use stentor_engine::Pressure;
+use stentor_engine::{Kept, Pressure};
 use stentor_jid::Jid;
 use stentor_stanza::{PresenceType, Stanza};
+use stentor_store::{Write, Writer};
 use stentor_stream::Millis;
 
 use crate::limits::{
@@ -22,8 +23,17 @@ use crate::limits::{
 #[derive(Default)]
 pub(crate) struct Queue {
     inner: Mutex<Inner>,
-    /// Bytes in all queues together.
-    total: Arc<AtomicUsize>,
+    all: Arc<All>,
+}
+
+/// What all queues have in common.
+#[derive(Default)]
+pub(crate) struct All {
+    bytes: AtomicUsize,
+    /// Stanzas that are in the store as well.
+    kept: AtomicUsize,
+    /// Drops these from the store.
+    store: Option<Writer>,
 }
 
 /// A stanza, and since when it waits.
@@ -33,8 +43,21 @@ pub(crate) struct Waiting {
     pub(crate) since: Millis,
     /// The same by the wall clock, in milliseconds since 1970.
     pub(crate) since_unix_ms: i64,
+    /// Its number in the store, if it is there until it has arrived.
+    pub(crate) kept: Option<u64>,
     /// Whether it left on a stream that the peer ended by an error, perhaps because of it.
     pub(crate) is_suspect: bool,
+}
+
+impl Waiting {
+    /// A stanza that waits since `now`, or longer if it was kept by an earlier process.
+    pub(crate) fn new(stanza: Stanza, kept: Option<Kept>, now: Millis, now_unix_ms: i64) -> Self {
+        let since_unix_ms = kept.map_or(now_unix_ms, |kept| kept.since_ms);
+        let waited_ms = u64::try_from(now_unix_ms.saturating_sub(since_unix_ms)).unwrap_or(0);
+        let since = Millis(now.0.saturating_sub(waited_ms));
+        let kept = kept.map(|kept| kept.number);
+        Self { stanza, since, since_unix_ms, kept, is_suspect: false }
+    }
 }
 
 /// A stanza that left, and by whom.
@@ -62,26 +85,23 @@ struct Inner {
     /// What left and may have to leave again, in the order of each taker.
     sent: VecDeque<Sent>,
     bytes: usize,
+    /// Numbers of those that are gone and still in the store.
+    arrived: Vec<u64>,
     waker: Option<Waker>,
 }
 
 impl Queue {
-    /// An empty queue, which counts its bytes in `total` as well.
-    pub(crate) fn new(total: Arc<AtomicUsize>) -> Self {
-        Self { inner: Mutex::default(), total }
+    /// An empty queue.
+    pub(crate) fn new(all: Arc<All>) -> Self {
+        Self { inner: Mutex::default(), all }
     }
 
     /// Queues a stanza; none if there is no room.
-    pub(crate) fn push(
-        &self,
-        stanza: Stanza,
-        since: Millis,
-        since_unix_ms: i64,
-    ) -> Option<Pressure> {
+    pub(crate) fn push(&self, waiting: Waiting) -> Option<Pressure> {
         let (pressure, waker) = {
             let mut inner = self.inner.lock();
-            let bytes = stanza.bytes_len();
-            let total = self.total.load(Ordering::Relaxed);
+            let bytes = waiting.stanza.bytes_len();
+            let total = self.all.bytes.load(Ordering::Relaxed);
             let is_full = inner.items.len() + inner.sent.len() >= S2S_QUEUE_ITEMS_MAX
                 || inner.bytes.saturating_add(bytes) > S2S_QUEUE_BYTES_MAX
                 || total.saturating_add(bytes) > S2S_WAITING_BYTES_MAX;
@@ -89,8 +109,9 @@ impl Queue {
                 return None;
             }
             inner.bytes += bytes;
-            self.total.fetch_add(bytes, Ordering::Relaxed);
-            inner.items.push_back(Waiting { stanza, since, since_unix_ms, is_suspect: false });
+            self.all.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.all.kept.fetch_add(usize::from(waiting.kept.is_some()), Ordering::Relaxed);
+            inner.items.push_back(waiting);
             let is_high = inner.bytes > S2S_QUEUE_BYTES_SOFT;
             let pressure = if is_high { Pressure::High } else { Pressure::Low };
             (pressure, inner.waker.take())
@@ -128,23 +149,14 @@ impl Queue {
 
     /// Forgets what was taken and goes nowhere.
     pub(crate) fn forget(&self, waiting: &Waiting) {
-        self.inner.lock().uncount(waiting, &self.total);
+        self.inner.lock().uncount(waiting, &self.all);
+        self.drop_arrived();
     }
 
     /// Forgets what has arrived: all of this taker's up to the mark.
     pub(crate) fn acked(&self, taker: u64, mark: u64) {
-        let mut inner = self.inner.lock();
-        // As a rule there is one taker only, and then this is the front.
-        let first = inner.sent.iter().position(|sent| sent.taker == taker);
-        let Some(first) = first else { return };
-        while inner.sent.get(first).is_some_and(|s| s.taker == taker && s.mark <= mark) {
-            if let Some(sent) = inner.sent.remove(first) {
-                inner.uncount(&sent.waiting, &self.total);
-            }
-        }
-        if inner.sent.is_empty() {
-            inner.sent = VecDeque::new();
-        }
+        self.inner.lock().acked(taker, mark, &self.all);
+        self.drop_arrived();
     }
 
     /// What this taker sent and has no word of.
@@ -158,43 +170,36 @@ impl Queue {
     /// suspect; one that left alone and was suspect before is what the peer does not bear: it is the
     /// answer.
     pub(crate) fn restore(&self, taker: u64, doubt: Doubt) -> Option<Stanza> {
-        let mut inner = self.inner.lock();
-        let (mine, others): (VecDeque<Sent>, VecDeque<Sent>) =
-            std::mem::take(&mut inner.sent).into_iter().partition(|sent| sent.taker == taker);
-        inner.sent = others;
-        let is_blamed = doubt == Doubt::Blamed;
-        if let (1, true, Some(Sent { waiting, .. })) = (mine.len(), is_blamed, mine.front())
-            && waiting.is_suspect
-        {
-            inner.uncount(waiting, &self.total);
-            return Some(waiting.stanza.clone());
-        }
-        let outdated = if doubt == Doubt::None { Vec::new() } else { inner.outdated(&mine) };
-        let mut outdated = outdated.into_iter();
-        for Sent { mut waiting, .. } in mine.into_iter().rev() {
-            if outdated.next() == Some(true) {
-                inner.uncount(&waiting, &self.total);
-                continue;
-            }
-            waiting.is_suspect |= is_blamed;
-            inner.items.push_front(waiting);
-        }
-        None
+        let guilty = self.inner.lock().restore(taker, doubt, &self.all);
+        self.drop_arrived();
+        guilty
     }
 
     /// Takes what does not stay.
     pub(crate) fn drain(&self, mut stays: impl FnMut(&Waiting) -> bool) -> Vec<Stanza> {
-        let mut inner = self.inner.lock();
         let mut gone = Vec::new();
-        for waiting in std::mem::take(&mut inner.items) {
-            if stays(&waiting) {
-                inner.items.push_back(waiting);
-            } else {
-                inner.uncount(&waiting, &self.total);
-                gone.push(waiting.stanza);
+        {
+            let mut inner = self.inner.lock();
+            for waiting in std::mem::take(&mut inner.items) {
+                if stays(&waiting) {
+                    inner.items.push_back(waiting);
+                } else {
+                    inner.uncount(&waiting, &self.all);
+                    gone.push(waiting.stanza);
+                }
             }
         }
+        self.drop_arrived();
         gone
+    }
+
+    /// Drops from the store what is gone from here, in one write.
+    fn drop_arrived(&self) {
+        let numbers = std::mem::take(&mut self.inner.lock().arrived);
+        if let (Some(store), false) = (&self.all.store, numbers.is_empty()) {
+            // If it fails, it is sent once more after a restart.
+            drop(store.submit(Write::DropUnderway { numbers }));
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -222,6 +227,23 @@ impl Queue {
     }
 }
 
+impl All {
+    /// Nothing waits yet; `store` is where stanzas are kept.
+    pub(crate) fn new(store: Writer) -> Self {
+        Self { store: Some(store), ..Self::default() }
+    }
+
+    /// Bytes in all queues together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Stanzas in all queues that are in the store as well.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+}
+
 impl Inner {
     /// How much a taker has no word of.
     fn unacked(&self, taker: u64) -> usize {
@@ -242,6 +264,44 @@ impl Inner {
         unacked < S2S_UNACKED_MAX && (!is_apart || unacked == 0)
     }
 
+    fn acked(&mut self, taker: u64, mark: u64, all: &All) {
+        // As a rule there is one taker only, and then this is the front.
+        let first = self.sent.iter().position(|sent| sent.taker == taker);
+        let Some(first) = first else { return };
+        while self.sent.get(first).is_some_and(|s| s.taker == taker && s.mark <= mark) {
+            if let Some(sent) = self.sent.remove(first) {
+                self.uncount(&sent.waiting, all);
+            }
+        }
+        if self.sent.is_empty() {
+            self.sent = VecDeque::new();
+        }
+    }
+
+    fn restore(&mut self, taker: u64, doubt: Doubt, all: &All) -> Option<Stanza> {
+        let (mine, others): (VecDeque<Sent>, VecDeque<Sent>) =
+            std::mem::take(&mut self.sent).into_iter().partition(|sent| sent.taker == taker);
+        self.sent = others;
+        let is_blamed = doubt == Doubt::Blamed;
+        if let (1, true, Some(Sent { waiting, .. })) = (mine.len(), is_blamed, mine.front())
+            && waiting.is_suspect
+        {
+            self.uncount(waiting, all);
+            return Some(waiting.stanza.clone());
+        }
+        let outdated = if doubt == Doubt::None { Vec::new() } else { self.outdated(&mine) };
+        let mut outdated = outdated.into_iter();
+        for Sent { mut waiting, .. } in mine.into_iter().rev() {
+            if outdated.next() == Some(true) {
+                self.uncount(&waiting, all);
+                continue;
+            }
+            waiting.is_suspect |= is_blamed;
+            self.items.push_front(waiting);
+        }
+        None
+    }
+
     /// Which of these, from the last to the first, say of somebody what something newer says anew.
     /// All that is in the queue is newer.
     fn outdated(&self, mine: &VecDeque<Sent>) -> Vec<bool> {
@@ -254,10 +314,14 @@ impl Inner {
             .collect()
     }
 
-    fn uncount(&mut self, waiting: &Waiting, total: &AtomicUsize) {
+    fn uncount(&mut self, waiting: &Waiting, all: &All) {
         let bytes = waiting.stanza.bytes_len();
         self.bytes = self.bytes.saturating_sub(bytes);
-        total.fetch_sub(bytes, Ordering::Relaxed);
+        all.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(number) = waiting.kept {
+            all.kept.fetch_sub(1, Ordering::Relaxed);
+            self.arrived.push(number);
+        }
     }
 }
 
@@ -277,15 +341,17 @@ mod tests {
 
     use super::*;
 
+    fn waiting(stanza: Stanza) -> Waiting {
+        Waiting::new(stanza, None, Millis(0), 0)
+    }
+
     #[test]
     fn is_bounded_and_keeps_the_order() {
-        let total = Arc::new(AtomicUsize::new(0));
-        let queue = Queue::new(total.clone());
-        let now = Millis(0);
+        let queue = Queue::default();
         let stanza =
             |n: usize| Stanza::empty(Head::new(Kind::Message(MessageType::Chat)).id(n.to_string()));
         let mut pushed = 0;
-        while queue.push(stanza(pushed), now, 0).is_some() {
+        while queue.push(waiting(stanza(pushed))).is_some() {
             pushed += 1;
         }
         assert!(pushed <= S2S_QUEUE_ITEMS_MAX);
@@ -298,22 +364,22 @@ mod tests {
         assert_eq!(rest[0].head.id.as_deref(), Some("0"));
         assert_eq!(queue.drain(|_| false).len(), pushed / 10);
         assert!(queue.is_empty());
-        assert_eq!(total.load(Ordering::Relaxed), 0);
+        assert_eq!(queue.all.bytes(), 0);
     }
 
     #[test]
     fn all_queues_together_are_bounded() {
-        let total = Arc::new(AtomicUsize::new(S2S_WAITING_BYTES_MAX - 1));
-        let queue = Queue::new(total);
+        let queue = Queue::default();
+        queue.all.bytes.store(S2S_WAITING_BYTES_MAX - 1, Ordering::Relaxed);
         let stanza = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)));
-        assert!(queue.push(stanza, Millis(0), 0).is_none());
+        assert!(queue.push(waiting(stanza)).is_none());
     }
 
     fn filled(count: usize) -> Queue {
         let queue = Queue::default();
         for n in 0..count {
             let head = Head::new(Kind::Message(MessageType::Chat)).id(n.to_string());
-            queue.push(Stanza::empty(head), Millis(0), 0).unwrap();
+            queue.push(waiting(Stanza::empty(head))).unwrap();
         }
         queue
     }
@@ -336,11 +402,11 @@ mod tests {
         queue.acked(7, 5);
         assert_eq!((queue.unacked(1), queue.unacked(7)), (3, 0));
         let stanza = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)).id("new"));
-        queue.push(stanza, Millis(0), 0).unwrap();
+        queue.push(waiting(stanza)).unwrap();
         assert!(queue.restore(1, Doubt::Arrived).is_none());
         assert_eq!(send_all(&queue, 2, 0), ["2", "3", "4", "new"]);
         queue.acked(2, 4);
-        assert_eq!(queue.total.load(Ordering::Relaxed), 0);
+        assert_eq!(queue.all.bytes(), 0);
     }
 
     #[test]
@@ -377,7 +443,7 @@ mod tests {
         let queue = Queue::default();
         let (b, c) = ("b@two.example", "c@two.example");
         let message = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)).id("message"));
-        let push = |stanza| queue.push(stanza, Millis(0), 0).unwrap();
+        let push = |stanza| queue.push(waiting(stanza)).unwrap();
         push(presence(Available, b, "b away"));
         push(presence(Available, c, "c away"));
         push(message);
@@ -392,7 +458,7 @@ mod tests {
         assert!(queue.restore(1, doubt).is_none());
         let again = send_all(&queue, 2, 0);
         queue.acked(2, u64::MAX);
-        assert_eq!(queue.total.load(Ordering::Relaxed), 0);
+        assert_eq!(queue.all.bytes(), 0);
         again
     }
 
@@ -404,5 +470,39 @@ mod tests {
         assert_eq!(left_again(Doubt::Arrived), [&rest[..], &new].concat());
         let all = ["b away", "c away", "message", "b asks", "b asks again", "c gone", "b back"];
         assert_eq!(left_again(Doubt::None), [&all[..], &["b/y back"], &new].concat());
+    }
+
+    #[test]
+    fn what_is_kept_leaves_the_store_once_it_is_gone_and_not_before() {
+        let queue = Queue::default();
+        for number in 1..=5 {
+            let head = Head::new(Kind::Message(MessageType::Chat)).id(number.to_string());
+            let kept = Some(Kept { number, since_ms: 0 });
+            queue.push(Waiting::new(Stanza::empty(head), kept, Millis(0), 0)).unwrap();
+        }
+        // Without a writer what should leave the store stays where it is seen.
+        let arrived = || std::mem::take(&mut queue.inner.lock().arrived);
+        send_all(&queue, 1, 0);
+        queue.inner.lock().acked(1, 2, &queue.all);
+        assert_eq!((arrived(), queue.all.kept()), (vec![1, 2], 3));
+        queue.restore(1, Doubt::Arrived);
+        assert_eq!((arrived(), queue.all.kept()), (vec![], 3));
+        let first = queue.pop(2).unwrap();
+        queue.inner.lock().uncount(&first, &queue.all);
+        assert_eq!(arrived(), [3]);
+        queue.restore(1, Doubt::Blamed);
+        send_all(&queue, 2, 0);
+        queue.restore(2, Doubt::Blamed);
+        assert_eq!(send_all(&queue, 2, 0), ["4"], "alone");
+        queue.inner.lock().restore(2, Doubt::Blamed, &queue.all).unwrap();
+        assert_eq!((arrived(), queue.all.kept()), (vec![4], 1));
+    }
+
+    #[test]
+    fn what_an_earlier_process_kept_waits_since_then() {
+        let stanza = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)));
+        let kept = Some(Kept { number: 1, since_ms: 5_000 });
+        let waiting = Waiting::new(stanza, kept, Millis(100_000), 65_000);
+        assert_eq!((waiting.since, waiting.since_unix_ms), (Millis(40_000), 5_000));
     }
 }

@@ -19,7 +19,7 @@ use stentor_engine::{
 };
 use stentor_jid::BareJid;
 use stentor_stanza::Stanza;
-use stentor_store::Write;
+use stentor_store::{Stores, Write};
 use stentor_store_sqlite::{Options, Sqlite};
 use stentor_transport::{
     Certificates, ClientCerts, Listener, Roots, TlsAcceptor, TlsSettings, VersionMin, dev_ca,
@@ -60,6 +60,8 @@ pub struct Plan {
     pub policy: Policy,
     pub routes: Vec<Route>,
     pub dns: Option<SocketAddr>,
+    /// What an earlier process left; otherwise there is nothing.
+    pub stores: Option<Stores>,
 }
 
 /// A server that has a port and a certificate, and knows nobody yet.
@@ -96,10 +98,13 @@ impl Half {
         let profile =
             stentor_modules::registry::profile(ProfileSettings::default(), BTreeMap::new());
         let host = Host { domain: self.domain.into(), profile: Arc::new(profile.unwrap()) };
-        let stores = Sqlite::in_memory(&Options::default()).unwrap().stores();
+        let fresh = || Sqlite::in_memory(&Options::default()).unwrap().stores();
+        let stores = plan.stores.unwrap_or_else(fresh);
         let owner = BareJid::new(&format!("user@{}", self.domain)).unwrap();
-        let create = Write::CreateAccount { owner, created_ms: 0, keys: Vec::new() };
-        stores.writer.submit(create).await.unwrap();
+        if stores.accounts.load(&owner).await.unwrap().is_none() {
+            let create = Write::CreateAccount { owner, created_ms: 0, keys: Vec::new() };
+            stores.writer.submit(create).await.unwrap();
+        }
         let credentials = Credentials::new(b"secret", 4_096, GuardSettings::default());
         let clock = Arc::new(Noon(AtomicI64::new(1_767_323_045_000)));
         let engine = Engine::new(stores, Hosts::new([host]), clock, credentials);
@@ -171,6 +176,11 @@ pub struct User {
 }
 
 impl User {
+    /// Counts stanzas from now on (XEP-0198).
+    pub async fn count(&mut self) {
+        assert!(self.session.enable_sm(false, None).await.is_none());
+    }
+
     pub async fn say(&mut self, xml: &str) {
         let stanza = Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap()).unwrap();
         if let Handling::Later(rest) = self.session.handle(stanza) {
@@ -221,7 +231,7 @@ pub async fn pair(one: (bool, Policy), two: (bool, Policy)) -> Pair {
         authorities: if trusts { other.authority() } else { Vec::new() },
         policy,
         routes: vec![other.route()],
-        dns: None,
+        ..Plan::default()
     };
     let (plan_one, plan_two) = (plan(one, &second), plan(two, &first));
     let (mut one, mut two) = (first.join(plan_one).await, second.join(plan_two).await);

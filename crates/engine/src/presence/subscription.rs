@@ -44,14 +44,15 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
     stanza.head.to = Some(contact.clone().into());
     let is_abroad = matches!(other, Some(Correspondent::Remote(_)));
     // From here on nothing is awaited: both rosters change, or none.
+    let mut sent = None;
     let change = {
         let mut state = account.lock();
         // §3.1.2: what cannot be routed brings an error, and no entry.
-        let route = || match event {
-            Event::Subscribe | Event::Subscribed if is_abroad => {
-                engine.send_remote(stanza.clone()).map(drop)
+        let route = || {
+            if is_abroad && matches!(event, Event::Subscribe | Event::Subscribed) {
+                sent = engine.send_surely(&stanza)?;
             }
-            _ => Ok(()),
+            Ok(())
         };
         outbound(engine, &mut state, account, &contact, event, host_limits(session), route)
     };
@@ -59,7 +60,8 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
         Ok(change) => change,
         Err(error) => return session.refuse(&stanza, &error),
     };
-    let mut commits: Commits = change.ticket.map(|t| (t, account.clone())).into_iter().collect();
+    let tickets = sent.into_iter().chain(change.ticket);
+    let mut commits: Commits = tickets.map(|ticket| (ticket, account.clone())).collect();
     // §3.2.2: while the contact is still subscribed it learns that the resources are gone.
     if change.before.has_from() && !change.after.has_from() {
         say_unavailable(engine, account, &contact);
@@ -73,9 +75,7 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
             (Correspondent::Remote(_), Event::Subscribe | Event::Subscribed) => {}
             // What ends here ends whether the other server hears of it or not.
             (Correspondent::Remote(_), Event::Unsubscribe | Event::Unsubscribed) => {
-                if let Err(error) = engine.send_remote(stanza.clone()) {
-                    session.refuse(&stanza, &error);
-                }
+                end_abroad(session, &stanza, &mut commits);
             }
         }
         // §3.1.5: then the contact gets to see who is there.
@@ -88,6 +88,13 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
     }
     for (ticket, account) in commits {
         session.await_commit(ticket, &account, None);
+    }
+}
+
+fn end_abroad(session: &Session, stanza: &Stanza, commits: &mut Commits) {
+    match session.engine.send_surely(stanza) {
+        Ok(sent) => commits.extend(sent.map(|ticket| (ticket, session.account.clone()))),
+        Err(error) => session.refuse(stanza, &error),
     }
 }
 
@@ -121,7 +128,10 @@ impl Correspondent {
         match self {
             Self::Ours(to) => deliver(engine, stanza, from, to, commits),
             // It answers when it likes.
-            Self::Remote(_) => drop(engine.send_remote(stanza.clone())),
+            Self::Remote(_) => {
+                let sent = engine.send_surely(stanza).ok().flatten();
+                commits.extend(sent.map(|ticket| (ticket, from.clone())));
+            }
         }
     }
 }
@@ -171,7 +181,8 @@ pub(crate) fn from_remote(
         return commits;
     };
     let reply = bare_presence(type_of(event), account.jid.clone(), contact.clone());
-    drop(engine.send_remote(reply));
+    let sent = engine.send_surely(&reply).ok().flatten();
+    commits.extend(sent.map(|ticket| (ticket, account.clone())));
     if event == Event::Subscribed {
         say_available(engine, account, contact);
     }

@@ -36,6 +36,7 @@ impl Engine {
     /// The store cannot be read or written.
     pub async fn restore_sessions(self: &Arc<Self>) -> Result<usize, StoreError> {
         self.skip_ids(self.stores.sessions.last_id().await?);
+        self.skip_ids(self.stores.underway.last_number().await?);
         self.stores.writer.submit(Write::KeepGiven).await?;
         let (mut after, mut count, mut shared) = (Some(0), 0, Shared::new());
         while let Some(from) = after {

@@ -1,7 +1,6 @@
 //! Sessions that can be resumed: reading them.
 
 mod change;
-mod supersede;
 
 use std::sync::Arc;
 
@@ -18,7 +17,6 @@ use crate::open::Inner;
 use crate::rows::{address, all, one, signed, unsigned, value};
 
 pub(crate) use change::{change, expire};
-pub(crate) use supersede::superseded;
 
 /// Sessions in SQLite.
 pub(crate) struct SessionsDb(pub(crate) Arc<Inner>);

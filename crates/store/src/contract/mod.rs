@@ -13,6 +13,7 @@ pub mod owned;
 pub mod pubsub;
 pub mod roster;
 pub mod sessions;
+pub mod underway;
 pub mod writer;
 
 use stentor_jid::BareJid;
@@ -29,6 +30,7 @@ pub async fn all(stores: &Stores) {
     pubsub::suite(stores).await;
     owned::suite(stores).await;
     sessions::suite(stores).await;
+    underway::suite(stores).await;
     writer::suite(stores).await;
 }
 

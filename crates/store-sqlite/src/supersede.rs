@@ -1,6 +1,7 @@
-//! Which changes of sessions a transaction need not make, because a later one of it replaces them.
+//! Which writes a transaction need not make, because a later one of it replaces or undoes them:
+//! changes of sessions, and stanzas that have left before they were written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use stentor_store::{SessionChange, Stage, Write};
 
@@ -10,10 +11,22 @@ use stentor_store::{SessionChange, Stage, Write};
 pub(crate) fn superseded(stages: &[Stage]) -> Vec<usize> {
     let count: usize = stages.iter().map(Stage::len).sum();
     let mut later: HashMap<u64, Later> = HashMap::new();
+    let mut arrived: HashSet<u64> = HashSet::new();
     let mut needless = Vec::new();
     let backwards = stages.iter().rev().flat_map(|stage| stage.writes().iter().rev());
     for (place, write) in (0..count).rev().zip(backwards) {
-        let Write::Session { session, change } = write else { continue };
+        let (session, change) = match write {
+            Write::Session { session, change } => (session, change),
+            Write::DropUnderway { numbers } => {
+                arrived.extend(numbers.iter().copied());
+                continue;
+            }
+            Write::PutUnderway(row) if arrived.contains(&row.number) => {
+                needless.push(place);
+                continue;
+            }
+            _ => continue,
+        };
         let later = later.entry(*session).or_default();
         let is_needless = match change {
             SessionChange::In { .. } => std::mem::replace(&mut later.has_in, true),
@@ -53,6 +66,8 @@ struct Later {
 
 #[cfg(test)]
 mod tests {
+    use stentor_store::UnderwayRow;
+
     use super::*;
 
     fn of(session: u64, change: SessionChange) -> Write {
@@ -72,6 +87,17 @@ mod tests {
         let first: Stage = [note(1, 1), note(2, 1), ack(1, 5)].into_iter().collect();
         let second: Stage = [note(1, 2), ack(2, 3), ack(1, 6), note(1, 3)].into_iter().collect();
         assert_eq!(superseded(&[first, second]), [0, 2, 3]);
+    }
+
+    #[test]
+    fn what_has_arrived_before_it_was_written_is_not() {
+        let put = |number| {
+            Write::PutUnderway(UnderwayRow { number, since_ms: 0, stanza: b"x"[..].into() })
+        };
+        let drop = |number| Write::DropUnderway { numbers: vec![number] };
+        let first: Stage = [put(1), put(2), note(1, 1), drop(1)].into_iter().collect();
+        let second: Stage = [put(3), drop(4), put(4), note(1, 2)].into_iter().collect();
+        assert_eq!(superseded(&[first, second]), [0, 2]);
     }
 
     #[test]
