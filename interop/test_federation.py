@@ -9,10 +9,12 @@ from federation_matrix import Cell, Matrix
 from harness.names import DELAY, child, is_presence, stanza_error
 from harness.jabberd2 import Jabberd2
 from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
+from harness.peer import Caller
 from harness.people import Person, friends, status_of
 from harness.raw import login
 from harness.scenes import befriend, chat, has_id, is_chat
 from harness.stentor import ROOT
+from harness.waiting import Silence, until
 
 # Letters of several scripts, combined ones, right to left, and beyond the basic plane.
 UNICODE = "Grüß dich, Привет 漢字 مرحبا e\u0301 \U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -87,6 +89,7 @@ def test_servers_that_only_have_ipv6_talk(other):
         assert peers and all(peer.startswith("[::1]:") for peer in peers), peers
 
 
+# covers: fed-23
 @pytest.mark.parametrize("other", [Prosody, Stentor])
 def test_domains_need_not_be_ascii(other):
     """U-labels in addresses; A-labels in DNS, in TLS and in certificates, on both sides."""
@@ -97,7 +100,7 @@ def test_domains_need_not_be_ascii(other):
         assert alice.jid.endswith("@müller.example") and dora.jid.endswith("@bücher.example")
         for one, two in ((alice, dora), (dora, alice)):
             # Capitals and full-width letters are the same address.
-            shown = two.jid.replace("example", "ＥXAMPLE").replace("user", "USER")
+            shown = two.jid.replace("example", "ＥXAMPLE").replace("user", "USＥR")
             chat(one.stream, shown, UNICODE)
             two.hears([(one.full, UNICODE)])
             one.stream.write(f"<presence><status>{UNICODE}</status></presence>")
@@ -109,6 +112,35 @@ def test_domains_need_not_be_ascii(other):
         assert ("_xmpp-server._tcp.xn--bcher-kva.example", "SRV") in ours.region.dns.asked
         ident = chat(alice.stream, "a@b@bücher.example", "to no address")
         assert stanza_error(alice.stream.wait(has_id(ident))) == ("modify", "jid-malformed")
+        if other is Prosody:
+            # It takes for an address what RFC 7622 forbids. That costs it the stream, no more.
+            chat(dora.stream, "♚@müller.example", "to no address")
+            until(lambda: _is_ended(ours, "bücher.example"), "the stream is ended")
+            # Prosody says the same again on its next stream, and what waits behind it may be lost.
+            until(lambda: _arrives(dora, alice, "after it"), "the next stream stands")
+        certificate = ours.region.ca.server("verona.example")
+        for sender, to in (
+            ("friar@verona.example", "♚@müller.example"),
+            ("friar@verona.example", ""),
+            ("fri ar@verona.example", alice.jid),
+        ):
+            with Caller(ours, "verona.example", certificate) as peer:
+                peer.say("message", sender, to, "<body>to no address</body>")
+                peer.expect_stream_error("improper-addressing")
+
+
+def _arrives(sender: Person, receiver: Person, text: str) -> bool:
+    chat(sender.stream, receiver.jid, text)
+    try:
+        return receiver.stream.wait(is_chat(text), 1) is not None
+    except Silence:
+        return False
+
+
+def _is_ended(server: Stentor, remote: str) -> bool:
+    ended = server.events("s2s_in_ended", "s2s_out_ended")
+    ended = [entry for entry in ended if entry.get("remote") == remote]
+    return any("Stanzas between servers" in entry["reason"] for entry in ended)
 
 
 def test_a_server_of_long_ago_is_understood():

@@ -402,6 +402,34 @@ async fn the_error_of_a_request_reaches_who_only_has_the_roster() {
     );
 }
 
+/// RFC 6121 §3.1.2: what another server has not answered is asked again when the user comes; what
+/// was answered is not, nor is it at every device.
+#[tokio::test]
+async fn requests_without_an_answer_are_sent_again_when_the_user_comes() {
+    let abroad = Abroad::new().await;
+    let mut juliet = abroad.juliet().await;
+    juliet.send("<presence to='romeo@far.example' type='subscribe' id='1'/>").await;
+    juliet.send("<presence to='tybalt@capulet.example' type='subscribe' id='2'/>").await;
+    abroad.left();
+    let asked = ["presence subscribe juliet@capulet.example > romeo@far.example"];
+    juliet.send("<presence><show>away</show></presence>").await;
+    let mut chamber = abroad.world.connect("juliet@capulet.example/chamber").await;
+    chamber.send("<presence/>").await;
+    assert!(abroad.left().is_empty());
+    chamber.cut().await;
+    juliet.send("<presence type='unavailable'/>").await;
+    juliet.send("<presence/>").await;
+    let again = abroad.links.0.lock()[0].head.id.clone().unwrap();
+    assert!(again.starts_with("again-"), "{again}");
+    assert_eq!(abroad.left(), asked);
+    abroad
+        .comes("<presence from='romeo@far.example' to='juliet@capulet.example' type='subscribed'/>")
+        .await;
+    juliet.send("<presence type='unavailable'/>").await;
+    juliet.send("<presence/>").await;
+    assert_eq!(abroad.left(), ["presence probe juliet@capulet.example > romeo@far.example"]);
+}
+
 /// RFC 6121 §8.5.3.2.2: all but a request is ignored at a full address that matches no resource.
 #[tokio::test]
 async fn answers_to_a_resource_that_is_not_there_are_ignored() {

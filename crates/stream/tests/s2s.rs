@@ -341,6 +341,41 @@ fn what_has_no_addresses_ends_the_stream_also_where_it_comes_back() {
     }
 }
 
+/// RFC 6120 §4.7.4, §8.1.5: a stanza without a language is in that of its stream; ours are English.
+#[test]
+fn stanzas_are_in_the_language_of_their_stream() {
+    let offer = Offer { domain: "montague.example".into(), dialback: true, ..Offer::default() };
+    for (of_stream, of_stanza, seen) in [
+        ("xml:lang='it'", "", Some("it")),
+        ("xml:lang='it'", "xml:lang='fr'", Some("fr")),
+        ("xml:lang='en'", "", None),
+        ("", "", None),
+        ("xml:lang='no language'", "", None),
+    ] {
+        let mut montague = Incoming::new(Arc::default(), false, Box::new(|| "id".into()), NOW);
+        let header = format!(
+            "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' {of_stream} \
+             xmlns:stream='http://etherx.jabber.org/streams' from='capulet.example' \
+             to='montague.example' version='1.0'>"
+        );
+        let pair = Pair { local: "montague.example".into(), remote: "capulet.example".into() };
+        let mut hear = |xml: &str, answer: Option<Answer>| {
+            montague.handle_bytes(&mut xml.as_bytes(), NOW);
+            let event = montague.poll_event();
+            answer.into_iter().for_each(|answer| montague.handle_answer(answer, NOW));
+            event
+        };
+        hear(&header, Some(Answer::Host(Ok(Arc::new(offer.clone())))));
+        let key = "<db:result from='capulet.example' to='montague.example'>key</db:result>";
+        hear(key, Some(Answer::Dialback(pair, Verdict::Valid)));
+        let authorized = hear("", None);
+        assert!(matches!(authorized, Some(IncomingEvent::Authorized(..))), "{authorized:?}");
+        let message = GREETING.replace("<message", &format!("<message {of_stanza}"));
+        let Some(IncomingEvent::Stanza(stanza)) = hear(&message, None) else { panic!() };
+        assert_eq!(stanza.head.lang.as_deref(), seen, "{of_stream} {of_stanza}");
+    }
+}
+
 // RFC 6120 §4.4: who closes its stream with the header gets a header and an end.
 #[test]
 fn a_header_that_is_an_empty_element_opens_and_closes_the_stream() {

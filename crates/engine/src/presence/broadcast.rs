@@ -78,10 +78,15 @@ pub(crate) fn greet(session: &Session, requests: Vec<Stanza>) {
     let (engine, account, me) = (&session.engine, &session.account, &session.resource);
     let contacts: Vec<_> = {
         let state = account.lock();
+        let mut is_first = true;
         for sibling in state.available().filter(|r| r.serial != me.serial) {
+            is_first = false;
             if let Some(presence) = sibling.presence() {
                 push(me, presence, me.jid.as_jid());
             }
+        }
+        if is_first {
+            ask_again(engine, account, &state);
         }
         state.roster.subscriptions().cloned().collect()
     };
@@ -92,6 +97,21 @@ pub(crate) fn greet(session: &Session, requests: Vec<Stanza>) {
     // §3.1.3: at each new presence session until it is answered.
     for request in requests {
         me.outbox.push(request, Fate::Forget);
+    }
+}
+
+/// §3.1.2: another server may have lost a request, so those without an answer are sent again when
+/// the user comes.
+fn ask_again(engine: &Arc<Engine>, account: &Arc<Account>, state: &AccountState) {
+    let is_abroad = |contact: &BareJid| engine.host(contact.domain()).is_none();
+    let asked = state.roster.items().filter(|(contact, item)| item.ask && is_abroad(contact));
+    for (contact, _) in asked {
+        let id = format!("again-{}", engine.next_id(engine.clock.unix_ms()));
+        let head = Head::new(Kind::Presence(PresenceType::Subscribe)).id(id);
+        let request = Stanza::empty(head.from(account.jid.clone()).to(contact.clone()));
+        if pipeline::may_pass(engine, account, Direction::Sent, state, &request).is_ok() {
+            drop(engine.send_remote(request));
+        }
     }
 }
 

@@ -99,7 +99,9 @@ async fn presences(
             .filter_map(|r| match to.resource() {
                 None => r.presence(),
                 // A full address tells about that resource, and only that it is there.
-                Some(_) => Some(reply(probe, PresenceType::Available, r.jid.as_jid().clone())),
+                Some(_) => r
+                    .presence()
+                    .map(|shown| reply(&shown, PresenceType::Available, r.jid.as_jid().clone())),
             })
             .collect();
     }
@@ -115,7 +117,7 @@ async fn presences(
     vec![unavailable]
 }
 
-/// §4.3.2.1: the id of the probe where there is none of the contact's own.
+/// §4.3.2.1: the id of the probe, or of what the contact said where that is told.
 fn reply(probe: &Stanza, kind: PresenceType, from: Jid) -> Stanza {
     let mut head = Head::new(Kind::Presence(kind)).from(from);
     head.id.clone_from(&probe.head.id);

@@ -4,13 +4,14 @@ mod managed;
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use stentor_jid::prep_domain;
 use stentor_sasl::Condition as SaslCondition;
 use stentor_stanza::{BadStanza, Condition, Stanza};
 use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
 
 use super::addresses::{judge_addresses, pair_from_us};
-use super::header::write_header;
+use super::header::{default_lang, write_header};
 use super::incoming_event::{Answer, Ask, Event, Offer};
 use super::xep0178_external::names;
 use super::xep0198_sm::Management;
@@ -34,6 +35,8 @@ pub struct Incoming {
     make_id: Box<dyn FnMut() -> String + Send>,
     /// What the peer's header said.
     claimed: Claimed,
+    /// The default language of the peer's stanzas, unless that is ours (§4.7.4).
+    lang: Option<SmolStr>,
     offer: Option<Arc<Offer>>,
     /// Who is authorized to send what.
     pairs: Vec<(Pair, How)>,
@@ -93,6 +96,7 @@ impl Incoming {
             stream_id: String::new(),
             make_id,
             claimed: Claimed::default(),
+            lang: None,
             offer: None,
             pairs: Vec::new(),
             asked: Vec::new(),
@@ -196,6 +200,7 @@ impl Incoming {
         };
         let (from, to) = (domain(&header.from), domain(&header.to));
         self.claimed.from = from.clone().ok().flatten();
+        self.lang = default_lang(header);
         judge(header, xml_ns::SERVER).map_err(Fault::Peer)?;
         if from.is_err() {
             return Err(Fault::Peer(Misbehaviour::BadFrom));
@@ -450,7 +455,7 @@ impl Incoming {
         {
             management.note_received();
         }
-        let stanza = match stanza {
+        let mut stanza = match stanza {
             Ok(stanza) => stanza,
             Err(BadStanza::NotAStanza) => {
                 return Err(Fault::Peer(Misbehaviour::UnknownElement));
@@ -465,6 +470,9 @@ impl Incoming {
             }
         };
         judge_addresses(&stanza.head, self.pairs())?;
+        if stanza.head.lang.is_none() {
+            stanza.head.lang.clone_from(&self.lang);
+        }
         self.wire.events.push_back(Event::Stanza(stanza));
         Ok(())
     }

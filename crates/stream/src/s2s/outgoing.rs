@@ -5,12 +5,13 @@ mod managed;
 use std::mem;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use stentor_stanza::{BadStanza, Condition, Stanza};
 use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
 
 use self::managed::Managing;
 use super::addresses::{judge_addresses, pair_from_us};
-use super::header::write_header;
+use super::header::{default_lang, write_header};
 use super::outgoing_event::Event;
 use super::xep0198_sm::{self, Former, Management};
 use super::xep0220_dialback::{self as dialback, Content as Said, Element, Key, Name, Verdict};
@@ -32,6 +33,8 @@ pub struct Outgoing {
     is_tls: bool,
     /// The id in the peer's present header.
     stream_id: String,
+    /// The default language of the peer's stanzas, unless that is ours (§4.7.4).
+    lang: Option<SmolStr>,
     /// What the peer's features offer.
     offers: Offers,
     is_bidi: bool,
@@ -94,6 +97,7 @@ impl Outgoing {
             pair,
             is_tls,
             stream_id: String::new(),
+            lang: None,
             offers: Offers::default(),
             is_bidi: false,
             is_authenticated: false,
@@ -219,6 +223,7 @@ impl Outgoing {
 
     fn handle_header(&mut self, header: Header) -> Result<(), Fault> {
         judge(&header, xml_ns::SERVER).map_err(Fault::Peer)?;
+        self.lang = default_lang(&header);
         self.stream_id = header.id.unwrap_or_default();
         self.phase = Phase::Features;
         Ok(())
@@ -418,8 +423,11 @@ impl Outgoing {
             management.note_received();
         }
         match stanza {
-            Ok(stanza) => {
+            Ok(mut stanza) => {
                 judge_addresses(&stanza.head, self.pairs.iter())?;
+                if stanza.head.lang.is_none() {
+                    stanza.head.lang.clone_from(&self.lang);
+                }
                 self.wire.events.push_back(Event::Stanza(stanza));
                 Ok(())
             }
