@@ -171,3 +171,25 @@ async fn stored_messages_that_a_client_leaves_behind_wait_for_the_next() {
     let heard = juliet.sync().await;
     assert_eq!(heard.matches("<message ").count(), 30);
 }
+
+#[tokio::test]
+async fn who_has_closed_its_stream_is_given_nothing_more() {
+    let server = Server::start(ProfileSettings::default()).await;
+    write_to_juliet(&server, 1, "").await;
+    let jid = "juliet@capulet.example/chamber";
+    let mut other = Typist::bind(server.addr, jid, "secret").await;
+    other.say("<presence><priority>-1</priority></presence>").await;
+    let jid = "juliet@capulet.example/balcony";
+    let mut juliet = Typist::bind(server.addr, jid, "secret").await;
+    juliet.say("<presence><priority>5</priority></presence>").await;
+    juliet.hear("<body>0 ").await;
+    other.say("<presence><priority>0</priority></presence>").await;
+    other.sync().await;
+    // She has a stored message, and her connection stays open for a while.
+    juliet.say("</stream:stream>").await;
+    juliet.hear("</stream:stream>").await;
+    let mut romeo = server.bind("romeo@montague.example/orchard").await;
+    romeo.say(&long_message(1, "")).await;
+    romeo.sync().await;
+    assert!(other.sync().await.contains("<body>1 "));
+}

@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use stentor_engine::Item;
+use stentor_engine::{Close, Item};
 use stentor_stream::fault::Fault;
 
 use super::{Done, Driver, Phase, confirm};
@@ -54,6 +54,10 @@ impl Driver {
                 Done::Ended
             }));
             return;
+        }
+        if let Some(session) = &session {
+            // What comes while the last bytes leave is for others.
+            session.resource.outbox.close(Close::Shutdown);
         }
         let stored = self.stored.take_all();
         let unwritten = self.out.unwritten();
