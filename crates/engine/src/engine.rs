@@ -63,6 +63,8 @@ pub struct Engine {
     pub(crate) caps: Known,
     next_serial: AtomicU64,
     last_id: AtomicU64,
+    /// The number from which on sessions in the store are those of this process.
+    own_sessions_from: AtomicU64,
     shown_ids: ShownIds,
 }
 
@@ -105,6 +107,7 @@ impl Engine {
             caps: Known::default(),
             next_serial: AtomicU64::new(1),
             last_id: AtomicU64::new(0),
+            own_sessions_from: AtomicU64::new(0),
         })
     }
 
@@ -269,6 +272,17 @@ impl Engine {
     /// Makes every later id larger than one that is already in the store.
     pub fn skip_ids(&self, up_to: u64) {
         self.last_id.fetch_max(up_to, Ordering::AcqRel);
+    }
+
+    /// Sessions that come into the store from now on are those of this process.
+    pub(crate) fn own_sessions_begin(&self) {
+        self.own_sessions_from.store(self.next_id(self.clock.unix_ms()), Ordering::Release);
+    }
+
+    /// The number from which on sessions in the store are those of this process; 0 if that is not
+    /// known.
+    pub(crate) fn own_sessions_from(&self) -> u64 {
+        self.own_sessions_from.load(Ordering::Acquire)
     }
 
     /// Submits what a pass staged, if it staged anything.

@@ -67,7 +67,7 @@ impl Engine {
                 session.stage_end(&mut stage);
                 replaced.without_stream.extend((!has_stream).then_some(session));
             }
-            let left = Left::take(&resource);
+            let left = Left::take(self, &resource);
             replaced.gone.push((resource, left));
         }
         replaced.flush = Flush::begin_for_best(account, state);

@@ -1,6 +1,6 @@
 //! One bound client, as everyone else sees it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hashbrown::HashSet;
 use parking_lot::Mutex;
@@ -28,6 +28,8 @@ pub struct Resource {
     flags: AtomicU32,
     /// Grows with every change of what outlives the process: flags and presence.
     version: AtomicU32,
+    /// The number under which the store knows that it is seen; 0 if it does not.
+    sighting: AtomicU64,
     presence: Mutex<Presence>,
     notes: Mutex<Slots>,
 }
@@ -79,6 +81,7 @@ impl Resource {
             client,
             flags: AtomicU32::new(0),
             version: AtomicU32::new(0),
+            sighting: AtomicU64::new(0),
             presence: Mutex::default(),
             notes: Mutex::default(),
         }
@@ -172,29 +175,46 @@ impl Resource {
         std::mem::replace(&mut self.presence.lock().available, next).map(|b| *b)
     }
 
-    /// Notes that `to` got directed presence; false when the list is full.
-    pub(crate) fn add_directed(&self, to: &Jid) -> bool {
+    /// The number under which the store knows that it is seen, if it cannot be resumed.
+    pub(crate) fn sighting(&self) -> Option<u64> {
+        Some(self.sighting.load(Ordering::Acquire)).filter(|number| *number != 0)
+    }
+
+    pub(crate) fn set_sighting(&self, number: u64) {
+        self.sighting.store(number, Ordering::Release);
+    }
+
+    pub(crate) fn take_sighting(&self) -> Option<u64> {
+        Some(self.sighting.swap(0, Ordering::AcqRel)).filter(|number| *number != 0)
+    }
+
+    /// Notes that `to` got directed presence, and says whether it had none; nothing when the list is
+    /// full.
+    pub(crate) fn add_directed(&self, to: &Jid) -> Option<bool> {
         let mut presence = self.presence.lock();
         let directed = presence.directed.get_or_insert_default();
         if directed.len() >= DIRECTED_MAX && !directed.contains(to) {
-            return false;
+            return None;
         }
-        if directed.insert(to.clone()) {
+        let is_new = directed.insert(to.clone());
+        if is_new {
             self.touch();
         }
-        true
+        Some(is_new)
     }
 
-    pub(crate) fn remove_directed(&self, to: &Jid) {
+    /// Takes that back, and says whether it had some.
+    pub(crate) fn remove_directed(&self, to: &Jid) -> bool {
         let mut presence = self.presence.lock();
-        if let Some(directed) = &mut presence.directed {
-            if directed.remove(to) {
-                self.touch();
-            }
-            if directed.is_empty() {
-                presence.directed = None;
-            }
+        let Some(directed) = &mut presence.directed else { return false };
+        let was_there = directed.remove(to);
+        if directed.is_empty() {
+            presence.directed = None;
         }
+        if was_there {
+            self.touch();
+        }
+        was_there
     }
 
     /// Who got directed presence and has not been told of its end.

@@ -471,7 +471,7 @@ impl Session {
             // One lock for all of it: no message slips in between and overtakes those here.
             let mut state = self.account.lock();
             let is_ahead = backlog::is_ahead(&state, &self.resource);
-            let left = presence::Left::take(&self.resource);
+            let left = presence::Left::take(&self.engine, &self.resource);
             state.remove_resource(self.resource.serial);
             let mut items = unwritten;
             items.extend(self.resource.outbox.drain());

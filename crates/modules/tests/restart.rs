@@ -442,3 +442,110 @@ async fn what_the_archive_keeps_is_kept_nowhere_else_on_its_way() {
         "<message to='juliet@capulet.example' type='chat'><body>wherefore</body></message>";
     assert_eq!(given(false, archived, async |balcony| balcony).await, [""; 0]);
 }
+
+/// Juliet, whom Romeo may see and Nurse got directed presence of; both may be resumed.
+async fn seen_by_two(world: &World) -> (Client, [(Client, String); 2]) {
+    for account in [JULIET, ROMEO, NURSE] {
+        world.add_account(account).await;
+    }
+    let mut juliet = connect(world, JULIET, "balcony").await;
+    let mut romeo = connect(world, ROMEO, "orchard").await;
+    let nurse = connect(world, NURSE, "hall").await;
+    befriend(&mut juliet, &mut romeo).await;
+    juliet.send(&format!("<presence to='{NURSE}/hall'/>")).await;
+    let ids = [enable(&romeo).await.0, enable(&nurse).await.0];
+    let [of_romeo, of_nurse] = ids;
+    world.stores().writer.barrier().await.unwrap();
+    (juliet, [(romeo, of_romeo), (nurse, of_nurse)])
+}
+
+// RFC 6121 §4.5.2, §4.6.3: nobody else will tell them.
+#[tokio::test]
+async fn who_saw_a_session_die_with_the_server_is_told_by_the_next() {
+    let mut world = World::new();
+    let (_juliet, [(_, of_romeo), (_, of_nurse)]) = seen_by_two(&world).await;
+    world.restart();
+    world.advance(100);
+    assert_eq!(world.engine.restore_sessions().await, Ok(2));
+    assert_eq!(world.engine.announce_lost().await, Ok(1));
+    for (account, id) in [(ROMEO, of_romeo), (NURSE, of_nurse)] {
+        let witness = resume(&world, account, &id).await.session;
+        let gone = heard(&witness, "type='unavailable'").await;
+        assert!(gone.contains(&format!("from='{JULIET}/balcony'")), "{gone}");
+    }
+    let juliet = world.engine.account(&BareJid::new(JULIET).unwrap()).await.unwrap().unwrap();
+    let left = world.engine.last_left(&juliet).await.unwrap().unwrap();
+    assert_eq!(left.at_ms, world.engine.clock.unix_ms(), "nobody knows it more exactly");
+    world.stores().writer.barrier().await.unwrap();
+    assert_eq!(world.engine.announce_lost().await, Ok(0), "once");
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_sees_any_more_or_that_may_be_resumed_leaves_nothing_to_tell() {
+    for is_orderly in [true, false] {
+        let mut world = World::new();
+        let (mut juliet, _witnesses) = seen_by_two(&world).await;
+        match is_orderly {
+            true => juliet.cut().await,
+            false => drop(enable(&juliet).await),
+        }
+        juliet = connect(&world, JULIET, "window").await;
+        juliet.send("<presence type='unavailable'/>").await;
+        world.stores().writer.barrier().await.unwrap();
+        world.restart();
+        assert_eq!(world.engine.restore_sessions().await, Ok(if is_orderly { 2 } else { 3 }));
+        assert_eq!(world.engine.announce_lost().await, Ok(0));
+    }
+}
+
+#[tokio::test]
+async fn who_got_directed_presence_and_then_its_end_is_told_nothing() {
+    let mut world = World::new();
+    let (mut juliet, [_, (_, of_nurse)]) = seen_by_two(&world).await;
+    juliet.send(&format!("<presence type='unavailable' to='{NURSE}/hall'/>")).await;
+    world.stores().writer.barrier().await.unwrap();
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(2));
+    assert_eq!(world.engine.announce_lost().await, Ok(1));
+    let nurse = resume(&world, NURSE, &of_nurse).await.session;
+    assert!(!texts(&nurse).iter().any(|text| text.contains(&format!("{JULIET}/balcony"))));
+}
+
+#[tokio::test]
+async fn whoever_is_back_before_that_is_told_is_not_shown_as_gone() {
+    let mut world = World::new();
+    let (_juliet, [(_, of_romeo), _]) = seen_by_two(&world).await;
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(2));
+    let _juliet = connect(&world, JULIET, "balcony").await;
+    world.engine.announce_lost().await.unwrap();
+    let romeo = resume(&world, ROMEO, &of_romeo).await.session;
+    let of_juliet = texts(&romeo).into_iter().filter(|text| text.contains("/balcony'"));
+    let of_juliet: Vec<_> = of_juliet.collect();
+    assert!(!of_juliet.is_empty());
+    assert!(!of_juliet.iter().any(|text| text.contains("unavailable")), "{of_juliet:?}");
+}
+
+// Its time ended while the server was down.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_come_back_after_the_restart_is_shown_as_gone() {
+    let mut world = World::new();
+    let (juliet, [(_, of_romeo), _]) = seen_by_two(&world).await;
+    enable(&juliet).await;
+    let session = juliet.session().resource.jid.clone();
+    let until_ms = world.engine.clock.unix_ms() - 1_000_000;
+    world.stores().writer.barrier().await.unwrap();
+    let rows = world.stores().sessions.page(0, 10).await.unwrap().sessions;
+    let row = rows.iter().find(|row| row.owner.as_str() == JULIET).unwrap();
+    let change = SessionChange::State(SessionState::Detached(until_ms));
+    let write = Write::Session { session: row.session, change };
+    world.stores().writer.submit(write).await.unwrap();
+    world.restart();
+    assert_eq!(world.engine.restore_sessions().await, Ok(3));
+    assert_eq!(world.engine.announce_lost().await, Ok(0));
+    let romeo = resume(&world, ROMEO, &of_romeo).await.session;
+    let gone = format!("<presence type='unavailable' to='{ROMEO}' from='{session}'/>");
+    assert!(!texts(&romeo).contains(&gone));
+    tokio::time::sleep(Duration::from_secs(121)).await;
+    assert!(texts(&romeo).contains(&gone));
+}

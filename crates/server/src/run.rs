@@ -96,6 +96,7 @@ impl Server {
         let links = wire::federation(&config, &core, &trust)?;
         let components = wire::components(&config, &core, links.as_ref())?;
         send_what_was_left(&core.engine).await?;
+        core.engine.start(announce_lost(core.engine.clone()));
         for listen in &config.listeners {
             if listen.kind.is_s2s() && links.is_none() {
                 continue;
@@ -243,6 +244,23 @@ async fn chores(engine: Arc<Engine>, due: Arc<Notify>) {
             () = due.notified() => {}
         }
         engine.do_chores().await;
+    }
+}
+
+/// Tells of sessions that died with the last process.
+async fn announce_lost(engine: Arc<Engine>) {
+    match engine.announce_lost().await {
+        Ok(0) => {}
+        Ok(sessions) => {
+            tracing::info!(
+                event = "announced_lost",
+                sessions,
+                "Sessions died with the last process."
+            );
+        }
+        Err(error) => {
+            tracing::error!(%error, "Not all are told which sessions died with the last process.");
+        }
     }
 }
 

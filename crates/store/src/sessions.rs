@@ -1,4 +1,5 @@
-//! Sessions that can be resumed (XEP-0198 §5): what of them outlives the process.
+//! Sessions that can be resumed (XEP-0198 §5): what of them outlives the process. Of others it is known
+//! as long as somebody sees them who saw them.
 //!
 //! A session is known by a number that is never used again. Beside its state, which changes seldom,
 //! it has two counters that move with every stanza: what it sent and we have dealt with (`h`), and
@@ -43,9 +44,9 @@ pub struct SessionRow {
     pub resource: String,
     /// The key of the client that it is a session of, if that told its id.
     pub client: Option<String>,
-    /// What proves the right to resume it, hashed by the engine.
+    /// What proves the right to resume it, hashed by the engine; empty if nobody has it.
     pub token: Vec<u8>,
-    /// Seconds for which it stays without a connection.
+    /// Seconds for which it stays without a connection; 0 if it cannot be resumed.
     pub max_secs: u32,
     /// Bits that mean something to the engine.
     pub flags: u32,
@@ -53,7 +54,7 @@ pub struct SessionRow {
     pub epoch: u32,
     /// Whether it has a connection, as far as the store knows.
     pub state: SessionState,
-    /// Its last broadcast presence while available.
+    /// Its last broadcast presence while available; empty if it cannot be resumed.
     pub presence: Option<Vec<u8>>,
     /// Who got directed presence from it, ordered.
     pub directed: Vec<Jid>,

@@ -16,6 +16,7 @@ use crate::locks::Locks;
 use crate::outbox::Fate;
 use crate::phase::{Direction, Flow};
 use crate::pipeline;
+use crate::presence::ghosts::unseen;
 use crate::presence::{check, directed};
 use crate::resource::{Available, Flag, Resource};
 use crate::session::{Handling, Session, bare_presence, send_to_resource};
@@ -39,7 +40,10 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
         // §3.1.3: those that come from here on reach the session by themselves.
         let requests = match former {
             Some(_) => Vec::new(),
-            None => waiting_requests(session, &state),
+            None => {
+                session.note_seen();
+                waiting_requests(session, &state)
+            }
         };
         // §4.7.2.3 and XEP-0160 §2: what is stored waits for a priority that is not negative.
         let flush = (priority >= 0)
@@ -190,7 +194,7 @@ fn probe_abroad(engine: &Arc<Engine>, user: &BareJid, contact: &BareJid) {
 pub fn leave(session: &Session, said: Option<&Stanza>) {
     let left = {
         let _state = session.account.lock();
-        let left = Left::take(&session.resource);
+        let left = Left::take(&session.engine, &session.resource);
         session.write_handled();
         left
     };
@@ -205,9 +209,16 @@ pub(crate) struct Left {
 
 impl Left {
     /// Makes a resource unavailable. The caller holds the account's lock.
-    pub(crate) fn take(resource: &Resource) -> Self {
+    pub(crate) fn take(engine: &Engine, resource: &Resource) -> Self {
         let was_available = resource.set_presence(None).is_some();
+        // If it fails, the next process tells of its end once more.
+        drop(unseen(resource).map(|write| engine.stores.writer.submit(write)));
         Self { was_available, directed: resource.take_directed() }
+    }
+
+    /// Of a resource that is not there.
+    pub(crate) const fn of(was_available: bool, directed: Vec<Jid>) -> Self {
+        Self { was_available, directed }
     }
 }
 
@@ -239,6 +250,14 @@ pub(crate) fn announce_end(
         if !is_subscriber && may_see(engine, account, resource, &to) {
             to_entity(engine, Some((&**account, resource)), &stanza, &to);
         }
+    }
+}
+
+/// Shows a resource once more to those who may have been told since that it is gone.
+pub(crate) fn show_again(engine: &Arc<Engine>, account: &Account, resource: &Resource) {
+    if let Some(presence) = resource.presence() {
+        to_subscribers(engine, account, resource, &presence);
+        to_own_resources(account, &presence);
     }
 }
 

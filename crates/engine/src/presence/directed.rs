@@ -1,5 +1,6 @@
 //! Directed presence (RFC 6121 §4.6).
 
+use stentor_jid::Jid;
 use stentor_stanza::{Condition, PresenceType, Stanza, StanzaError};
 
 use crate::account::AccountState;
@@ -11,9 +12,8 @@ use crate::session::Session;
 pub(crate) fn send(session: &Session, stanza: &Stanza) {
     let Some(to) = stanza.head.to.clone() else { return };
     let route = session.engine.route(&to);
-    if stanza.presence_type() == Some(PresenceType::Unavailable) {
-        session.resource.remove_directed(&to);
-    } else if !session.resource.add_directed(&to) {
+    let is_available = stanza.presence_type() != Some(PresenceType::Unavailable);
+    if !note(session, &to, is_available) {
         session.refuse(stanza, &StanzaError::new(Condition::ResourceConstraint));
         return;
     }
@@ -45,4 +45,21 @@ pub(crate) fn note_gone(state: &AccountState, stanza: &Stanza) {
             resource.remove_directed(from);
         }
     }
+}
+
+/// Remembers who is to hear of the end, and who is not; false if these are too many.
+fn note(session: &Session, to: &Jid, is_available: bool) -> bool {
+    let _account = session.account.lock();
+    let is_changed = if is_available {
+        match session.resource.add_directed(to) {
+            Some(is_new) => is_new,
+            None => return false,
+        }
+    } else {
+        session.resource.remove_directed(to)
+    };
+    if is_changed {
+        session.note_directed(to, is_available);
+    }
+    true
 }

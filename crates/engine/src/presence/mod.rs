@@ -3,6 +3,7 @@
 pub mod broadcast;
 mod check;
 mod directed;
+mod ghosts;
 pub(crate) mod probe;
 mod sight;
 pub(crate) mod subscription;
@@ -16,6 +17,7 @@ pub use broadcast::leave;
 pub(crate) use broadcast::{Left, announce_end, greet, show_absent, waiting_requests};
 pub(crate) use check::priority;
 pub(crate) use directed::note_gone;
+pub(crate) use ghosts::{is_sighting, unseen};
 pub use sight::{Shift, Sight};
 pub use subscription::{Correspondent, correspondent, forget_account, remove_contact};
 

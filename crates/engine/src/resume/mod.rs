@@ -27,6 +27,7 @@ use crate::bind::random_id;
 use crate::iq::BoxFuture;
 use crate::limits::{RESTORED_SECS_MIN, TAKE_OVER_WAIT_MS};
 use crate::outbox::{Item, Stored, TooHigh};
+use crate::presence;
 use crate::resource::Flag;
 use crate::service;
 use crate::session::Session;
@@ -143,6 +144,7 @@ impl Session {
         self.resource.outbox.outlive(number, self.engine.stores.writer.clone());
         let mut stage = Stage::new();
         self.stage_handled(&mut stage);
+        presence::unseen(&self.resource).into_iter().for_each(|write| stage.push(write));
         let ticket = self.engine.submit(stage);
         self.engine.resumable.0.lock().insert(number, Arc::downgrade(self));
         drop(state);
@@ -160,7 +162,11 @@ impl Session {
     /// The session dies with the process after all.
     fn lose_right(&self) {
         self.resource.outbox.forget_places();
-        self.resource.clear(Flag::Resumable);
+        {
+            let _account = self.account.lock();
+            self.resource.clear(Flag::Resumable);
+            self.note_sightings();
+        }
         let right = self.attachment.state.lock().right.take();
         if let Some(right) = right {
             self.engine.resumable.0.lock().remove(&right.number);

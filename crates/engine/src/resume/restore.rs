@@ -1,8 +1,8 @@
 //! Sessions of an earlier process: they wait to be resumed, as if their streams had just broken.
 //!
 //! Their presence is what it was, and nobody is told anything, unless they do not come back. They
-//! learn who is there now and which contacts are not; of a contact who has several devices, one that
-//! went with the process and cannot be resumed stays as it was seen until he is gone.
+//! learn who is there now and which contacts are not. Sessions that cannot be resumed are told of by
+//! [`Engine::announce_lost`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,11 +37,13 @@ impl Engine {
     pub async fn restore_sessions(self: &Arc<Self>) -> Result<usize, StoreError> {
         self.skip_ids(self.stores.sessions.last_id().await?);
         self.skip_ids(self.stores.underway.last_number().await?);
+        self.own_sessions_begin();
         self.stores.writer.submit(Write::KeepGiven).await?;
         let (mut after, mut count, mut shared) = (Some(0), 0, Shared::new());
         while let Some(from) = after {
             let page = self.stores.sessions.page(from, PAGE_ROWS_MAX).await?;
-            for row in page.sessions {
+            // The others are for `announce_lost`.
+            for row in page.sessions.into_iter().filter(|row| !presence::is_sighting(row)) {
                 count += usize::from(self.restore_session(row, &mut shared).await?);
             }
             after = page.next;
