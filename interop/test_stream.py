@@ -50,6 +50,15 @@ def test_xml_31_stream_start(server, prosody_differs):
             stream.expect_stream_error("unsupported-version")
 
 
+def test_a_header_that_is_an_empty_element_opens_and_closes(server):
+    """RFC 6120 §4.4."""
+    for mode in ("starttls", "tls"):
+        with RawStream(server, mode) as stream:
+            stream.write(header(server.domain).replace("'>", "'/>"))
+            [features] = stream.expect_end()
+            assert features.tag == q(STREAM, "features")
+
+
 # covers: xml-31
 @pytest.mark.prosody_differs("has no hosts that are gone")
 def test_xml_31_host_gone(server_with):

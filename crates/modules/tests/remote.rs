@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use stentor_engine::{Handling, Inbound, Links, Pressure, Settings};
+use stentor_engine::{Component, Components, Handling, Inbound, Links, Pressure, Settings};
 use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_testkit::{Client, World};
 use stentor_xml::Frame;
@@ -383,6 +383,24 @@ async fn directed_presence_comes_back_and_broadcasts_do_not() {
     assert_eq!(errors(&mut juliet).len(), 1);
     juliet.send("<presence/>").await;
     assert!(juliet.receive_all().iter().all(|s| s.error().is_none()));
+}
+
+/// RFC 6120 §10.4.3: what a component sends it has addressed itself, so that a room hears of
+/// occupants whose server is gone.
+#[tokio::test]
+async fn presence_of_components_comes_back() {
+    let abroad = Abroad::new().await;
+    let rooms = "rooms.capulet.example";
+    let rooms = Component { domain: rooms.into(), may_federate: true, ..Component::default() };
+    abroad.world.engine.components.store(Arc::new(Components::new([rooms])));
+    for (kind, returns) in [("", true), ("type='unavailable'", true), ("type='probe'", false)] {
+        let addresses = "from='verona@rooms.capulet.example/j' to='romeo@far.example/x'";
+        abroad.comes(&format!("<presence {addresses} {kind}/>")).await;
+        let sent = abroad.links.0.lock().pop().unwrap();
+        abroad.world.engine.bounce(&sent, &StanzaError::new(Condition::RemoteServerNotFound));
+        let error = "presence error romeo@far.example/x > verona@rooms.capulet.example/j";
+        assert_eq!(abroad.left(), returns.then_some(error).into_iter().collect::<Vec<_>>());
+    }
 }
 
 /// RFC 6121 §3.1.2: the error of a request is for whoever hears of subscriptions, also without a

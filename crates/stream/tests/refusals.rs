@@ -364,7 +364,8 @@ const UNKNOWN: &[Case] = &[
     ("<enable xmlns='urn:xmpp:nobody:0'/>", "unsupported-stanza-type"),
     ("<compress xmlns='http://jabber.org/protocol/compress'/>", "unsupported-stanza-type"),
     ("<message xmlns='jabber:server'/>", "invalid-namespace"),
-    ("<presence xmlns='urn:example:z'/>", "invalid-namespace"),
+    ("<presence xmlns='urn:example:z'/>", "unsupported-stanza-type"),
+    ("<n:message xmlns:n='urn:example:z' to='a@b.example'/>", "unsupported-stanza-type"),
     ("<iq xmlns='jabber:component:accept' type='get' id='1'/>", "invalid-namespace"),
     ("<foo xmlns='jabber:server'/>", "invalid-namespace"),
 ];

@@ -110,10 +110,9 @@ impl Failure {
     /// The error for senders.
     pub(crate) fn condition(&self) -> Condition {
         match self {
-            Self::NotFound(NotFound::NoServer) => Condition::RemoteServerNotFound,
-            Self::NotFound(NotFound::NoAnswer) | Self::Unreachable(_) | Self::Certificate(_) => {
-                Condition::RemoteServerTimeout
-            }
+            // RFC 6120 §10.4.3: also where a name server does not answer for now.
+            Self::NotFound(_) => Condition::RemoteServerNotFound,
+            Self::Unreachable(_) | Self::Certificate(_) => Condition::RemoteServerTimeout,
             // XEP-0220 §2.1.1.
             Self::Denied(Verdict::Invalid) => Condition::InternalServerError,
             Self::Denied(_) => Condition::RemoteServerTimeout,

@@ -21,7 +21,6 @@ pub(crate) use ghosts::{is_sighting, unseen};
 pub use sight::{Shift, Sight};
 pub use subscription::{Correspondent, correspondent, forget_account, remove_contact};
 
-use crate::engine::Route;
 use crate::session::{Handling, Session, bad_request};
 use crate::xep0203_delay;
 
@@ -52,10 +51,7 @@ pub(crate) fn handle(session: &Arc<Session>, mut stanza: Stanza) -> Handling {
             Handling::Later(Box::pin(async move { probe::answer(&session, stanza).await }))
         }
         (PresenceType::Error, true) => {
-            match stanza.head.to.as_ref().map(|to| session.engine.route(to)) {
-                Some(Route::Remote) => drop(session.engine.send_remote(stanza)),
-                _ => drop(crate::session::send_to_resource(&session.engine, stanza)),
-            }
+            session.engine.send_answer(stanza);
             Handling::Done
         }
         (PresenceType::Error | PresenceType::Probe, false) => Handling::Done,

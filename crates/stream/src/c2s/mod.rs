@@ -509,8 +509,9 @@ fn stray(root: ElementRef<'_>, too_early: Misbehaviour) -> Fault {
         Fault::ByPeer(Box::new(PeerError::read(root)))
     } else if has_stanza_name && root.ns() == xml_ns::CLIENT {
         Fault::Peer(too_early)
-    } else if has_stanza_name || root.ns() == xml_ns::SERVER {
-        // §4.8.3: a content namespace that has no place on this stream.
+    } else if matches!(root.ns(), xml_ns::SERVER | xml_ns::COMPONENT) {
+        // §4.8.3: a content namespace that has no place on this stream. What only looks like a
+        // stanza is none (§4.8.4).
         Fault::Peer(Misbehaviour::WrongStanzaNamespace)
     } else {
         Fault::Peer(Misbehaviour::UnknownElement)
