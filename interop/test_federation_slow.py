@@ -5,11 +5,13 @@ import time
 
 import pytest
 from harness.counted import Counted
+from harness.dns import Dns
 from harness.names import MESSAGE, bodies, body, is_presence
 from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
 from harness.peer import Caller, Peer, black_hole
 from harness.people import Person, friends, grant, text_of
 from harness.scenes import befriend, chat, is_chat, is_push, subscribe
+from harness.server import frozen
 from harness.waiting import until
 
 # A state is seen within so many seconds.
@@ -115,6 +117,43 @@ def test_ipv6_is_tried_first_and_ipv4_soon(ours):
             chat(alice.stream, f"x@{domain}", "hello")
             peer.next()
             assert time.monotonic() - began < 2
+
+
+# covers: fed-18
+def test_a_client_and_a_server_that_die_silently_are_seen_gone():
+    limits = "[limits]\nidle_secs = 4\nanswer_wait_secs = 2"
+    with neighbourhood(Stentor, Prosody, extra=limits) as (ours, prosody):
+        alice, dora = friends(ours, prosody)
+        # Hers hears everything, and nothing of it is heard any more.
+        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"), 30)
+        alice.stream.expect_stream_error("connection-timeout")
+    with neighbourhood(
+        Stentor, Prosody, silence_secs=2, connect_wait_secs=1
+    ) as (ours, prosody), black_hole() as hole:
+        alice, dora = friends(ours, prosody)
+        stranger = Person(ours, "stranger")
+        dns = ours.region.dns
+        with frozen(prosody.process):
+            _move(dns, prosody.domain, hole, None)
+            alice.stream.wait(lambda e: is_presence(e, dora.full, "unavailable"), 60)
+            (ended,) = ours.events("s2s_out_ended")
+            assert ended["reason"] == "timeout: No answer in time"
+            assert [e["remote"] for e in ours.events("s2s_lost")] == [prosody.domain]
+            # Who comes now has nothing to see.
+            alice.leave()
+            alice.enter()
+            assert not [e for e in alice.stream.ping() if is_presence(e, dora.full)]
+        _move(dns, prosody.domain, prosody.s2s_port, prosody.s2s_tls_port)
+        # Nobody signs in again, and nobody says anything: she is asked for.
+        alice.stream.wait(lambda e: is_presence(e, dora.full), 60)
+        assert not [e for e in stranger.stream.ping() if e.get("from") == dora.full]
+
+
+def _move(dns: Dns, domain: str, port: int | None, direct_port: int | None) -> None:
+    """Says that the server of a domain is somewhere else."""
+    for service in ("_xmpp-server", "_xmpps-server"):
+        dns.remove(f"{service}._tcp.{domain}", "SRV")
+    dns.server_of(domain, port, direct_port)
 
 
 @pytest.mark.parametrize("other", [Prosody, Ejabberd])

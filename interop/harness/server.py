@@ -193,6 +193,16 @@ class Server(ABC):
         process.wait(timeout=30)
 
 
+@contextmanager
+def frozen(process: subprocess.Popen) -> Iterator[None]:
+    """Within it the process does nothing; its connections stay."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on now, below the range that outgoing connections use."""
     found = []

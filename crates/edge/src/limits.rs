@@ -75,6 +75,13 @@ pub const S2S_STAGGER_MS: u64 = 250;
 /// Milliseconds in which a domain that failed is not asked again, after many failures.
 pub const S2S_BACK_OFF_MAX_MS: u64 = 300_000;
 
+/// Milliseconds after which a server without a stream to us is asked for a contact of whom somebody
+/// here sees that it is there.
+pub const S2S_LOOK_MS: u64 = 900_000;
+
+/// Milliseconds that one attempt to reach a lost server may take before it counts as failed.
+pub const S2S_SEEK_WAIT_MS: u64 = 60_000;
+
 /// How many dialback keys are verified at once.
 pub const S2S_VERIFICATIONS_MAX: usize = 64;
 

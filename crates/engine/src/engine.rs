@@ -24,6 +24,7 @@ use crate::limits::DELEGATED_MAX;
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Fate};
 use crate::phase::{Attend, AttendCx};
+use crate::presence::abroad::Abroad;
 use crate::remote::Links;
 use crate::request::Asked;
 use crate::resource::Resource;
@@ -60,6 +61,7 @@ pub struct Engine {
     pub(crate) contacts: Contacts,
     pub(crate) nested: Nested,
     pub(crate) links: OnceLock<Arc<dyn Links>>,
+    pub(crate) abroad: Abroad,
     pub(crate) caps: Known,
     next_serial: AtomicU64,
     last_id: AtomicU64,
@@ -104,6 +106,7 @@ impl Engine {
             contacts: Contacts::default(),
             nested: Nested::default(),
             links: OnceLock::new(),
+            abroad: Abroad::default(),
             caps: Known::default(),
             next_serial: AtomicU64::new(1),
             last_id: AtomicU64::new(0),

@@ -88,6 +88,10 @@ pub const CAPS_ANSWER_WAIT_MS: i64 = 15_000;
 /// Bytes of the names of all nodes that one mark shows interest in; what is beyond is not told of.
 pub const CAPS_INTEREST_BYTES_MAX: usize = 8 * 1024;
 
+/// Resources of contacts at other servers, each with an account of ours that was shown it, that are
+/// remembered; of others nobody is told when their server is lost.
+pub const SHOWN_ABROAD_MAX: usize = 262_144;
+
 /// Accounts without a session whose view stays in memory.
 pub const IDLE_ACCOUNTS_MAX: usize = 8_192;
 

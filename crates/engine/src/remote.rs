@@ -95,6 +95,9 @@ impl Engine {
     /// where one may be sent. A broadcast, and a probe, is only dropped.
     pub fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError) {
         let is_announcement = stanza.presence_type().is_some_and(|kind| !kind.is_subscription());
+        if stanza.presence_type() == Some(PresenceType::Probe) {
+            self.note_missed(stanza);
+        }
         if is_announcement && !stanza.head.is_directed {
             return;
         }
@@ -282,6 +285,7 @@ impl Inbound {
         let Route::Account(host, jid) = route else { return Handling::Done };
         match kind {
             PresenceType::Available | PresenceType::Unavailable => {
+                self.engine.note_shown(&stanza, &jid);
                 presence::broadcast::to_entity(&self.engine, None, &stanza, to);
                 watch::shown_from_abroad(&self.engine, &host, &jid, &stanza)
             }

@@ -51,7 +51,7 @@ impl S2sListener {
         links: Arc<Links>,
         name: String,
     ) -> Arc<Self> {
-        let settings = Arc::new(Federation::incoming_settings(name));
+        let settings = Arc::new(links.federation.incoming_settings(name));
         Arc::new(Self { kind, acceptor, links, settings })
     }
 }
@@ -459,6 +459,7 @@ impl Stream {
         self.is_authorized = true;
         let federation = self.federation();
         federation.metrics.accepted.inc();
+        self.listener.links.reached(pair);
         let tls = self.pump.conn.facts().tls.as_ref().map_or("none", |tls| tls.version.as_str());
         let is_proven = self.is_proven(&pair.remote).is_ok();
         let Pair { local, remote } = pair;
@@ -554,6 +555,8 @@ impl Stream {
                 }
             }
         }
+        let is_broken = self.end == End::Broken;
+        self.machine.pairs().for_each(|pair| links.look_after_pair(pair, is_broken));
         let reason = self.fault.take().or_else(|| broken.map(|error| error.to_string()));
         let (remote, peer) = (self.remote.as_deref(), self.peer);
         let reason = reason.as_deref().unwrap_or("closed");

@@ -11,9 +11,13 @@ use stentor_jid::Jid;
 use stentor_stanza::{Condition, Kind, MessageType, Stanza, StanzaError};
 use stentor_stream::Millis;
 use stentor_stream::s2s::Pair;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::facts::Facts;
-use super::outgoing::{self, Failure};
+use super::failure::Failure;
+use super::lost::spread;
+use super::outgoing;
 use super::queue::{All, Doubt, Queue, Waiting};
 use super::resume::Resumable;
 use super::throttle::Throttle;
@@ -41,6 +45,10 @@ pub(crate) struct Link {
     pub(crate) pair: Pair,
     pub(crate) queue: Queue,
     state: Mutex<State>,
+    /// Told when trouble is over.
+    reached: Notify,
+    /// Told when an attempt has come to something.
+    tried: Notify,
 }
 
 #[derive(Default)]
@@ -48,15 +56,22 @@ struct State {
     taker: Option<u64>,
     takers: u64,
     failure: Option<Trouble>,
+    /// Whether its taker has a stream.
+    is_standing: bool,
+    /// Whether a stream broke, and none has stood since.
+    is_doubtful: bool,
+    /// Whether somebody sees to it that its domain is not lost for good.
+    is_sought: bool,
 }
 
-/// Why nobody answered the last time, and until when nobody is asked again.
+/// Why nobody answered the last time, since when, and until when nobody is asked again.
 #[derive(Clone, Copy)]
-struct Trouble {
+pub(crate) struct Trouble {
     condition: Condition,
     /// Whether messages wait for another attempt.
     is_passing: bool,
-    until: Millis,
+    pub(crate) since: Millis,
+    pub(crate) until: Millis,
     back_off_ms: u64,
 }
 
@@ -126,9 +141,24 @@ impl Links {
             return Err(StanzaError::new(Condition::ResourceConstraint));
         }
         let queue = Queue::new(self.all.clone());
-        let link = Arc::new(Link { pair: pair.clone(), queue, state: Mutex::default() });
+        let link = Arc::new(Link::new(pair.clone(), queue));
         links.insert(pair, link.clone());
         Ok(link)
+    }
+
+    /// The link of a pair, if there is one.
+    pub(crate) fn find(&self, pair: &Pair) -> Option<Arc<Link>> {
+        self.links.lock().get(pair).cloned()
+    }
+
+    /// As [`Links::look_after`], when a stream of the peer's has ended, perhaps because it broke.
+    pub(crate) fn look_after_pair(self: &Arc<Self>, pair: &Pair, is_broken: bool) {
+        if let Ok(link) = self.link(pair.clone(), None, monotonic::now()) {
+            if is_broken {
+                link.doubt();
+            }
+            self.look_after(&link);
+        }
     }
 
     /// The link of a pair, for a stream of the peer's on which stanzas may go back (XEP-0288).
@@ -273,6 +303,11 @@ impl Links {
 }
 
 impl Link {
+    fn new(pair: Pair, queue: Queue) -> Self {
+        let (state, reached, tried) = (Mutex::default(), Notify::new(), Notify::new());
+        Self { pair, queue, state, reached, tried }
+    }
+
     /// Becomes the one that drains the queue. One that has a stream already (`is_ready`) takes it
     /// from another that may have none yet; it is given back by [`Link::leave`].
     fn take_over(&self, is_ready: bool) -> Option<u64> {
@@ -282,10 +317,12 @@ impl Link {
         }
         state.takers += 1;
         state.taker = Some(state.takers);
+        let taker = state.taker;
+        drop(state);
         if is_ready {
-            state.failure = None;
+            self.succeeded();
         }
-        Some(state.takers)
+        taker
     }
 
     /// Whether this taker still is the one.
@@ -299,16 +336,65 @@ impl Link {
         let was_mine = state.taker == Some(taker);
         if was_mine {
             state.taker = None;
+            state.is_standing = false;
         }
         was_mine
     }
 
     /// Notes that a stream stands: the next failure waits briefly again.
     pub(crate) fn succeeded(&self) {
-        self.state.lock().failure = None;
+        self.state.lock().is_standing = true;
+        self.reached();
     }
 
-    fn trouble(&self) -> Option<Trouble> {
+    /// Notes that the peer is there.
+    pub(crate) fn reached(&self) {
+        let mut state = self.state.lock();
+        state.is_doubtful = false;
+        if state.failure.take().is_some() {
+            self.reached.notify_waiters();
+        }
+        drop(state);
+        self.tried.notify_waiters();
+    }
+
+    /// Notes that a stream broke: the peer may be gone.
+    pub(crate) fn doubt(&self) {
+        self.state.lock().is_doubtful = true;
+        self.tried.notify_waiters();
+    }
+
+    /// Whether a stream broke, and the peer has not been heard of since.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.state.lock().is_doubtful
+    }
+
+    /// Waits until trouble is over.
+    pub(crate) fn until_reached(&self) -> Notified<'_> {
+        self.reached.notified()
+    }
+
+    /// Waits until the next attempt has come to something.
+    pub(crate) fn until_tried(&self) -> Notified<'_> {
+        self.tried.notified()
+    }
+
+    /// Whether somebody drains the queue over a stream.
+    pub(crate) fn is_standing(&self) -> bool {
+        self.state.lock().is_standing
+    }
+
+    /// Becomes the one that sees to it that the domain is not lost for good; false if there is one.
+    pub(crate) fn begin_seeking(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().is_sought, true)
+    }
+
+    pub(crate) fn end_seeking(&self) {
+        self.state.lock().is_sought = false;
+    }
+
+    /// Why the peer cannot be reached, if that is so.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
         self.state.lock().failure
     }
 
@@ -327,9 +413,13 @@ impl Link {
         let back_off_ms = state.failure.map_or(back_off_ms, |before| {
             before.back_off_ms.saturating_mul(2).min(S2S_BACK_OFF_MAX_MS)
         });
-        let until = monotonic::now().plus(back_off_ms);
-        state.failure = Some(Trouble { condition, is_passing, until, back_off_ms });
-        Some(back_off_ms)
+        let (wait_ms, now) = (spread(back_off_ms), monotonic::now());
+        let (since, until) = (state.failure.map_or(now, |before| before.since), now.plus(wait_ms));
+        state.failure = Some(Trouble { condition, is_passing, since, until, back_off_ms });
+        state.is_standing = false;
+        drop(state);
+        self.tried.notify_waiters();
+        Some(wait_ms)
     }
 
     fn is_spare(&self) -> bool {
@@ -359,7 +449,7 @@ mod tests {
 
     fn link() -> Link {
         let pair = Pair { local: "one.example".into(), remote: "two.example".into() };
-        Link { pair, queue: Queue::default(), state: Mutex::default() }
+        Link::new(pair, Queue::default())
     }
 
     #[test]
@@ -373,9 +463,12 @@ mod tests {
         };
         let waits: Vec<u64> = (0..8).map(|_| fail()).collect();
         let expected = [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000];
-        assert_eq!(waits, expected);
+        for (wait, least) in waits.iter().zip(expected) {
+            assert!((least..=least + least / 4).contains(wait), "{waits:?}");
+        }
+        assert!(waits.iter().zip(expected).any(|(wait, least)| *wait != least), "{waits:?}");
         link.succeeded();
-        assert_eq!(fail(), 5_000);
+        assert!(fail() <= 6_250);
     }
 
     #[test]

@@ -10,10 +10,12 @@ mod carrier;
 mod certificates;
 mod discovery;
 mod facts;
+mod failure;
 #[cfg(test)]
 mod fake_dns;
 mod incoming;
 mod links;
+mod lost;
 mod outgoing;
 mod policy;
 pub(crate) mod pump;
@@ -32,7 +34,7 @@ use std::sync::atomic::AtomicUsize;
 use stentor_engine::Engine;
 use stentor_stanza::Stanza;
 use stentor_stream::fault::Fault;
-use stentor_stream::s2s::{IncomingSettings, OutgoingSettings, Tls};
+use stentor_stream::s2s::{IncomingSettings, OutgoingSettings, Silence, Tls};
 use stentor_transport::{Certificates, LinkConnector, Roots, VersionMin};
 use tokio::sync::{Semaphore, watch};
 
@@ -121,6 +123,7 @@ impl Federation {
         OutgoingSettings {
             tls: if terms.tls_required { Tls::Required } else { Tls::WhenOffered },
             may_dial_back: terms.allows_dialback,
+            silence: self.silence(),
             ..OutgoingSettings::default()
         }
     }
@@ -135,8 +138,13 @@ impl Federation {
         self.stopping.subscribe()
     }
 
-    pub(crate) fn incoming_settings(name: String) -> IncomingSettings {
-        IncomingSettings { name, ..IncomingSettings::default() }
+    pub(crate) fn incoming_settings(&self, name: String) -> IncomingSettings {
+        IncomingSettings { name, silence: self.silence(), ..IncomingSettings::default() }
+    }
+
+    fn silence(&self) -> Silence {
+        let silence_ms = self.policy.silence_ms;
+        Silence { probe_ms: silence_ms, answer_wait_ms: silence_ms }
     }
 }
 

@@ -6,9 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use stentor_engine::{Handling, Inbound};
-use stentor_stanza::Condition;
-use stentor_stream::fault::{Fault, StreamCondition};
-use stentor_stream::s2s::{Former, How, Outgoing, OutgoingEvent, Pair, Verdict};
+use stentor_stream::fault::Fault;
+use stentor_stream::s2s::{Former, How, Outgoing, OutgoingEvent, Pair};
 use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, dial};
 use tokio::sync::watch;
@@ -16,6 +15,7 @@ use tokio::sync::watch;
 use super::carrier::{Acks, drain, settle, take_ack};
 use super::certificates::{proves, tls_name};
 use super::discovery::{NotFound, Target};
+use super::failure::Failure;
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
 use super::queue::Doubt;
@@ -49,12 +49,15 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
                     "A server could not be reached."
                 );
                 let until = broken.as_ref().map(|broken| broken.until);
-                let Some(wait) = links.give_up(&link, taker, &failure, until) else { break };
+                let wait = links.give_up(&link, taker, &failure, until);
+                links.look_after(&link);
+                let Some(wait) = wait else { break };
                 wait
             }
         };
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+            () = link.until_reached() => {}
             _ = stopping.changed() => {}
         }
         if *stopping.borrow() || !link.is_taken_by(taker) {
@@ -67,6 +70,7 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
     }
     // What came meanwhile starts another.
     links.return_queue(&link, taker, Doubt::Arrived);
+    links.look_after(&link);
 }
 
 /// A stream that broke and may go on over another one (XEP-0198 §5).
@@ -75,53 +79,6 @@ struct Broken {
     /// How many milliseconds the peer gives for that, and until when.
     wait_ms: u64,
     until: Millis,
-}
-
-/// Why a domain could not be spoken to.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// It has no server, or DNS does not say.
-    #[error("{0}")]
-    NotFound(NotFound),
-    /// No address answered.
-    #[error("no server answered: {0}")]
-    Unreachable(String),
-    /// The server's certificate is not good enough and the operator allows nothing less.
-    #[error("its certificate is not believed: {0}")]
-    Certificate(String),
-    /// The server does not believe us.
-    #[error("the server refused dialback: {0:?}")]
-    Denied(Verdict),
-    /// The stream ended before anything could be sent.
-    #[error("the stream ended: {0}")]
-    Ended(String, Option<StreamCondition>),
-}
-
-impl Failure {
-    /// Whether it may be over soon, so that messages wait for it.
-    pub(crate) fn is_passing(&self) -> bool {
-        match self {
-            Self::NotFound(NotFound::NoAnswer) | Self::Unreachable(_) => true,
-            Self::Ended(..) => self.condition() == Condition::RemoteServerTimeout,
-            Self::NotFound(NotFound::NoServer) | Self::Certificate(_) | Self::Denied(_) => false,
-        }
-    }
-
-    /// The error for senders.
-    pub(crate) fn condition(&self) -> Condition {
-        match self {
-            // RFC 6120 §10.4.3: also where a name server does not answer for now.
-            Self::NotFound(_) => Condition::RemoteServerNotFound,
-            Self::Unreachable(_) | Self::Certificate(_) => Condition::RemoteServerTimeout,
-            // XEP-0220 §2.1.1.
-            Self::Denied(Verdict::Invalid) => Condition::InternalServerError,
-            Self::Denied(_) => Condition::RemoteServerTimeout,
-            Self::Ended(_, Some(StreamCondition::HostUnknown | StreamCondition::HostGone)) => {
-                Condition::RemoteServerNotFound
-            }
-            Self::Ended(..) => Condition::RemoteServerTimeout,
-        }
-    }
 }
 
 async fn attempt(
@@ -289,6 +246,9 @@ impl<'a> Stream<'a> {
                 let doubt = self.end.doubt(self.machine.tally().is_some());
                 self.links.restore(self.link, self.taker, doubt);
             }
+        }
+        if self.is_authorized && self.end == End::Broken {
+            self.link.doubt();
         }
         if self.is_authorized {
             self.links.federation.standing.fetch_sub(1, Ordering::Relaxed);

@@ -17,6 +17,9 @@ pub struct Policy {
     pub peers: Vec<(String, Terms)>,
     /// How long an idle stream that we opened stays, in milliseconds.
     pub idle_ms: u64,
+    /// How long a server may be silent before it is asked whether it is there, how long it has to
+    /// answer, and how long it is sought before its users are shown as gone; in milliseconds.
+    pub silence_ms: u64,
     /// How long one address may take to answer, in milliseconds.
     pub connect_wait_ms: u64,
     /// How long messages wait for a server that cannot be reached, in milliseconds.
@@ -53,6 +56,7 @@ impl Default for Policy {
             terms: Terms::default(),
             peers: Vec::new(),
             idle_ms: 600_000,
+            silence_ms: 120_000,
             connect_wait_ms: 10_000,
             hold_ms: 1_800_000,
             back_off_ms: 5_000,

@@ -11,7 +11,8 @@ use stentor_stream::{Ending, Machine as _};
 use stentor_transport::Conn;
 
 use super::Federation;
-use super::outgoing::{Failure, connect, secure};
+use super::failure::Failure;
+use super::outgoing::{connect, secure};
 use super::pump::{Pump, Wake};
 use crate::limits::S2S_VERIFICATION_WAIT_MS;
 use crate::monotonic;

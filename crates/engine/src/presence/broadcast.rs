@@ -187,7 +187,10 @@ pub(crate) fn show_contact(
 /// answer comes as presence.
 fn probe_abroad(engine: &Arc<Engine>, user: &BareJid, contact: &BareJid) {
     let head = Head::new(Kind::Presence(PresenceType::Probe)).from(user.clone());
-    drop(engine.send_remote(Stanza::empty(head.to(contact.clone()))));
+    let probe = Stanza::empty(head.to(contact.clone()));
+    if engine.send_remote(probe.clone()).is_err() && engine.links.get().is_some() {
+        engine.note_missed(&probe);
+    }
 }
 
 /// A session says that it is not there any more. Does nothing for what nobody saw.

@@ -1,5 +1,6 @@
 //! Presence (RFC 6121 §3 and §4): what becomes of one presence stanza of a session of ours.
 
+pub(crate) mod abroad;
 pub mod broadcast;
 mod check;
 mod directed;

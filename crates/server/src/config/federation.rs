@@ -26,6 +26,7 @@ pub(super) fn read<'t>(
         },
         peers: Vec::new(),
         idle_ms: s.number(&keys::FEDERATION_IDLE_SECS) * 1_000,
+        silence_ms: s.number(&keys::FEDERATION_SILENCE_SECS) * 1_000,
         connect_wait_ms: s.number(&keys::FEDERATION_CONNECT_WAIT_SECS) * 1_000,
         hold_ms: s.number(&keys::FEDERATION_HOLD_SECS) * 1_000,
         admission: AdmissionSettings {

@@ -135,6 +135,8 @@ sections! {
             "PEM file with the authorities of other servers' certificates. By default those that the system trusts.";
         FEDERATION_IDLE_SECS = "idle_secs", UP_TO_A_WEEK, "600", Restart,
             "Silence after which a stream that this server opened is closed.";
+        FEDERATION_SILENCE_SECS = "silence_secs", UP_TO_AN_HOUR, "120", Restart,
+            "How long a server that counts stanzas (XEP-0198) may be silent before it is asked whether it is there; how long it has to answer; and how long a server that cannot be reached is sought before its users are shown as gone.";
         FEDERATION_CONNECT_WAIT_SECS = "connect_wait_secs", UP_TO_AN_HOUR, "10", Restart,
             "What one address has to take a connection.";
         FEDERATION_HOLD_SECS = "hold_secs", UP_TO_A_DAY, "1800", Restart,

@@ -1,0 +1,110 @@
+//! Servers that cannot be reached, while users of ours look at contacts there: they are sought, and
+//! meanwhile their users are shown as gone (RFC 6121 §4.3.1).
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stentor_stanza::Stanza;
+use stentor_stream::s2s::Pair;
+
+use super::links::{Link, Links};
+use super::queue::Waiting;
+use crate::limits::{S2S_LOOK_MS, S2S_SEEK_WAIT_MS};
+use crate::monotonic;
+
+impl Links {
+    /// Looks after a domain of which nobody may hear any more: a stream has ended, or none came to
+    /// be. One task for each pair, as long as anybody looks at a contact there.
+    pub(crate) fn look_after(self: &Arc<Self>, link: &Arc<Link>) {
+        let Pair { local, remote } = &link.pair;
+        let is_wanted = self.federation.engine.looks_at(local, remote);
+        if is_wanted && !*self.federation.stopping().borrow() && link.begin_seeking() {
+            let (links, link) = (self.clone(), link.clone());
+            tokio::spawn(async move {
+                links.seek(&link).await;
+                link.end_seeking();
+            });
+        }
+    }
+
+    /// The peer has shown that it is there: whoever waits for another attempt need not.
+    pub(crate) fn reached(self: &Arc<Self>, pair: &Pair) {
+        if let Some(link) = self.find(pair) {
+            link.reached();
+        }
+    }
+
+    async fn seek(self: &Arc<Self>, link: &Arc<Link>) {
+        let Pair { local, remote } = &link.pair;
+        let (engine, mut stopping) = (&self.federation.engine, self.federation.stopping());
+        let (silence_ms, soon_ms) =
+            (self.federation.policy.silence_ms, self.federation.policy.back_off_ms);
+        let mut is_lost = false;
+        loop {
+            let tried = link.until_tried();
+            let trouble = link.trouble();
+            let due = match trouble {
+                None if link.is_doubtful() => monotonic::now().plus(soon_ms),
+                None => monotonic::now().plus(S2S_LOOK_MS),
+                Some(trouble) if is_lost => trouble.until,
+                Some(trouble) => trouble.since.plus(silence_ms),
+            };
+            let is_due = tokio::select! {
+                () = tokio::time::sleep_until(monotonic::instant(due)) => true,
+                () = tried => false,
+                _ = stopping.changed() => return,
+            };
+            if trouble.is_some() && link.trouble().is_none() {
+                // How they are now, whatever was seen before.
+                is_lost = false;
+                let probes = engine.probes_abroad(local, remote);
+                probes.into_iter().for_each(|probe| self.probe(link, probe));
+            } else if is_due {
+                let mut probes = engine.probes_abroad(local, remote).into_iter();
+                let Some(first) = probes.next() else { return };
+                if self.answers(link, first).await {
+                    continue;
+                }
+                probes.for_each(|probe| engine.note_missed(&probe));
+                let is_long_ago =
+                    trouble.is_some_and(|t| t.since.plus(silence_ms) <= monotonic::now());
+                if is_long_ago && !std::mem::replace(&mut is_lost, true) {
+                    tracing::info!(
+                        event = "s2s_lost",
+                        local,
+                        remote,
+                        "A server is lost: its users are shown as gone."
+                    );
+                    engine.show_lost(local, remote).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a server can be reached to ask it something.
+    async fn answers(self: &Arc<Self>, link: &Arc<Link>, probe: Stanza) -> bool {
+        let tried = link.until_tried();
+        self.probe(link, probe);
+        if !link.is_standing() {
+            let wait = Duration::from_millis(S2S_SEEK_WAIT_MS);
+            let _ = tokio::time::timeout(wait, tried).await;
+        }
+        link.trouble().is_none()
+    }
+
+    /// Queues a probe although the last attempt failed.
+    fn probe(self: &Arc<Self>, link: &Arc<Link>, probe: Stanza) {
+        let unix_ms = self.federation.engine.clock.unix_ms();
+        let waiting = Waiting::new(probe, None, monotonic::now(), unix_ms);
+        // Where there is no room, something else shows whether the server is there.
+        let _ = link.queue.push(waiting);
+        self.ensure_taker(link);
+    }
+}
+
+/// A wait with a random part of up to a quarter more, so that not everybody comes at once.
+pub(super) fn spread(wait_ms: u64) -> u64 {
+    let random = RandomState::new().hash_one(wait_ms);
+    wait_ms.saturating_add(random % (wait_ms / 4 + 1))
+}
