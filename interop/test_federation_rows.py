@@ -3,6 +3,7 @@
 import pytest
 from harness.names import DELAY, MESSAGE, bodies, child, is_presence, presences, stanza_error
 from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
+from harness.peer import Caller
 from harness.people import Person, friends, text_of
 from harness.raw import new_id
 from harness.scenes import befriend, chat, has_id, is_chat, is_push
@@ -245,6 +246,47 @@ def test_messages_that_have_waited_too_long_come_back():
         for ident in idents:
             refused = alice.stream.wait(has_id(ident))
             assert stanza_error(refused) == ("wait", "remote-server-timeout")
+
+
+def test_requests_that_reach_nobody_come_back_and_others_are_sent_again():
+    """RFC 6121 §3.1.2; RFC 6120 §10.4.3."""
+    with neighbourhood(Stentor, Prosody) as (ours, prosody):
+        # Nobody listens there.
+        ours.region.dns.server_of("down.example", 1, None)
+        alice, dora = Person(ours), Person(prosody)
+        alice.stream.roster()
+        for domain, refusal in (
+            ("nowhere.example", ("cancel", "remote-server-not-found")),
+            ("down.example", ("wait", "remote-server-timeout")),
+        ):
+            for kind, to in (("subscribe", f"x@{domain}"), ("unavailable", f"room@{domain}/a")):
+                ident = new_id("request")
+                alice.stream.write(f"<presence type='{kind}' to='{to}' id='{ident}'/>")
+                refused = alice.stream.wait(has_id(ident))
+                assert (refused.get("type"), refused.get("from")) == ("error", to)
+                assert stanza_error(refused) == refusal
+        certificate = ours.region.ca.server("peer.example")
+        asked = "dora@peer.example"
+        with Caller(ours, "peer.example", certificate) as peer:
+            alice.stream.write(f"<presence type='subscribe' to='{asked}' id='first'/>")
+            first = peer.wait(lambda e: e.get("type") == "subscribe")
+            assert (first.get("from"), first.get("id")) == (alice.jid, "first")
+            alice.leave()
+            alice.enter()
+            again = peer.wait(lambda e: e.get("type") == "subscribe")
+            assert (again.get("from"), again.get("to")) == (alice.jid, asked) and again.get("id")
+            peer.say("presence", asked, alice.jid, kind="unsubscribed")
+            alice.stream.roster()
+            alice.leave()
+            alice.enter()
+            alice.stream.ping()
+            assert not [e for e in peer.ping() if e.get("to") == asked]
+        # Whether there is such a user is nobody's business.
+        befriend(alice.stream, dora.stream)
+        alice.stream.write(f"<presence type='subscribe' to='nobody@{prosody.domain}'/>")
+        chat(alice.stream, dora.jid, "after it")
+        dora.hears([(alice.full, "after it")])
+        assert not [e for e in alice.stream.barrier(alice.stream)[0] if e.get("type") == "error"]
 
 
 # covers: off-17
