@@ -282,7 +282,15 @@ impl Inbound {
     ) -> Handling {
         self.engine.metrics.presences_in.inc();
         xep0203_delay::cut_forged(&self.engine, &mut stanza);
-        let Route::Account(host, jid) = route else { return Handling::Done };
+        let Route::Account(host, jid) = route else {
+            return match kind {
+                // RFC 6120 §10.5.1: nobody is there who could answer it.
+                PresenceType::Subscribe => {
+                    self.refused(&stanza, &StanzaError::new(Condition::ServiceUnavailable))
+                }
+                _ => Handling::Done,
+            };
+        };
         match kind {
             PresenceType::Available | PresenceType::Unavailable => {
                 self.engine.note_shown(&stanza, &jid);

@@ -403,6 +403,19 @@ async fn presence_of_components_comes_back() {
     }
 }
 
+/// RFC 6120 §10.5.1: presence to the domain itself means nothing, a request to it is refused.
+#[tokio::test]
+async fn nobody_is_subscribed_to_a_domain() {
+    let abroad = Abroad::new().await;
+    for kind in ["", "type='unavailable'", "type='probe'", "type='unsubscribe'", "type='error'"] {
+        abroad.comes(&format!("<presence from='{ROMEO}' to='capulet.example' {kind}/>")).await;
+        assert!(abroad.left().is_empty(), "{kind}");
+    }
+    let request = format!("<presence from='{ROMEO}' to='capulet.example' type='subscribe'/>");
+    abroad.comes(&request).await;
+    assert_eq!(abroad.left(), ["presence error capulet.example > romeo@far.example"]);
+}
+
 /// RFC 6121 §3.1.2: the error of a request is for whoever hears of subscriptions, also without a
 /// presence session.
 #[tokio::test]
