@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use smol_str::SmolStr;
 use stentor_jid::Jid;
-use stentor_stanza::{Condition, ErrorType, Head, IqType, Kind, Stanza, StanzaError};
+use stentor_stanza::{Condition, ErrorType, Head, Id, IqType, Kind, Stanza, StanzaError};
 use stentor_xml::Writer;
 use tokio::sync::oneshot;
 
@@ -20,7 +19,7 @@ use crate::session::send_to_resource;
 
 /// What has been asked and not been answered.
 #[derive(Default)]
-pub(crate) struct Asked(Mutex<HashMap<SmolStr, Question>>);
+pub(crate) struct Asked(Mutex<HashMap<Id, Question>>);
 
 struct Question {
     /// Who alone may answer.
@@ -31,7 +30,7 @@ struct Question {
 }
 
 /// Forgets the question whatever ends the wait.
-struct Forget<'a>(&'a Asked, SmolStr);
+struct Forget<'a>(&'a Asked, Id);
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
@@ -70,7 +69,8 @@ impl Engine {
         kind: IqType,
         f: impl FnOnce(&mut Writer) + Send,
     ) -> Result<Stanza, StanzaError> {
-        let id = random_id().map_err(|_| StanzaError::new(Condition::InternalServerError))?;
+        let random = random_id();
+        let id = Id::from(random.map_err(|_| StanzaError::new(Condition::InternalServerError))?);
         let head = Head::new(Kind::Iq(kind)).from(from.clone()).to(to.clone()).id(id.clone());
         let stanza = Stanza::build(head, f);
         let answer = self.asked.ask(&id, &from, to)?;
@@ -108,7 +108,8 @@ impl Engine {
         let given = stanza.head.id.clone().ok_or_else(missing)?;
         let mut id = given.clone();
         if self.asked.0.lock().contains_key(&id) {
-            id = random_id().map_err(|_| StanzaError::new(Condition::InternalServerError))?;
+            let random = random_id();
+            id = random.map_err(|_| StanzaError::new(Condition::InternalServerError))?.into();
         }
         let answer = self.asked.ask(&id, &from, &to)?;
         stanza.head.id = Some(id.clone());
@@ -169,7 +170,7 @@ pub fn about(ms: u64) -> u64 {
 impl Asked {
     fn ask(
         &self,
-        id: &SmolStr,
+        id: &Id,
         asker: &Jid,
         whom: &Jid,
     ) -> Result<oneshot::Receiver<Stanza>, StanzaError> {

@@ -1,44 +1,68 @@
 //! Any address, in canonical form.
 
-use std::sync::Arc;
+use triomphe::{Arc, HeaderSlice};
 
 use crate::by_string::impl_by_string;
 use crate::prep::ascii;
-use crate::{BareJid, FullJid, JidError, limits, prep};
+use crate::{BareJid, FullJid, JidError, limits, prep, recent};
 
 /// An address with or without localpart and resourcepart (RFC 7622), in canonical form.
 ///
 /// Cloning counts a reference; equality, order and hash are those of the string, so that a map
 /// with this key can be asked with a `&str` in canonical form.
 #[derive(Clone)]
-pub struct Jid {
-    text: Arc<str>,
+pub struct Jid(Arc<HeaderSlice<Parts, str>>);
+
+/// Where the parts of an address end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts {
     /// Bytes of the localpart, 0 if there is none: an empty one is not allowed.
     local_bytes: u16,
     /// Bytes before the `/`, or of all the text.
     bare_bytes: u16,
+    is_verbatim: bool,
 }
 
 impl Jid {
     /// Prepares and checks an address (RFC 7622 §3).
     ///
-    /// One allocation if the string is ASCII and needs no more than lower case.
+    /// One allocation if the string is ASCII and needs no more than lower case; none if it is
+    /// canonical and the thread has met it again lately.
     ///
     /// # Errors
     ///
     /// The first reason found why the string is no address.
+    #[inline]
     pub fn new(text: &str) -> Result<Self, JidError> {
+        let mut is_again = false;
+        match recent::find(text, &mut is_again) {
+            Some(known) => Ok(known),
+            None => Self::judge_and_remember(text, is_again),
+        }
+    }
+
+    #[inline(never)]
+    fn judge_and_remember(text: &str, is_again: bool) -> Result<Self, JidError> {
+        let judged = Self::judge(text)?;
+        if is_again && judged.as_str() == text {
+            recent::remember(&judged);
+        }
+        Ok(judged)
+    }
+
+    /// As [`Jid::new`], without memory.
+    pub(crate) fn judge(text: &str) -> Result<Self, JidError> {
         let Some(address) = ascii::address(text) else {
             let (local, domain, resource) = split(text);
             return Self::prepare(local, domain, resource);
         };
-        let mut text: Arc<str> = Arc::from(text);
+        let mut jid = Self::over(text, address.local_bytes, address.bare_bytes);
         if address.folds
-            && let Some(text) = Arc::get_mut(&mut text)
+            && let Some(block) = Arc::get_mut(&mut jid.0)
         {
-            text[..address.bare_bytes].make_ascii_lowercase();
+            block.slice[..address.bare_bytes].make_ascii_lowercase();
         }
-        Ok(Self::over(text, address.local_bytes, address.bare_bytes))
+        Ok(jid)
     }
 
     /// Prepares the parts and joins them.
@@ -82,55 +106,77 @@ impl Jid {
             text.push('/');
             text.push_str(resource);
         }
-        Self::over(Arc::from(text), local.map_or(0, str::len), bare_bytes)
+        Self::over(&text, local.map_or(0, str::len), bare_bytes)
     }
 
-    /// Notes where the parts of a canonical string end.
-    fn over(text: Arc<str>, local_bytes: usize, bare_bytes: usize) -> Self {
+    /// Copies a canonical string and notes where its parts end.
+    fn over(text: &str, local_bytes: usize, bare_bytes: usize) -> Self {
         debug_assert!(local_bytes <= limits::PART_BYTES_MAX && bare_bytes <= text.len());
         debug_assert!(bare_bytes <= 2 * limits::PART_BYTES_MAX + 1);
         #[expect(clippy::cast_possible_truncation, reason = "every part is at most 1,023 bytes")]
-        Self { text, local_bytes: local_bytes as u16, bare_bytes: bare_bytes as u16 }
+        let parts = Parts {
+            local_bytes: local_bytes as u16,
+            bare_bytes: bare_bytes as u16,
+            is_verbatim: !text[bare_bytes..].contains(['&', '<', '>', '\'', '"']),
+        };
+        Self(Arc::from_header_and_str(parts, text))
+    }
+
+    fn local_bytes(&self) -> usize {
+        self.0.header.local_bytes.into()
+    }
+
+    fn bare_bytes(&self) -> usize {
+        self.0.header.bare_bytes.into()
     }
 
     /// The localpart, if there is one.
     #[must_use]
     pub fn local(&self) -> Option<&str> {
-        (self.local_bytes > 0).then(|| &self.text[..usize::from(self.local_bytes)])
+        (self.local_bytes() > 0).then(|| &self.as_str()[..self.local_bytes()])
     }
 
     /// The domainpart: U-labels, or an IP address.
     #[must_use]
     pub fn domain(&self) -> &str {
-        let start = match self.local_bytes {
+        let start = match self.local_bytes() {
             0 => 0,
-            bytes => usize::from(bytes) + 1,
+            bytes => bytes + 1,
         };
-        &self.text[start..usize::from(self.bare_bytes)]
+        &self.as_str()[start..self.bare_bytes()]
     }
 
     /// The resourcepart, if there is one.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
-        self.text.get(usize::from(self.bare_bytes) + 1..)
+        self.as_str().get(self.bare_bytes() + 1..)
     }
 
     /// The whole address.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.slice
     }
 
     /// The address without its resourcepart, as a string.
     #[must_use]
     pub fn bare_str(&self) -> &str {
-        &self.text[..usize::from(self.bare_bytes)]
+        &self.as_str()[..self.bare_bytes()]
+    }
+
+    /// Whether XML escapes nothing in it, neither in text nor in an attribute in either quotes.
+    ///
+    /// Only a resourcepart may have such characters (RFC 7622 §3.3.1), and no part a control
+    /// character or what is no character.
+    #[must_use]
+    pub fn is_verbatim(&self) -> bool {
+        self.0.header.is_verbatim
     }
 
     /// Whether there is no resourcepart.
     #[must_use]
     pub fn is_bare(&self) -> bool {
-        self.text.len() == usize::from(self.bare_bytes)
+        self.as_str().len() == self.bare_bytes()
     }
 
     /// Whether there is a resourcepart.
@@ -142,17 +188,24 @@ impl Jid {
     /// Whether there is nothing but a domainpart.
     #[must_use]
     pub fn is_domain(&self) -> bool {
-        self.local_bytes == 0 && self.is_bare()
+        self.local_bytes() == 0 && self.is_bare()
     }
 
-    /// The address without its resourcepart; shares the string if there is none.
+    /// The address without its resourcepart; shares the string if there is none, or if the thread
+    /// has met it again lately.
     #[must_use]
     pub fn to_bare(&self) -> BareJid {
-        BareJid::from_bare(if self.is_bare() {
-            self.clone()
-        } else {
-            Self { text: Arc::from(self.bare_str()), ..*self }
-        })
+        if self.is_bare() {
+            return BareJid::from_bare(self.clone());
+        }
+        let (bare, mut is_again) = (self.bare_str(), false);
+        BareJid::from_bare(recent::find(bare, &mut is_again).unwrap_or_else(|| {
+            let cut = Self::over(bare, self.local_bytes(), bare.len());
+            if is_again {
+                recent::remember(&cut);
+            }
+            cut
+        }))
     }
 
     /// The address of the domain alone; shares the string if there is nothing else.
@@ -184,7 +237,7 @@ impl Jid {
 
 impl PartialEq for Jid {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.text, &other.text) || self.text == other.text
+        Arc::ptr_eq(&self.0, &other.0) || self.as_str() == other.as_str()
     }
 }
 
@@ -214,8 +267,8 @@ pub(crate) mod tests {
 
     #[test]
     fn is_small() {
-        assert!(size_of::<Jid>() <= 24);
-        assert!(size_of::<Option<FullJid>>() <= 24);
+        assert!(size_of::<Jid>() <= 16);
+        assert!(size_of::<Option<FullJid>>() <= 16);
     }
 
     #[test]
@@ -247,12 +300,12 @@ pub(crate) mod tests {
     #[test]
     fn shares_the_string_where_nothing_is_cut_off() {
         let bare = Jid::new("juliet@capulet.example").unwrap();
-        assert!(Arc::ptr_eq(&bare.text, &bare.to_bare().as_jid().text));
-        assert!(Arc::ptr_eq(&bare.text, &bare.clone().text));
+        assert!(Arc::ptr_eq(&bare.0, &bare.to_bare().as_jid().0));
+        assert!(Arc::ptr_eq(&bare.0, &bare.clone().0));
         let host = Jid::new("capulet.example").unwrap();
-        assert!(Arc::ptr_eq(&host.text, &host.to_domain().as_jid().text));
+        assert!(Arc::ptr_eq(&host.0, &host.to_domain().as_jid().0));
         let full = Jid::new("juliet@capulet.example/balcony").unwrap();
-        assert!(Arc::ptr_eq(&full.text, &full.as_full().unwrap().as_jid().text));
+        assert!(Arc::ptr_eq(&full.0, &full.as_full().unwrap().as_jid().0));
     }
 
     #[test]
@@ -342,8 +395,21 @@ pub(crate) mod tests {
                 prop_assert_eq!(jid.as_str(), &displayed);
                 let again: Jid = displayed.parse().unwrap();
                 prop_assert_eq!(&again, &jid);
-                prop_assert_eq!(again.local_bytes, jid.local_bytes);
-                prop_assert_eq!(again.bare_bytes, jid.bare_bytes);
+                prop_assert_eq!(again.0.header, jid.0.header);
+            }
+        }
+
+        #[test]
+        fn prop_verbatim_is_what_xml_does_not_escape(
+            text in near_address(),
+            resource in "[ -~\\u{80}-\\u{FFFF}]{1,12}",
+        ) {
+            let full = Jid::new(&text).and_then(|jid| jid.with_resource(&resource));
+            for jid in Jid::new(&text).into_iter().chain(full.map(Jid::from)) {
+                let has = |test: fn(char) -> bool| jid.as_str().contains(test);
+                prop_assert_eq!(jid.is_verbatim(), !has(|c| "&<>'\"".contains(c)));
+                let is_forbidden = has(|c| c.is_control() || matches!(c, '\u{FFFE}'..='\u{FFFF}'));
+                prop_assert!(!is_forbidden);
             }
         }
 

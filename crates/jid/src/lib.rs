@@ -17,6 +17,7 @@ mod full;
 mod jid;
 pub mod limits;
 mod prep;
+mod recent;
 pub mod xep0106_escaping;
 
 pub use bare::BareJid;

@@ -20,3 +20,9 @@ pub const NAME_BYTES_MAX: usize = 253;
 /// How often a PRECIS profile is applied again to its own output before the string is refused as
 /// unstable (RFC 8264 §7).
 pub const REAPPLICATIONS_MAX: usize = 3;
+
+/// How many addresses a thread remembers; the place of one is a byte of its hash.
+pub const RECENT_ADDRESSES: usize = 256;
+
+/// Most bytes of an address that is remembered.
+pub const RECENT_BYTES_MAX: usize = 128;

@@ -3,9 +3,10 @@
 //! This file is the only writer of stanza start tags. Only the five common attributes exist;
 //! others, which the RFC does not define on stanzas, are not forwarded.
 
-use smol_str::SmolStr;
 use stentor_jid::Jid;
 use stentor_xml::escape_attr;
+
+use crate::{Id, Lang, Text};
 
 /// The validated start tag of a stanza, written afresh on the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +18,9 @@ pub struct Head {
     /// The sender; stamped by the stream it came on, never taken from a client.
     pub from: Option<Jid>,
     /// The sender's mark, returned in answers.
-    pub id: Option<SmolStr>,
+    pub id: Option<Id>,
     /// The default language of texts inside (RFC 6120 §8.1.5).
-    pub lang: Option<SmolStr>,
+    pub lang: Option<Lang>,
     /// Whether its sender itself addressed this presence (RFC 6121 §4.6), and so hears of it where
     /// it cannot be delivered; a broadcast has no such sender. Not on the wire.
     pub is_directed: bool,
@@ -48,7 +49,7 @@ impl Head {
 
     /// The same head with this id.
     #[must_use]
-    pub fn id(mut self, id: impl Into<SmolStr>) -> Self {
+    pub fn id(mut self, id: impl Into<Id>) -> Self {
         self.id = Some(id.into());
         self
     }
@@ -69,19 +70,21 @@ impl Head {
         out.push(b'<');
         out.extend_from_slice(self.kind.name().as_bytes());
         if let Some(value) = self.kind.type_name() {
-            attribute(out, b" type='", value);
+            out.extend_from_slice(b" type='");
+            out.extend_from_slice(value.as_bytes());
+            out.push(b'\'');
         }
         if let Some(id) = &self.id {
-            attribute(out, b" id='", id);
+            text(out, b" id='", id);
         }
         if let Some(to) = &self.to {
-            attribute(out, b" to='", to.as_str());
+            address(out, b" to='", to);
         }
         if let Some(from) = &self.from {
-            attribute(out, b" from='", from.as_str());
+            address(out, b" from='", from);
         }
         if let Some(lang) = &self.lang {
-            attribute(out, b" xml:lang='", lang);
+            text(out, b" xml:lang='", lang);
         }
     }
 }
@@ -274,8 +277,23 @@ impl IqType {
     }
 }
 
-fn attribute(out: &mut Vec<u8>, start: &[u8], value: &str) {
+#[inline]
+fn text<const N: usize>(out: &mut Vec<u8>, start: &[u8], text: &Text<N>) {
     out.extend_from_slice(start);
-    escape_attr(out, value);
+    match text.verbatim() {
+        Some(bytes) => out.extend_from_slice(bytes),
+        None => escape_attr(out, text),
+    }
+    out.push(b'\'');
+}
+
+#[inline]
+fn address(out: &mut Vec<u8>, start: &[u8], jid: &Jid) {
+    out.extend_from_slice(start);
+    if jid.is_verbatim() {
+        out.extend_from_slice(jid.as_str().as_bytes());
+    } else {
+        escape_attr(out, jid.as_str());
+    }
     out.push(b'\'');
 }

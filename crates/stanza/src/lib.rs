@@ -11,7 +11,9 @@ mod edits;
 mod error;
 mod head;
 mod stanza;
+mod text;
 
 pub use error::{Condition, ErrorType, NS_STANZAS, StanzaError};
 pub use head::{Head, IqType, Kind, MessageType, PresenceType};
 pub use stanza::{BadStanza, Children, DamagedStanza, Refusal, Stanza};
+pub use text::{Id, Lang, Text};

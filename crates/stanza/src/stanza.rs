@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use smol_str::SmolStr;
 use stentor_jid::Jid;
-use stentor_xml::{ElementRef, Frame, Malformed, Writer, ns};
+use stentor_xml::{Common, ElementRef, Frame, Malformed, Writer, ns};
 
 use crate::edits::Edits;
-use crate::{Condition, Head, IqType, Kind, MessageType, PresenceType, StanzaError};
+use crate::{Condition, Head, Id, IqType, Kind, Lang, MessageType, PresenceType, StanzaError};
 
 /// A message, presence or IQ. Cloning shares the body.
 #[derive(Clone, Debug)]
@@ -56,16 +55,31 @@ impl Stanza {
     ///
     /// # Errors
     /// [`BadStanza`] tells what becomes of a frame that is no routable stanza.
+    #[inline]
     pub fn from_frame(frame: Frame) -> Result<Self, BadStanza> {
-        read(frame, None)
+        Self::read(frame, None)
     }
 
     /// Reads the head of a frame whose sender the stream knows; what it says of that is not read.
     ///
     /// # Errors
     /// As [`Stanza::from_frame`]; in a refusal, `from` is the sender already.
+    #[inline]
     pub fn from_frame_by(frame: Frame, sender: &Jid) -> Result<Self, BadStanza> {
-        read(frame, Some(sender))
+        Self::read(frame, Some(sender))
+    }
+
+    /// The stanza is where it stays before its head is read: moved afterwards it would be read back
+    /// while it is still on its way to memory.
+    #[inline]
+    fn read(body: Frame, sender: Option<&Jid>) -> Result<Self, BadStanza> {
+        let head = Head::new(Kind::Message(MessageType::Normal));
+        let mut stanza = Self { head, body, edits: None };
+        match read_head(&mut stanza.head, stanza.body.root(), sender) {
+            Ok(()) => Ok(stanza),
+            Err(Unfit::NotAStanza) => Err(BadStanza::NotAStanza),
+            Err(Unfit::Refused(condition)) => Err(refuse(stanza.head, condition)),
+        }
     }
 
     /// Reads a stanza that we wrote ourselves with [`Stanza::to_bytes`].
@@ -166,7 +180,7 @@ impl Stanza {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.reserve(self.bytes_len());
         self.head.write_open(out);
-        let inner = self.body.root().inner_range();
+        let inner = self.body.inner();
         let edits = self.edits.as_deref().filter(|e| !e.is_empty());
         if inner.is_empty() && edits.is_none_or(|e| e.added.is_empty()) {
             out.extend_from_slice(b"/>");
@@ -174,8 +188,8 @@ impl Stanza {
         }
         out.push(b'>');
         match edits {
-            None => out.extend_from_slice(self.body.inner()),
-            Some(edits) => edits.write(self.body.bytes(), inner, out),
+            None => out.extend_from_slice(inner),
+            Some(edits) => edits.write(self.body.bytes(), self.body.root().inner_range(), out),
         }
         out.extend_from_slice(b"</");
         out.extend_from_slice(self.head.kind.name().as_bytes());
@@ -194,7 +208,7 @@ impl Stanza {
     #[must_use]
     pub fn bytes_len(&self) -> usize {
         let address = |jid: &Option<Jid>| jid.as_ref().map_or(0, |j| j.as_str().len() + 8);
-        self.body.bytes().len()
+        self.body.bytes_len()
             + address(&self.head.to)
             + address(&self.head.from)
             + self.edits.as_ref().map_or(0, |e| e.added_bytes())
@@ -266,57 +280,65 @@ impl<'a> Iterator for Children<'a> {
     }
 }
 
-/// `sender` stands for the attribute `from` if there is one.
-fn read(body: Frame, sender: Option<&Jid>) -> Result<Stanza, BadStanza> {
-    let root = body.root();
-    if !root.has_ns(ns::CLIENT) {
-        return Err(BadStanza::NotAStanza);
-    }
-    let name = root.name();
-    let (kind, mut is_kind_known) = read_kind(name, None)?;
-    let mut head = Head::new(kind);
-    if let Some(sender) = sender {
-        head.from = Some(sender.clone());
-    }
+/// Why a head is not one that can be routed.
+enum Unfit {
+    NotAStanza,
+    Refused(Condition),
+}
+
+/// Reads the attributes of `root` into `head`, where `sender` stands for `from` if there is one.
+#[inline(never)]
+fn read_head(head: &mut Head, root: ElementRef<'_>, sender: Option<&Jid>) -> Result<(), Unfit> {
+    let read_kind = if root.is(ns::CLIENT, "message") {
+        read_message
+    } else if root.is(ns::CLIENT, "presence") {
+        read_presence
+    } else if root.is(ns::CLIENT, "iq") {
+        read_iq
+    } else {
+        return Err(Unfit::NotAStanza);
+    };
+    let mut is_kind_known;
+    (head.kind, is_kind_known) = read_kind(None);
+    head.from = sender.cloned();
     let mut is_to_bad = false;
     for attribute in root.attrs() {
+        let Some(common) = attribute.common() else { continue };
         let value = attribute.value();
-        match attribute.qname() {
-            "type" => (head.kind, is_kind_known) = read_kind(name, Some(&value))?,
-            "to" => match Jid::new(&value) {
+        match common {
+            Common::Type => (head.kind, is_kind_known) = read_kind(Some(&value)),
+            Common::To => match Jid::new(&value) {
                 Ok(to) => head.to = Some(to),
                 Err(_) => is_to_bad = true,
             },
-            "from" if sender.is_none() => head.from = Jid::new(&value).ok(),
-            "id" => head.id = Some(SmolStr::new(value)),
-            "xml:lang" if !value.is_empty() => head.lang = Some(SmolStr::new(value)),
-            _ => {}
+            Common::From if sender.is_none() => head.from = Jid::new(&value).ok(),
+            Common::Id => Id::put(&mut head.id, &value),
+            Common::Lang if !value.is_empty() => Lang::put(&mut head.lang, &value),
+            Common::From | Common::Lang => {}
         }
     }
-    let condition = if is_to_bad {
-        Some(Condition::JidMalformed)
+    if is_to_bad {
+        Err(Unfit::Refused(Condition::JidMalformed))
     } else if !is_kind_known {
-        Some(Condition::BadRequest)
+        Err(Unfit::Refused(Condition::BadRequest))
     } else {
-        check_iq(&head, root).err()
-    };
-    match condition {
-        None => Ok(Stanza { head, body, edits: None }),
-        Some(condition) => Err(refuse(head, condition)),
+        check_iq(head, root).map_err(Unfit::Refused)
     }
 }
 
-/// Which stanza an element is, and whether its type is known.
-fn read_kind(name: &str, kind: Option<&str>) -> Result<(Kind, bool), BadStanza> {
-    Ok(match name {
-        "message" => (Kind::Message(MessageType::read(kind)), true),
-        "presence" => PresenceType::read(kind)
-            .map_or((Kind::Presence(PresenceType::Available), false), |t| {
-                (Kind::Presence(t), true)
-            }),
-        "iq" => IqType::read(kind).map_or((Kind::Iq(IqType::Get), false), |t| (Kind::Iq(t), true)),
-        _ => return Err(BadStanza::NotAStanza),
-    })
+/// What a type makes of a message. Here and below: and whether the type is known.
+fn read_message(kind: Option<&str>) -> (Kind, bool) {
+    (Kind::Message(MessageType::read(kind)), true)
+}
+
+fn read_presence(kind: Option<&str>) -> (Kind, bool) {
+    let known = PresenceType::read(kind);
+    (Kind::Presence(known.unwrap_or(PresenceType::Available)), known.is_some())
+}
+
+fn read_iq(kind: Option<&str>) -> (Kind, bool) {
+    let known = IqType::read(kind);
+    (Kind::Iq(known.unwrap_or(IqType::Get)), known.is_some())
 }
 
 /// RFC 6120 §8.2.3: an id always; one child in a request, at most one in a result.

@@ -3,22 +3,22 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::slice;
 
-use crate::class::{ends_name, find, is_space, name_run};
-use crate::frame::Inner;
-use crate::index::{AttrPlace, CONTENT, Entry, NONE, NsId, XML, delimited};
+use crate::attr::{Attribute, Attributes, Common, RawAttr, RawAttrs, name_end};
+use crate::class::ends_name;
+use crate::index::{CONTENT, NONE, NsId, XML, delimited};
+use crate::packed::{Packed, PackedEntry};
 use crate::{ns, unescape};
 
 /// One element of a [`Frame`](crate::Frame). Copying costs nothing.
 #[derive(Clone, Copy)]
 pub struct ElementRef<'a> {
-    frame: &'a Inner,
+    frame: &'a Packed,
     index: u32,
 }
 
 impl<'a> ElementRef<'a> {
-    pub(crate) fn new(frame: &'a Inner, index: u32) -> Self {
+    pub(crate) fn new(frame: &'a Packed, index: u32) -> Self {
         Self { frame, index }
     }
 
@@ -40,7 +40,7 @@ impl<'a> ElementRef<'a> {
         let has_name = if entry.is_prefixed() {
             self.name() == name
         } else {
-            let tag = &self.frame.text().as_bytes()[entry.start as usize + 1..];
+            let tag = &self.frame.text().as_bytes()[entry.start() as usize + 1..];
             tag.strip_prefix(name.as_bytes()).is_some_and(|rest| ends_name(rest[0]))
         };
         has_name && self.has_ns(ns)
@@ -48,7 +48,7 @@ impl<'a> ElementRef<'a> {
 
     /// The value of the attribute `name` without a namespace, references replaced.
     pub fn attr(self, name: &str) -> Option<Cow<'a, str>> {
-        self.raw_attrs().find(|attr| attr.qname == name).map(RawAttr::value)
+        self.raw_attrs().find(|attr| attr.qname() == name).map(RawAttr::value)
     }
 
     /// The value of the attribute `name` of the namespace `ns`.
@@ -61,18 +61,18 @@ impl<'a> ElementRef<'a> {
 
     /// The value of `xml:lang` on this very element.
     pub fn lang(self) -> Option<Cow<'a, str>> {
-        self.raw_attrs().find(|attr| attr.qname == "xml:lang").map(RawAttr::value)
+        self.raw_attrs().find(|attr| attr.common() == Some(Common::Lang)).map(RawAttr::value)
     }
 
     /// The attributes in document order, namespace declarations excepted.
     #[inline]
     pub fn attrs(self) -> Attributes<'a> {
-        Attributes { element: self, raw: self.raw_attrs() }
+        Attributes::new(self)
     }
 
     /// The child elements in document order.
     pub fn children(self) -> Children<'a> {
-        Children { frame: self.frame, next: self.index + 1, end: self.entry().after }
+        Children { frame: self.frame, next: self.index + 1, end: self.entry().after() }
     }
 
     /// The first child with this namespace and local name.
@@ -87,7 +87,7 @@ impl<'a> ElementRef<'a> {
 
     /// The text directly inside: CDATA joined, references replaced, line ends as LF.
     pub fn text(self) -> Cow<'a, str> {
-        if self.entry().after == self.index + 1 {
+        if self.entry().after() == self.index + 1 {
             return unescape::text(self.inner_str());
         }
         let mut runs = self.nodes().filter_map(|node| match node {
@@ -109,7 +109,12 @@ impl<'a> ElementRef<'a> {
     /// Child elements and the text between them, in document order.
     pub fn nodes(self) -> Nodes<'a> {
         let entry = self.entry();
-        Nodes { children: self.children(), at: entry.open_end, end: entry.close_start, held: None }
+        Nodes {
+            children: self.children(),
+            at: entry.open_end(),
+            end: entry.close_start(),
+            held: None,
+        }
     }
 
     /// The element as written, with its tags.
@@ -124,25 +129,25 @@ impl<'a> ElementRef<'a> {
     /// Where the element is in [`Frame::bytes`](crate::Frame::bytes).
     pub fn range(self) -> Range<usize> {
         let entry = self.entry();
-        entry.start as usize..entry.end as usize
+        entry.start() as usize..entry.end() as usize
     }
 
     /// Where the content of the element, without its tags, is in the bytes of the frame.
     pub fn inner_range(self) -> Range<usize> {
         let entry = self.entry();
-        entry.open_end as usize..entry.close_start as usize
+        entry.open_end() as usize..entry.close_start() as usize
     }
 
     #[inline]
-    pub(crate) fn entry(self) -> &'a Entry {
-        &self.frame.entries[self.index as usize]
+    pub(crate) fn entry(self) -> PackedEntry<'a> {
+        self.frame.entry(self.index)
     }
 
     pub(crate) fn index(self) -> u32 {
         self.index
     }
 
-    pub(crate) fn frame(self) -> &'a Inner {
+    pub(crate) fn frame(self) -> &'a Packed {
         self.frame
     }
 
@@ -150,21 +155,19 @@ impl<'a> ElementRef<'a> {
     #[inline]
     pub(crate) fn qname(self) -> &'a str {
         let text = self.frame.text();
-        let start = self.entry().start as usize + 1;
+        let start = self.entry().start() as usize + 1;
         &text[start..name_end(text.as_bytes(), start)]
     }
 
     /// All attributes as written, namespace declarations included.
     #[inline]
     pub(crate) fn raw_attrs(self) -> RawAttrs<'a> {
-        let text = self.frame.text();
-        let known = if self.index == 0 { self.frame.root_attrs.places() } else { &[] };
-        let at = if known.is_empty() {
-            name_end(text.as_bytes(), self.entry().start as usize + 1)
+        let known = if self.index == 0 { self.frame.root_attrs() } else { &[] };
+        if known.is_empty() {
+            RawAttrs::behind_name(self.frame.text(), self.entry().start() as usize + 1)
         } else {
-            text.len()
-        };
-        RawAttrs { text, known: known.iter(), at }
+            RawAttrs::at_places(self.frame.text(), known)
+        }
     }
 
     pub(crate) fn inner_str(self) -> &'a str {
@@ -178,7 +181,7 @@ impl<'a> ElementRef<'a> {
             let current = next?;
             next = current
                 .children()
-                .find(|child| child.index <= self.index && self.index < child.entry().after);
+                .find(|child| child.index <= self.index && self.index < child.entry().after());
             Some(current)
         })
     }
@@ -199,7 +202,7 @@ impl<'a> ElementRef<'a> {
     }
 
     /// What `prefix` is bound to here.
-    fn lookup_prefix(self, prefix: &str) -> Option<Cow<'a, str>> {
+    pub(crate) fn lookup_prefix(self, prefix: &str) -> Option<Cow<'a, str>> {
         if prefix == "xml" {
             return Some(Cow::Borrowed(ns::XML));
         }
@@ -217,7 +220,7 @@ impl fmt::Debug for ElementRef<'_> {
     }
 }
 
-impl Inner {
+impl Packed {
     pub(crate) fn ns(&self, id: NsId) -> &str {
         match id {
             NONE => "",
@@ -232,64 +235,10 @@ impl Inner {
     }
 }
 
-/// An attribute other than a namespace declaration.
-#[derive(Clone, Copy, Debug)]
-pub struct Attribute<'a> {
-    element: ElementRef<'a>,
-    raw: RawAttr<'a>,
-}
-
-impl<'a> Attribute<'a> {
-    /// The name as written: enough to tell attributes without a prefix, and those of `xml`.
-    #[inline]
-    pub fn qname(self) -> &'a str {
-        self.raw.qname
-    }
-
-    /// The local name.
-    pub fn name(self) -> &'a str {
-        split_name(self.raw.qname).1
-    }
-
-    /// The prefix, if there is one.
-    pub fn prefix(self) -> Option<&'a str> {
-        split_name(self.raw.qname).0
-    }
-
-    /// The namespace; empty if the name has no prefix.
-    pub fn ns(self) -> Cow<'a, str> {
-        let bound = self.prefix().and_then(|prefix| self.element.lookup_prefix(prefix));
-        bound.unwrap_or_default()
-    }
-
-    /// The value, references replaced, white space normalised (XML 1.0 §3.3.3).
-    #[inline]
-    pub fn value(self) -> Cow<'a, str> {
-        self.raw.value()
-    }
-}
-
-/// Iterator over the attributes of an element.
-#[derive(Clone, Debug)]
-pub struct Attributes<'a> {
-    element: ElementRef<'a>,
-    raw: RawAttrs<'a>,
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Attribute<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Attribute<'a>> {
-        let raw = self.raw.find(|raw| raw.declares().is_none())?;
-        Some(Attribute { element: self.element, raw })
-    }
-}
-
 /// Iterator over the child elements of an element.
 #[derive(Clone)]
 pub struct Children<'a> {
-    frame: &'a Inner,
+    frame: &'a Packed,
     next: u32,
     end: u32,
 }
@@ -302,7 +251,7 @@ impl<'a> Iterator for Children<'a> {
             return None;
         }
         let child = ElementRef::new(self.frame, self.next);
-        self.next = child.entry().after;
+        self.next = child.entry().after();
         Some(child)
     }
 }
@@ -331,7 +280,7 @@ impl<'a> Iterator for Nodes<'a> {
 
     fn next(&mut self) -> Option<Node<'a>> {
         let child = self.held.take().or_else(|| self.children.next());
-        let until = child.map_or(self.end, |child| child.entry().start);
+        let until = child.map_or(self.end, |child| child.entry().start());
         if self.at < until {
             let run = &self.children.frame.text()[self.at as usize..until as usize];
             self.at = until;
@@ -339,78 +288,8 @@ impl<'a> Iterator for Nodes<'a> {
             return Some(Node::Text(unescape::text(run)));
         }
         let child = child?;
-        self.at = child.entry().end;
+        self.at = child.entry().end();
         Some(Node::Element(child))
-    }
-}
-
-/// An attribute or declaration as written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RawAttr<'a> {
-    pub(crate) qname: &'a str,
-    /// What is between the quotes.
-    pub(crate) value: &'a str,
-    pub(crate) quote: u8,
-}
-
-impl<'a> RawAttr<'a> {
-    #[inline]
-    pub(crate) fn value(self) -> Cow<'a, str> {
-        unescape::attr_value(self.value)
-    }
-
-    /// The prefix that the attribute declares; empty for the default namespace.
-    #[inline]
-    pub(crate) fn declares(&self) -> Option<&'a str> {
-        let rest = self.qname.strip_prefix("xmlns")?;
-        if rest.is_empty() { Some(rest) } else { rest.strip_prefix(':') }
-    }
-}
-
-/// Iterator over a start tag behind its name.
-#[derive(Clone, Debug)]
-pub(crate) struct RawAttrs<'a> {
-    text: &'a str,
-    /// All of them, if they need no search.
-    known: slice::Iter<'a, AttrPlace>,
-    /// Behind the name or the attribute before, or at the end of the text.
-    at: usize,
-}
-
-impl<'a> RawAttrs<'a> {
-    /// Searches the next one.
-    fn search(&mut self) -> Option<RawAttr<'a>> {
-        let bytes = self.text.as_bytes();
-        let name = skip_space(bytes, self.at);
-        if matches!(bytes.get(name)?, b'/' | b'>') {
-            return None;
-        }
-        let name_end = name_end(bytes, name);
-        let equals = skip_space(bytes, name_end);
-        let open = skip_space(bytes, equals + 1);
-        let quote = *bytes.get(open)?;
-        let close = find(quote, bytes, open + 1);
-        self.at = close + 1;
-        let (qname, value) = (&self.text[name..name_end], &self.text[open + 1..close]);
-        Some(RawAttr { qname, value, quote })
-    }
-}
-
-impl<'a> Iterator for RawAttrs<'a> {
-    type Item = RawAttr<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<RawAttr<'a>> {
-        let Some(place) = self.known.next() else {
-            return self.search();
-        };
-        let [name, name_end] = [place.name, place.name_end].map(usize::from);
-        let [value, value_end] = [place.value, place.value_end].map(usize::from);
-        Some(RawAttr {
-            qname: &self.text[name..name_end],
-            value: &self.text[value..value_end],
-            quote: self.text.as_bytes()[value_end],
-        })
     }
 }
 
@@ -420,22 +299,4 @@ pub(crate) fn split_name(qname: &str) -> (Option<&str>, &str) {
         Some((prefix, local)) => (Some(prefix), local),
         None => (None, qname),
     }
-}
-
-/// Where the name that begins at `start` ends; it is known to be one.
-#[inline]
-fn name_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = name_run(bytes, start);
-    while bytes.get(at).is_some_and(|&byte| !ends_name(byte)) {
-        at = name_run(bytes, at + 1);
-    }
-    at
-}
-
-#[inline]
-fn skip_space(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(|&byte| is_space(byte)) {
-        at += 1;
-    }
-    at
 }

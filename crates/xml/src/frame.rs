@@ -1,16 +1,15 @@
 //! One complete element: its bytes and their index, shared.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::class::is_space;
 use crate::element::ElementRef;
 use crate::error::{Malformed, MalformedKind};
-use crate::index::{Entry, RootAttrs, narrow};
 use crate::limits::Limits;
 use crate::machine::{Context, Machine, Mode, Outcome};
 use crate::normalise;
-use crate::pool;
+use crate::packed::Packed;
+use crate::pool::{self, Work};
 use crate::scope::{Content, Scope};
 use crate::write::Writer;
 
@@ -21,17 +20,7 @@ use crate::write::Writer;
 /// tag: prefixes are declared where they are used, and the content namespace is neither declared
 /// nor prefixed below the root.
 #[derive(Clone)]
-pub struct Frame(Arc<Inner>);
-
-/// Bytes and index of a frame.
-pub(crate) struct Inner {
-    /// The element, then namespace names that do not stand in it verbatim.
-    text: Box<str>,
-    /// Length of the element.
-    len: u32,
-    pub(crate) entries: Box<[Entry]>,
-    pub(crate) root_attrs: RootAttrs,
-}
+pub struct Frame(Packed);
 
 impl Frame {
     /// Parses a single element as its own document, under the default [`Limits`].
@@ -58,7 +47,7 @@ impl Frame {
             return Err(Malformed { kind, offset: begin as u64 });
         }
         let mut work = pool::take();
-        let frame = Self::parse_single(&mut work.machine, element, limits);
+        let frame = Self::parse_single(&mut work, element, limits);
         pool::give(work);
         frame.map_err(|fault| Malformed { offset: fault.offset + begin as u64, ..fault })
     }
@@ -95,24 +84,32 @@ impl Frame {
     }
 
     /// What is between the root's start tag and its end tag; empty if it is an empty-element tag.
+    #[inline]
     pub fn inner(&self) -> &[u8] {
-        let root = &self.0.entries[0];
-        &self.bytes()[root.open_end as usize..root.close_start as usize]
+        let root = self.0.entry(0);
+        &self.0.text().as_bytes()[root.open_end() as usize..root.close_start() as usize]
+    }
+
+    /// How many bytes [`bytes`](Self::bytes) has.
+    #[inline]
+    pub fn bytes_len(&self) -> usize {
+        self.0.entry(0).end() as usize
     }
 
     /// Makes the frame of the element that `machine` has accepted: all of `bytes`.
     #[inline]
     pub(crate) fn finish(
         machine: &Machine,
+        scratch: &mut Vec<u8>,
         bytes: &[u8],
         cx: &Context<'_>,
     ) -> Result<Self, MalformedKind> {
-        let inner = Inner::new(machine, bytes)?;
+        let packed = Packed::new(machine, scratch, bytes)?;
         if machine.is_unportable {
-            let portable = normalise::portable(&inner, cx.scope, cx.limits.frame_bytes())?;
+            let portable = normalise::portable(&packed, cx.scope, cx.limits.frame_bytes())?;
             return Self::index(&portable);
         }
-        Ok(Self(inner))
+        Ok(Self(packed))
     }
 
     /// Indexes an element that is well-formed and as portable as it gets.
@@ -121,16 +118,13 @@ impl Frame {
         let cx = single(&Limits::OWN);
         let outcome = work.machine.run(bytes, &cx).map_err(|fault| fault.kind)?;
         debug_assert_eq!(outcome, Outcome::Frame);
-        let inner = Inner::new(&work.machine, bytes)?;
+        let packed = Packed::new(&work.machine, &mut work.block, bytes)?;
         pool::give(work);
-        Ok(Self(inner))
+        Ok(Self(packed))
     }
 
-    fn parse_single(
-        machine: &mut Machine,
-        bytes: &[u8],
-        limits: &Limits,
-    ) -> Result<Self, Malformed> {
+    fn parse_single(work: &mut Work, bytes: &[u8], limits: &Limits) -> Result<Self, Malformed> {
+        let machine = &mut work.machine;
         let cx = single(limits);
         let visible = &bytes[..bytes.len().min(limits.frame_bytes())];
         let at = |kind, at: usize| Malformed { kind, offset: at as u64 };
@@ -146,7 +140,7 @@ impl Frame {
             let kind = refuse_first(Some(bytes[end + junk])).unwrap_or(MalformedKind::AfterEnd);
             return Err(at(kind, end + junk));
         }
-        Self::finish(machine, &bytes[..end], &cx).map_err(|kind| at(kind, end))
+        Self::finish(machine, &mut work.block, &bytes[..end], &cx).map_err(|kind| at(kind, end))
     }
 }
 
@@ -164,36 +158,6 @@ impl PartialEq for Frame {
 }
 
 impl Eq for Frame {}
-
-impl Inner {
-    #[inline]
-    fn new(machine: &Machine, bytes: &[u8]) -> Result<Arc<Self>, MalformedKind> {
-        // The machine has judged every character; this is how the compiler gets to know.
-        let element = simdutf8::basic::from_utf8(bytes).map_err(|_| MalformedKind::Utf8)?;
-        let len = narrow(element.len());
-        let root_attrs = machine.root_attrs;
-        if machine.appendix.is_empty() {
-            let entries = machine.entries.as_slice().into();
-            return Ok(Arc::new(Self { text: element.into(), len, entries, root_attrs }));
-        }
-        let mut entries: Box<[Entry]> = machine.entries.as_slice().into();
-        for entry in &mut entries {
-            entry.settle(len);
-        }
-        let text = [element, &machine.appendix].concat().into_boxed_str();
-        Ok(Arc::new(Self { text, len, entries, root_attrs }))
-    }
-
-    /// The element and, behind it, the appendix.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The element alone.
-    pub(crate) fn markup(&self) -> &str {
-        &self.text[..self.len as usize]
-    }
-}
 
 /// What is wrong with a byte, not white space, where an element should begin.
 pub(crate) fn refuse_first(byte: Option<u8>) -> Option<MalformedKind> {

@@ -1,6 +1,6 @@
 //! The index of a frame: one flat entry for each element, in document order.
 
-use std::ops::Range;
+use crate::packed::PackedPlace;
 
 /// Where an element is in its frame, and its namespace.
 ///
@@ -28,19 +28,10 @@ pub(crate) struct Entry {
 /// as long as all the rest.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RootAttrs {
-    places: [AttrPlace; ROOT_ATTRS_MAX],
+    places: [PackedPlace; ROOT_ATTRS_MAX],
     /// How many there are; 0 also if nobody knows, and more than there is room for if some are not
     /// here.
     count: u8,
-}
-
-/// Where an attribute is in the start tag of the root.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AttrPlace {
-    pub(crate) name: u16,
-    pub(crate) name_end: u16,
-    pub(crate) value: u16,
-    pub(crate) value_end: u16,
 }
 
 impl RootAttrs {
@@ -50,23 +41,21 @@ impl RootAttrs {
         self.count = 0;
     }
 
-    /// Adds the next one.
+    /// Adds the next one, or forgets all if there is no room for it.
     #[inline]
-    pub(crate) fn push(&mut self, name: Range<usize>, value: Range<usize>) {
-        let place = self.places.get_mut(usize::from(self.count));
-        let (Some(place), Ok(value_end)) = (place, u16::try_from(value.end)) else {
-            self.count = u8::MAX;
-            return;
-        };
-        // All the others come before it.
-        let [name, name_end, value] = [name.start, name.end, value.start].map(narrow_further);
-        *place = AttrPlace { name, name_end, value, value_end };
-        self.count += 1;
+    pub(crate) fn push(&mut self, place: Option<PackedPlace>) {
+        match (self.places.get_mut(usize::from(self.count)), place) {
+            (Some(free), Some(place)) => {
+                *free = place;
+                self.count += 1;
+            }
+            _ => self.count = u8::MAX,
+        }
     }
 
     /// The places; none also if nobody knows.
     #[inline]
-    pub(crate) fn places(&self) -> &[AttrPlace] {
+    pub(crate) fn places(&self) -> &[PackedPlace] {
         self.places.get(..usize::from(self.count)).unwrap_or_default()
     }
 }
@@ -98,11 +87,10 @@ impl Entry {
         self.ns & PREFIXED != 0
     }
 
-    /// Moves a name in the appendix to its final place.
-    pub(crate) fn settle(&mut self, appendix_start: u32) {
-        if self.ns & IN_APPENDIX != 0 {
-            self.ns = (self.ns & !IN_APPENDIX) + appendix_start;
-        }
+    /// The namespace, a name in the appendix at its final place.
+    pub(crate) fn settled_ns_id(&self, appendix_start: u32) -> NsId {
+        let id = self.ns_id();
+        if id & IN_APPENDIX == 0 { id } else { (id & !IN_APPENDIX) + appendix_start }
     }
 }
 
@@ -119,14 +107,6 @@ pub(crate) fn delimited(bytes: &[u8], at: usize) -> &[u8] {
 pub(crate) fn narrow(position: usize) -> u32 {
     debug_assert!(position <= u32::MAX as usize);
     position as u32
-}
-
-/// Narrows a position before one that is known to fit.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the caller has seen to it")]
-fn narrow_further(position: usize) -> u16 {
-    debug_assert!(u16::try_from(position).is_ok());
-    position as u16
 }
 
 /// Attributes of the root whose places are kept; a stanza has five, and declares a namespace.

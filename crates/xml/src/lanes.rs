@@ -58,9 +58,10 @@ pub(crate) fn not_verbatim(chunk: &[u8; LANES]) -> Found {
 #[inline(always)]
 pub(crate) fn to_escape(chunk: &[u8; LANES]) -> Found {
     let chunk = u8x16::new(*chunk);
-    let markup = equal(chunk, b'<') | equal(chunk, b'>') | equal(chunk, b'&');
-    let quotes = equal(chunk, b'\'') | equal(chunk, b'"');
-    Found((control_or_wide(chunk) | markup | quotes).to_bitmask())
+    // `<` and `>` differ in one bit, and so do `&` and `'`.
+    let markup = equal(chunk | u8x16::splat(b'<' ^ b'>'), b'>');
+    let others = equal(chunk | u8x16::splat(b'&' ^ b'\''), b'\'') | equal(chunk, b'"');
+    Found((control_or_wide(chunk) | markup | others).to_bitmask())
 }
 
 /// Everything but the ASCII characters that may go on a name; a colon is found.

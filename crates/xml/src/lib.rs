@@ -12,6 +12,7 @@
 
 pub mod ns;
 
+mod attr;
 mod class;
 mod declaration;
 mod element;
@@ -24,6 +25,7 @@ mod limits;
 mod machine;
 mod marks;
 mod normalise;
+mod packed;
 mod pool;
 mod resolve;
 mod scan;
@@ -31,11 +33,12 @@ mod scope;
 mod unescape;
 mod write;
 
-pub use element::{Attribute, Attributes, Children, ElementRef, Node, Nodes};
+pub use attr::{Attribute, Attributes, Common};
+pub use element::{Children, ElementRef, Node, Nodes};
 pub use error::{Malformed, MalformedKind, SyntaxError};
 pub use frame::Frame;
 pub use header::Header;
 pub use limits::{FRAME_BYTES_CEILING, Limits};
 pub use scan::{Item, Scanner};
 pub use scope::Content;
-pub use write::{Writer, escape_attr, escape_text};
+pub use write::{Writer, escape_attr, escape_text, is_verbatim};

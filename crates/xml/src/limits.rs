@@ -38,8 +38,12 @@ impl Default for Limits {
     }
 }
 
-/// Largest frame the index can address, in bytes: two of its 32 bits are flags.
-pub const FRAME_BYTES_CEILING: usize = (1 << 28) - 1;
+/// Largest frame the index can address, in bytes: it has 28 bits for a position and a flag.
+pub const FRAME_BYTES_CEILING: usize = (1 << 27) - 1;
+
+/// Bytes of a frame up to which its index is of half the size, with 14 bits for a position and a
+/// flag.
+pub(crate) const NARROW_TEXT_BYTES_MAX: usize = (1 << 13) - 1;
 
 /// Longest XML declaration accepted, in bytes; the usual one has 38.
 pub(crate) const DECLARATION_BYTES_MAX: usize = 256;
@@ -49,3 +53,6 @@ pub(crate) const PIECE_BYTES: usize = 4_096;
 
 /// Entries of scratch space that a thread keeps for its next element.
 pub(crate) const SCRATCH_ENTRIES_KEPT: usize = 512;
+
+/// Bytes of scratch space that a thread keeps for its next frame.
+pub(crate) const SCRATCH_BYTES_KEPT: usize = 8_192;

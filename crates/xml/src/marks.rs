@@ -3,30 +3,30 @@
 use crate::lanes::{self, BLOCK};
 
 /// Walks over the bytes that [`lanes::marks`] finds.
-pub(crate) struct Marks<'b> {
-    bytes: &'b [u8],
+#[derive(Clone, Copy)]
+pub(crate) struct Marks {
     /// Where the current block begins.
     block: usize,
     /// Places in the block that are still ahead.
     ahead: u64,
 }
 
-impl<'b> Marks<'b> {
+impl Marks {
     /// The marks of `bytes` from `at` on.
     #[inline]
-    pub(crate) fn new(bytes: &'b [u8], at: usize) -> Self {
-        Self { bytes, block: at, ahead: marks_at(bytes, at) }
+    pub(crate) fn new(bytes: &[u8], at: usize) -> Self {
+        Self { block: at, ahead: marks_at(bytes, at) }
     }
 
-    /// Where the next mark is; the end of the bytes if there is none.
+    /// Where the next mark is; the end of the bytes, which are still the same, if there is none.
     #[inline(always)]
-    pub(crate) fn next(&mut self) -> usize {
+    pub(crate) fn next(&mut self, bytes: &[u8]) -> usize {
         while self.ahead == 0 {
             self.block += BLOCK;
-            if self.block >= self.bytes.len() {
-                return self.bytes.len();
+            if self.block >= bytes.len() {
+                return bytes.len();
             }
-            self.ahead = marks_at(self.bytes, self.block);
+            self.ahead = marks_at(bytes, self.block);
         }
         let at = self.block + self.ahead.trailing_zeros() as usize;
         self.ahead &= self.ahead - 1;
@@ -52,15 +52,16 @@ mod tests {
 
     #[test]
     fn walks_over_all_marks_from_anywhere() {
-        let bytes = "<a b='1'>&amp;\r\n</a> é".repeat(20);
+        let bytes = "<a b='1'>&amp;\r\n</a> é".repeat(20).into_bytes();
+        let bytes = &*bytes;
         let is_mark = |byte: u8| !(b' '..0x80).contains(&byte) || b"<>&'\"".contains(&byte);
         for from in 0..bytes.len() + 2 {
-            let mut marks = Marks::new(bytes.as_bytes(), from);
-            for (at, _) in bytes.bytes().enumerate().skip(from).filter(|(_, b)| is_mark(*b)) {
-                assert_eq!(marks.next(), at);
+            let mut marks = Marks::new(bytes, from);
+            for (at, _) in bytes.iter().enumerate().skip(from).filter(|(_, b)| is_mark(**b)) {
+                assert_eq!(marks.next(bytes), at);
             }
-            assert_eq!(marks.next(), bytes.len());
-            assert_eq!(marks.next(), bytes.len());
+            assert_eq!(marks.next(bytes), bytes.len());
+            assert_eq!(marks.next(bytes), bytes.len());
         }
     }
 }

@@ -9,9 +9,9 @@ use std::borrow::Cow;
 
 use crate::element::{ElementRef, split_name};
 use crate::error::MalformedKind;
-use crate::frame::Inner;
 use crate::index::{CONTENT, XML};
 use crate::ns;
+use crate::packed::Packed;
 use crate::scope::Scope;
 use crate::write::escape_attr;
 
@@ -28,7 +28,7 @@ pub(crate) enum DefaultNs<'a> {
 /// Declaring a long namespace at every use can make much of little: the result has at most
 /// `bytes_max` bytes.
 pub(crate) fn portable(
-    frame: &Inner,
+    frame: &Packed,
     scope: &Scope,
     bytes_max: usize,
 ) -> Result<Vec<u8>, MalformedKind> {
@@ -64,7 +64,7 @@ pub(crate) fn copy_element(element: ElementRef<'_>, default: DefaultNs<'_>, out:
 type Bindings<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 struct Copy<'a, 'o> {
-    frame: &'a Inner,
+    frame: &'a Packed,
     out: &'o mut Vec<u8>,
     bytes_max: usize,
     /// Prefixes in scope in the input, innermost last.
@@ -100,16 +100,16 @@ impl<'a> Copy<'a, '_> {
         let text = self.frame.text();
         while let Some(open) = self.open.last_mut() {
             let entry = open.element.entry();
-            if open.next < entry.after {
+            if open.next < entry.after() {
                 let child = ElementRef::new(self.frame, open.next).entry();
-                self.out.extend_from_slice(&text.as_bytes()[open.copied..child.start as usize]);
+                self.out.extend_from_slice(&text.as_bytes()[open.copied..child.start() as usize]);
                 let index = open.next;
-                open.next = child.after;
-                open.copied = child.end as usize;
+                open.next = child.after();
+                open.copied = child.end() as usize;
                 let default = open.default.clone();
                 self.start(index, default, false)?;
             } else {
-                let rest = &text.as_bytes()[open.copied..entry.close_start as usize];
+                let rest = &text.as_bytes()[open.copied..entry.close_start() as usize];
                 self.out.extend_from_slice(rest);
                 self.out.extend_from_slice(b"</");
                 self.out.extend_from_slice(open.name.as_bytes());
@@ -168,14 +168,14 @@ impl<'a> Copy<'a, '_> {
         if self.out.len() > self.bytes_max {
             return Err(MalformedKind::FrameTooBig);
         }
-        if entry.close_start == entry.end {
+        if entry.close_start() == entry.end() {
             self.out.extend_from_slice(b"/>");
             self.source.truncate(source);
             self.written.truncate(written);
             return Ok(());
         }
         self.out.push(b'>');
-        let copied = entry.open_end as usize;
+        let copied = entry.open_end() as usize;
         self.open.push(OpenCopy {
             element,
             name,
@@ -208,10 +208,10 @@ impl<'a> Copy<'a, '_> {
                 None => {}
             }
             self.out.push(b' ');
-            self.out.extend_from_slice(attr.qname.as_bytes());
-            self.out.extend_from_slice(&[b'=', attr.quote]);
-            self.out.extend_from_slice(attr.value.as_bytes());
-            self.out.push(attr.quote);
+            self.out.extend_from_slice(attr.qname().as_bytes());
+            self.out.extend_from_slice(&[b'=', attr.quote()]);
+            self.out.extend_from_slice(attr.raw_value().as_bytes());
+            self.out.push(attr.quote());
         }
     }
 }

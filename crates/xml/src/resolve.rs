@@ -40,8 +40,11 @@ pub(crate) struct PlainTag {
     pub(crate) name_end: usize,
     pub(crate) end: usize,
     pub(crate) is_empty: bool,
-    /// Where the value of `xmlns` is, if there is one; it stands for itself.
-    pub(crate) default: Option<Range<usize>>,
+    /// Where the value of `xmlns` begins, which is an ordinary namespace and stands for itself; 0
+    /// if there is none.
+    pub(crate) default: usize,
+    /// A bit for each attribute.
+    pub(crate) names: u64,
 }
 
 /// A prefix bound inside the element, or one of the stream that the element used.
@@ -125,6 +128,11 @@ impl Open {
     pub(crate) fn name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         slice(bytes, self.name_start, self.name_end)
     }
+
+    #[inline]
+    pub(crate) fn name_range(&self) -> Range<usize> {
+        self.name_start as usize..self.name_end as usize
+    }
 }
 
 impl Machine {
@@ -188,17 +196,15 @@ impl Machine {
     /// Opens the element of a plain tag, or closes it at once; `false` if its namespace needs the
     /// care of [`resolve`](Self::resolve).
     #[inline(always)]
-    pub(crate) fn open_plain(&mut self, bytes: &[u8], cx: &Context<'_>, tag: &PlainTag) -> bool {
-        let bound = match (&tag.default, self.open.last()) {
-            (Some(uri), parent) if is_ordinary(&bytes[uri.clone()]) => {
-                let level = if parent.is_none() { Level::Root } else { Level::Inner };
-                Bound { ns: narrow(uri.start - 1), level }
-            }
-            (None, Some(parent)) if self.hands_down(parent) => parent.default,
-            (None, None) if cx.scope.is_usual(cx.content) => {
+    pub(crate) fn open_plain(&mut self, cx: &Context<'_>, tag: &PlainTag) -> bool {
+        let bound = match (tag.default, self.open.last()) {
+            (0, Some(parent)) if self.hands_down(parent) => parent.default,
+            (0, None) if cx.scope.is_usual(cx.content) => {
                 Bound { ns: CONTENT, level: Level::Stream }
             }
-            _ => return false,
+            (0, _) => return false,
+            (uri, None) => Bound { ns: narrow(uri - 1), level: Level::Root },
+            (uri, Some(_)) => Bound { ns: narrow(uri - 1), level: Level::Inner },
         };
         let index = self.entries.len();
         let (start, end) = (narrow(tag.start), narrow(tag.end));
@@ -484,7 +490,7 @@ fn check_declaration(prefix: &[u8], uri: &str) -> Result<(), MalformedKind> {
 
 /// Whether a namespace may be the default one and is no content namespace.
 #[inline(always)]
-fn is_ordinary(uri: &[u8]) -> bool {
+pub(crate) fn is_ordinary(uri: &[u8]) -> bool {
     let special = ["", ns::CLIENT, ns::SERVER, ns::COMPONENT, ns::XML, ns::XMLNS];
     special.iter().all(|special| uri != special.as_bytes())
 }

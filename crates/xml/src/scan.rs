@@ -5,7 +5,7 @@ use crate::error::{Malformed, MalformedKind};
 use crate::frame::{Frame, refuse_first};
 use crate::header::Header;
 use crate::limits::{Limits, PIECE_BYTES};
-use crate::machine::{Context, Mode, Outcome};
+use crate::machine::{Context, Machine, Mode, Outcome};
 use crate::pool::{self, Work};
 use crate::scope::{Content, Scope};
 
@@ -28,10 +28,9 @@ pub struct Scanner {
 
 /// What the scanner found.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "a header comes once, to be taken apart at once")]
 pub enum Item {
-    /// The start tag of the stream.
-    Header(Header),
+    /// The start tag of the stream; boxed, since all other items are small.
+    Header(Box<Header>),
     /// A complete first-level element.
     Frame(Frame),
     /// The end tag of the stream.
@@ -91,15 +90,10 @@ impl Scanner {
     ///
     /// The first fault of the stream. From then on every call returns it again.
     pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Item>, Malformed> {
-        if let Some(malformed) = self.failed {
-            return Err(malformed);
+        match self.failed {
+            None => self.next_or_fail(input),
+            Some(malformed) => Err(malformed),
         }
-        let next = self.next(input).map_err(|malformed| self.placed(malformed));
-        if let Err(malformed) = next {
-            self.failed = Some(malformed);
-            self.work = None;
-        }
-        next
     }
 
     /// Whether the stream has ended with its header, and that has not been told yet: then
@@ -123,6 +117,16 @@ impl Scanner {
         self.offset
     }
 
+    fn next_or_fail(&mut self, input: &mut &[u8]) -> Result<Option<Item>, Malformed> {
+        let mut next = self.next(input);
+        if let Err(malformed) = &mut next {
+            *malformed = self.placed(*malformed);
+            self.failed = Some(*malformed);
+            self.work = None;
+        }
+        next
+    }
+
     fn next(&mut self, input: &mut &[u8]) -> Result<Option<Item>, Malformed> {
         loop {
             if self.phase == Phase::Closing {
@@ -144,6 +148,7 @@ impl Scanner {
                     self.work = Some(work);
                     return Ok(None);
                 }
+                Outcome::Frame => return self.finish_frame(work, input),
                 _ => {
                     if let Some(item) = self.finish(work, outcome, input)? {
                         return Ok(Some(item));
@@ -214,7 +219,7 @@ impl Scanner {
     ) -> Result<(Box<Work>, Outcome), Malformed> {
         let limit = self.limits.frame_bytes();
         loop {
-            let Work { buffer, machine } = &mut *work;
+            let Work { buffer, machine, .. } = &mut *work;
             let piece = input.len().min(PIECE_BYTES).min(limit.saturating_sub(buffer.len()));
             reserve(buffer, piece, limit);
             buffer.extend_from_slice(&input[..piece]);
@@ -243,25 +248,33 @@ impl Scanner {
         Err(Malformed { kind: MalformedKind::FrameTooBig, offset: self.offset + limit as u64 })
     }
 
-    /// Makes the item of what the machine has accepted; a declaration makes none.
+    /// Makes the frame of the element that the machine has accepted.
+    fn finish_frame(
+        &mut self,
+        mut work: Box<Work>,
+        input: &mut &[u8],
+    ) -> Result<Option<Item>, Malformed> {
+        let Work { buffer, machine, block } = &mut *work;
+        let bytes = accepted(machine, buffer, input);
+        let frame = Frame::finish(machine, block, bytes, &self.context());
+        self.offset += bytes.len() as u64;
+        pool::give(work);
+        match frame {
+            Ok(frame) => Ok(Some(Item::Frame(frame))),
+            Err(kind) => Err(Malformed { kind, offset: self.offset }),
+        }
+    }
+
+    /// Makes the item of what else the machine has accepted; a declaration makes none.
     fn finish(
         &mut self,
         work: Box<Work>,
         outcome: Outcome,
         input: &mut &[u8],
     ) -> Result<Option<Item>, Malformed> {
-        let len = work.machine.at;
-        let bytes = if work.buffer.is_empty() {
-            let bytes = &input[..len];
-            *input = &input[len..];
-            bytes
-        } else {
-            &work.buffer
-        };
+        let bytes = accepted(&work.machine, &work.buffer, input);
         let item = match outcome {
-            Outcome::More | Outcome::Declaration => Ok(None),
-            Outcome::Frame => Frame::finish(&work.machine, bytes, &self.context())
-                .map(|frame| Some(Item::Frame(frame))),
+            Outcome::More | Outcome::Declaration | Outcome::Frame => Ok(None),
             Outcome::StreamEnd => {
                 self.phase = Phase::Ended;
                 Ok(Some(Item::End))
@@ -270,11 +283,11 @@ impl Scanner {
                 .map(|(header, scope)| {
                     self.scope = scope;
                     self.phase = if is_empty { Phase::Closing } else { Phase::Open };
-                    Some(Item::Header(header))
+                    Some(Item::Header(Box::new(header)))
                 }),
         };
+        self.offset += bytes.len() as u64;
         pool::give(work);
-        self.offset += len as u64;
         item.map_err(|kind| Malformed { kind, offset: self.offset })
     }
 
@@ -291,6 +304,17 @@ impl Scanner {
             at_start: self.offset == 0,
         }
     }
+}
+
+/// The bytes that the machine has accepted; takes them from the input if they are still there.
+#[inline]
+fn accepted<'b, 'i: 'b>(machine: &Machine, buffer: &'b [u8], input: &mut &'i [u8]) -> &'b [u8] {
+    if !buffer.is_empty() {
+        return buffer;
+    }
+    let (bytes, rest) = input.split_at(machine.at);
+    *input = rest;
+    bytes
 }
 
 /// Makes room for `more` bytes: doubles the buffer, but never beyond `limit`.

@@ -211,6 +211,13 @@ pub fn escape_attr(out: &mut Vec<u8>, value: &str) {
     });
 }
 
+/// Whether `text` is ASCII that [`escape_attr`] and [`escape_text`] copy as it is.
+#[inline]
+#[must_use]
+pub fn is_verbatim(text: &str) -> bool {
+    unescaped_run(text.as_bytes()) == text.len()
+}
+
 /// Most texts stand for themselves, which takes one look and one copy.
 #[inline]
 fn escape(out: &mut Vec<u8>, text: &str, escaped: impl Fn(u8) -> Option<&'static [u8]>) {

@@ -1,8 +1,8 @@
 //! Which stream of a component sent a request: the answer goes there.
 
 use hashbrown::HashMap;
-use smol_str::SmolStr;
 use stentor_jid::Jid;
+use stentor_stanza::Id;
 
 use crate::limits::COMPONENT_ASKED_MAX;
 
@@ -10,8 +10,8 @@ use crate::limits::COMPONENT_ASKED_MAX;
 /// never answered: where there are too many, the older half is forgotten.
 #[derive(Default)]
 pub(super) struct Asked {
-    young: HashMap<(Jid, SmolStr), u64>,
-    old: HashMap<(Jid, SmolStr), u64>,
+    young: HashMap<(Jid, Id), u64>,
+    old: HashMap<(Jid, Id), u64>,
 }
 
 impl Asked {
@@ -20,7 +20,7 @@ impl Asked {
     }
 
     /// Notes a request.
-    pub(super) fn note(&mut self, to: Jid, id: SmolStr, serial: u64) {
+    pub(super) fn note(&mut self, to: Jid, id: Id, serial: u64) {
         if self.young.len() >= COMPONENT_ASKED_MAX / 2 {
             self.old = std::mem::take(&mut self.young);
         }
@@ -28,7 +28,7 @@ impl Asked {
     }
 
     /// The stream of the request that this answers; it is answered once.
-    pub(super) fn take(&mut self, from: Jid, id: SmolStr) -> Option<u64> {
+    pub(super) fn take(&mut self, from: Jid, id: Id) -> Option<u64> {
         let request = (from, id);
         self.young.remove(&request).or_else(|| self.old.remove(&request))
     }
@@ -48,7 +48,7 @@ mod tests {
     fn requests_without_an_answer_make_room_for_later_ones() {
         let mut asked = Asked::default();
         let jid = Jid::new("juliet@capulet.example/balcony").unwrap();
-        let id = |n: usize| SmolStr::from(n.to_string());
+        let id = |n: usize| Id::from(n.to_string());
         let count = COMPONENT_ASKED_MAX * 3;
         for n in 0..count {
             asked.note(jid.clone(), id(n), 7);

@@ -9,7 +9,7 @@ use stentor_jid::{BareJid, Jid};
 use stentor_payload::Encode;
 use stentor_payload::xep0004_forms::{Field, FieldKind, Form, FormKind};
 use stentor_payload::xep0060_pubsub::AUTHORIZATION;
-use stentor_stanza::{Head, Kind, MessageType, Stanza};
+use stentor_stanza::{Head, Id, Kind, MessageType, Stanza};
 use stentor_store::{Stage, StoreError};
 
 use super::nodes::{self, Nodes, Subscription};
@@ -24,7 +24,7 @@ pub(crate) fn ask(engine: &Arc<Engine>, account: &Arc<Account>, node: &str, subs
     let owner = &account.jid;
     let mut head = Head::new(Kind::Message(MessageType::Normal)).from(owner.clone());
     head = head.to(owner.clone());
-    head.id = random_id().ok();
+    head.id = random_id().ok().map(Id::from);
     let form = Form {
         title: Some("Subscription request".into()),
         instructions: vec![

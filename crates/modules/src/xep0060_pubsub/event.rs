@@ -42,7 +42,7 @@ pub(crate) fn message(
     let kind = if config.is_headline { MessageType::Headline } else { MessageType::Normal };
     let mut head = Head::new(Kind::Message(kind)).from(owner.clone());
     // §12.4: so that errors can be told apart.
-    head.id = random_id().ok().map(|id| format_smolstr!("{id}-{:08x}", mark(node)));
+    head.id = random_id().ok().map(|id| format_smolstr!("{id}-{:08x}", mark(node)).into());
     Stanza::build(head, |w| {
         w.open("event", NS_EVENT);
         write(w, node, config, event);

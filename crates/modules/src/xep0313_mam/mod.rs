@@ -24,7 +24,7 @@ use stentor_engine::{
 use stentor_jid::Jid;
 use stentor_payload::limits::STANZA_ID_BYTES_MAX;
 use stentor_payload::{xep0059_rsm, xep0359_sid};
-use stentor_stanza::{Condition, Stanza, StanzaError};
+use stentor_stanza::{Condition, Id, Stanza, StanzaError};
 use stentor_store::{ArchiveEntry, Stage, Write};
 use stentor_xml::ns;
 
@@ -224,8 +224,9 @@ fn text(stanza: &Stanza, worth: Worth) -> Option<Arc<str>> {
 
 /// How the sender calls the message: what corrections, reactions and retractions name.
 fn sender_id(stanza: &Stanza) -> Option<String> {
-    let id = stanza.head.id.clone().or_else(|| xep0359_sid::origin_id(stanza))?;
-    (id.len() <= STANZA_ID_BYTES_MAX).then(|| id.into())
+    let origin = || xep0359_sid::origin_id(stanza).map(Id::from);
+    let id = stanza.head.id.clone().or_else(origin)?;
+    (id.len() <= STANZA_ID_BYTES_MAX).then(|| id.to_string())
 }
 
 /// Marks private messages of a room's occupants: their senders are told apart by resource.

@@ -1,9 +1,8 @@
 //! A bound session: stanzas both ways (RFC 6120 §8), and the watch over silent clients (§4.6).
 
-use smol_str::SmolStr;
 use stentor_jid::FullJid;
 use stentor_payload::xep0352_csi::ClientState;
-use stentor_stanza::{BadStanza, Condition, IqType, Kind, PresenceType, Stanza, StanzaError};
+use stentor_stanza::{BadStanza, Condition, IqType, Kind, Lang, PresenceType, Stanza, StanzaError};
 use stentor_xml::{ElementRef, Frame};
 
 use super::wire::Wire;
@@ -17,7 +16,7 @@ use crate::{Millis, ns, xep0199_ping};
 pub(super) struct Established {
     jid: FullJid,
     /// The default language of the client's stanzas (§4.7.4).
-    lang: Option<SmolStr>,
+    lang: Option<Lang>,
     /// When the client was last heard.
     heard: Millis,
     /// When to send the next space, if we stay quiet until then.
@@ -33,7 +32,7 @@ pub(super) struct Established {
 }
 
 impl Established {
-    pub(super) fn new(jid: FullJid, lang: Option<SmolStr>, wire: &Wire) -> Self {
+    pub(super) fn new(jid: FullJid, lang: Option<Lang>, wire: &Wire) -> Self {
         Self {
             jid,
             lang,
@@ -47,7 +46,7 @@ impl Established {
     }
 
     /// A session that goes on after its former stream broke (XEP-0198 §5).
-    pub(super) fn resumed(jid: FullJid, lang: Option<SmolStr>, received: u64, wire: &Wire) -> Self {
+    pub(super) fn resumed(jid: FullJid, lang: Option<Lang>, received: u64, wire: &Wire) -> Self {
         let counts = Some(Box::new(Counts::resumed(received)));
         Self { counts, ..Self::new(jid, lang, wire) }
     }

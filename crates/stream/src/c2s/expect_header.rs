@@ -1,7 +1,7 @@
 //! The client's stream header is due (RFC 6120 §4.2, §4.7).
 
-use smol_str::SmolStr;
 use stentor_jid::{BareJid, Jid, prep_domain};
+use stentor_stanza::Lang;
 use stentor_xml::{Header, ns as xml_ns};
 
 use super::known::Known;
@@ -34,7 +34,7 @@ impl ExpectHeader {
         let from = header.from.as_deref().map(Jid::new).transpose();
         // §4.7.2: our `to` is the bare address of the client's `from`, in an error's header too.
         known.claimed = from.as_ref().ok().cloned().flatten().map(|from| from.to_bare());
-        known.lang = header.lang.as_deref().filter(|lang| is_lang(lang)).map(SmolStr::from);
+        known.lang = header.lang.as_deref().filter(|lang| is_lang(lang)).map(Lang::from);
         judge(header, xml_ns::CLIENT).map_err(Fault::Peer)?;
         let to = match &header.to {
             Some(to) => Some(prep_domain(to).map_err(|_| Fault::HostUnknown)?.into_owned()),

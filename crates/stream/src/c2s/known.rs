@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 use stentor_jid::BareJid;
 use stentor_sasl::{Bindings, Mechanism};
+use stentor_stanza::Lang;
 use stentor_xml::{Writer, ns as xml_ns};
 
 use super::wire::Wire;
@@ -32,7 +33,7 @@ pub(super) struct Known {
     /// Who the client says it is; only after TLS is it compared with who signs in.
     pub(super) claimed: Option<BareJid>,
     /// The default language of its stanzas.
-    pub(super) lang: Option<SmolStr>,
+    pub(super) lang: Option<Lang>,
     /// The version for our header (RFC 6120 §4.7.5); none if the client has none.
     pub(super) version: Option<SmolStr>,
     /// Whether our header of the present stream is out.

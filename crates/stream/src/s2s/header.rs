@@ -1,6 +1,6 @@
 //! Headers of streams between servers: ours, and the language of the peer's.
 
-use smol_str::SmolStr;
+use stentor_stanza::Lang;
 use stentor_xml::{Header, ns as xml_ns};
 
 use crate::framing::{OurHeader, tcp};
@@ -27,9 +27,9 @@ pub(super) fn write_header(out: &mut Vec<u8>, from: &str, to: Option<&str>, id: 
 
 /// RFC 6120 §4.7.4, §8.1.5: the language of stanzas that name none. Where it is that of our own
 /// streams, whoever gets such a stanza takes it for that anyway.
-pub(super) fn default_lang(theirs: &Header) -> Option<SmolStr> {
+pub(super) fn default_lang(theirs: &Header) -> Option<Lang> {
     let lang = theirs.lang.as_deref().filter(|lang| is_lang(lang))?;
-    (!lang.eq_ignore_ascii_case(LANG)).then(|| SmolStr::from(lang))
+    (!lang.eq_ignore_ascii_case(LANG)).then(|| Lang::from(lang))
 }
 
 /// The language of our texts.

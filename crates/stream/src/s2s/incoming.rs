@@ -4,10 +4,9 @@ mod managed;
 
 use std::sync::Arc;
 
-use smol_str::SmolStr;
 use stentor_jid::prep_domain;
 use stentor_sasl::Condition as SaslCondition;
-use stentor_stanza::{BadStanza, Condition, Stanza};
+use stentor_stanza::{BadStanza, Condition, Lang, Stanza};
 use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
 
 use super::addresses::{judge_addresses, pair_from_us};
@@ -36,7 +35,7 @@ pub struct Incoming {
     /// What the peer's header said.
     claimed: Claimed,
     /// The default language of the peer's stanzas, unless that is ours (§4.7.4).
-    lang: Option<SmolStr>,
+    lang: Option<Lang>,
     offer: Option<Arc<Offer>>,
     /// Who is authorized to send what.
     pairs: Vec<(Pair, How)>,

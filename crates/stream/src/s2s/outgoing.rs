@@ -5,8 +5,7 @@ mod managed;
 use std::mem;
 use std::sync::Arc;
 
-use smol_str::SmolStr;
-use stentor_stanza::{BadStanza, Condition, Stanza};
+use stentor_stanza::{BadStanza, Condition, Lang, Stanza};
 use stentor_xml::{Content, ElementRef, Frame, Header, Item, ns as xml_ns};
 
 use self::managed::Managing;
@@ -34,7 +33,7 @@ pub struct Outgoing {
     /// The id in the peer's present header.
     stream_id: String,
     /// The default language of the peer's stanzas, unless that is ours (§4.7.4).
-    lang: Option<SmolStr>,
+    lang: Option<Lang>,
     /// What the peer's features offer.
     offers: Offers,
     is_bidi: bool,
@@ -463,7 +462,7 @@ impl Steps for Outgoing {
 
     fn handle_item(&mut self, item: Item) -> Result<(), Fault> {
         match (&self.phase, item) {
-            (Phase::Header, Item::Header(header)) => self.handle_header(header),
+            (Phase::Header, Item::Header(header)) => self.handle_header(*header),
             (_, Item::Frame(frame)) => self.handle_frame(frame),
             _ => Ok(()),
         }

@@ -5,11 +5,15 @@
 //! plain is left to the other states from its `<` on, and so is everything that is wrong: they name
 //! the fault.
 
+use std::ops::Range;
+
 use super::{Context, Machine, Mode};
+use crate::attr::Told;
 use crate::class::{NAME_START, class, name_run};
 use crate::index::{RootAttrs, narrow};
 use crate::marks::Marks;
-use crate::resolve::PlainTag;
+use crate::packed::pack_place;
+use crate::resolve::{PlainTag, is_ordinary};
 
 /// Where the straight way ends.
 pub(super) enum Way {
@@ -23,6 +27,7 @@ pub(super) enum Way {
 
 impl Machine {
     /// Passes over tags and text from behind a `<`, as far as they are plain.
+    #[inline(never)]
     pub(super) fn straight(&mut self, bytes: &[u8], cx: &Context<'_>) -> Way {
         if cx.mode == Mode::Header {
             return Way::Tag;
@@ -48,9 +53,9 @@ impl Machine {
 
     /// Passes over text and the `<` behind it, or stays before what is not plain.
     #[inline(always)]
-    fn plain_text(&mut self, bytes: &[u8], marks: &mut Marks<'_>) -> bool {
+    fn plain_text(&mut self, bytes: &[u8], marks: &mut Marks) -> bool {
         loop {
-            let at = marks.next();
+            let at = marks.next(bytes);
             match bytes.get(at) {
                 Some(b'<') => {
                     self.token = at;
@@ -74,10 +79,10 @@ impl Machine {
 
     /// Passes over `</name>`, or stays at its `/`.
     #[inline(always)]
-    fn plain_end_tag(&mut self, bytes: &[u8], marks: &mut Marks<'_>) -> bool {
-        let end = marks.next();
+    fn plain_end_tag(&mut self, bytes: &[u8], marks: &mut Marks) -> bool {
+        let end = marks.next(bytes);
         let Some(open) = self.open.last() else { return false };
-        if bytes.get(end) != Some(&b'>') || bytes[self.at + 1..end] != *open.name(bytes) {
+        if bytes.get(end) != Some(&b'>') || !is_same(bytes, self.at + 1..end, open.name_range()) {
             return false;
         }
         self.at = end + 1;
@@ -87,17 +92,20 @@ impl Machine {
 
     /// Passes over a start tag or empty-element tag, or stays at its name.
     #[inline(always)]
-    fn plain_start_tag(&mut self, bytes: &[u8], cx: &Context<'_>, marks: &mut Marks<'_>) -> bool {
+    fn plain_start_tag(&mut self, bytes: &[u8], cx: &Context<'_>, marks: &mut Marks) -> bool {
         let is_within_limits = self.open.len() < usize::from(cx.limits.depth_max)
             && self.entries.len() < cx.limits.elements_max as usize;
         if !is_within_limits {
             return false;
         }
         let is_root = self.open.is_empty();
-        let mut root_attrs = is_root.then_some(&mut self.root_attrs);
-        let tag = plain_tag(bytes, self.token, cx.limits.attributes_max, marks, &mut root_attrs);
+        let read = if is_root { plain_tag::<true> } else { plain_tag::<false> };
+        let tag = read(bytes, self.token, marks, &mut self.root_attrs).filter(|tag| {
+            cx.limits.attributes_max >= PLAIN_ATTRIBUTES_MAX
+                || tag.names.count_ones() <= u32::from(cx.limits.attributes_max)
+        });
         match tag {
-            Some(tag) if self.open_plain(bytes, cx, &tag) => {
+            Some(tag) if self.open_plain(cx, &tag) => {
                 self.at = tag.end;
                 true
             }
@@ -112,85 +120,134 @@ impl Machine {
 }
 
 /// Reads the tag whose `<` is at `start` and the first of the marks.
-#[inline(always)]
-fn plain_tag(
+///
+/// It is a function of its own so that what it needs fits into registers.
+#[inline(never)]
+fn plain_tag<const IS_ROOT: bool>(
     bytes: &[u8],
     start: usize,
-    attributes_max: u16,
-    marks: &mut Marks<'_>,
-    root_attrs: &mut Option<&mut RootAttrs>,
+    marks_of_all: &mut Marks,
+    root_attrs: &mut RootAttrs,
 ) -> Option<PlainTag> {
     let name_end = name_run(bytes, start + 1);
     if class(*bytes.get(start + 1)?) & NAME_START == 0 {
         return None;
     }
-    // One bit for each name, the same for equal names.
-    let mut names = 0_u64;
-    let mut default = None;
-    let mut attributes = 0;
+    let mut marks = *marks_of_all;
     let mut at = name_end;
+    let (mut names, mut default) = (0, 0);
     loop {
-        let mark = marks.next();
-        let byte = *bytes.get(mark)?;
-        if byte == b'>' {
+        let mark = marks.next(bytes);
+        let quote = *bytes.get(mark)?;
+        if quote == b'>' {
+            *marks_of_all = marks;
             let is_empty = mark != at;
             let is_end = !is_empty || (mark == at + 1 && bytes[at] == b'/');
-            return is_end.then_some(PlainTag {
-                start,
-                name_end,
-                end: mark + 1,
-                is_empty,
-                default,
-            });
+            let end = mark + 1;
+            return is_end.then_some(PlainTag { start, name_end, end, is_empty, default, names });
         }
-        let is_plain = matches!(byte, b'\'' | b'"') && attributes < attributes_max;
-        let name = plain_name(bytes, at, mark).filter(|_| is_plain)?;
-        let name_bit = bit(name);
-        if names & name_bit != 0 {
+        if !matches!(quote, b'\'' | b'"') {
             return None;
         }
-        names |= name_bit;
-        attributes += 1;
+        let name = plain_name(bytes, at, mark)?;
+        if names & name != 0 {
+            return None;
+        }
+        names |= name;
         let end = loop {
-            let end = marks.next();
+            let end = marks.next(bytes);
             match *bytes.get(end)? {
-                quote if quote == byte => break end,
+                byte if byte == quote => break end,
                 b'\'' | b'"' | b'>' => {}
                 _ => return None,
             }
         };
-        if name == b"xmlns" {
-            default = Some(mark + 1..end);
+        if name == 1 << Told::Xmlns as u32 {
+            default = mark + 1;
+            if !is_ordinary(&bytes[default..end]) {
+                return None;
+            }
         }
-        if let Some(attrs) = root_attrs {
-            attrs.push(at + 1..mark - 1, mark + 1..end);
+        if IS_ROOT {
+            root_attrs.push(pack_place(name.trailing_zeros(), at + 1, mark + 1, end));
         }
         at = end + 1;
     }
 }
 
-/// The attribute name between the space at `at` and the `=` before the quote.
+/// The attribute name between the space at `at` and the `=` before the quote, if it is plain: one
+/// of 64 bits, the same for equal names; different ones for nearly all that meet in a tag.
 #[inline(always)]
-fn plain_name(bytes: &[u8], at: usize, quote: usize) -> Option<&[u8]> {
+fn plain_name(bytes: &[u8], at: usize, quote: usize) -> Option<u64> {
+    let beginning = *bytes.get(at..)?.first_chunk()?;
+    if let len @ 1..=8 = quote.wrapping_sub(at) {
+        // The names that most attributes have need no judgement.
+        match u64::from_le_bytes(beginning) << (u64::BITS as usize - 8 * len) {
+            XMLNS => return Some(1 << Told::Xmlns as u32),
+            ID => return Some(1 << Told::Id as u32),
+            TO => return Some(1 << Told::To as u32),
+            FROM => return Some(1 << Told::From as u32),
+            TYPE => return Some(1 << Told::Type as u32),
+            _ => {}
+        }
+    }
+    other_name(bytes, at, quote)
+}
+
+/// The same for any name: without a prefix other than `xml`.
+#[inline(never)]
+fn other_name(bytes: &[u8], at: usize, quote: usize) -> Option<u64> {
     let [b' ', name @ .., b'='] = bytes.get(at..quote)? else { return None };
-    let name_end = name_run(bytes, at + 1);
-    let is_plain = class(*name.first()?) & NAME_START != 0
-        && (name_end + 1 == quote || is_plain_after_xml(name));
-    is_plain.then_some(name)
+    if name == b"xml:lang" {
+        return Some(1 << Told::Lang as u32);
+    }
+    let is_name = |name: &[u8], end| {
+        name.first().is_some_and(|&first| class(first) & NAME_START != 0) && end == name.len()
+    };
+    // In `bytes` there are sixteen to look at together, within the name seldom.
+    let is_plain = is_name(name, name_run(bytes, at + 1) - (at + 1))
+        || name.strip_prefix(b"xml:").is_some_and(|local| is_name(local, name_run(local, 0)));
+    is_plain.then(|| bit(name))
 }
 
-/// Whether it is a name with the prefix `xml`.
-#[cold]
-fn is_plain_after_xml(name: &[u8]) -> bool {
-    let Some(local) = name.strip_prefix(b"xml:") else { return false };
-    local.first().is_some_and(|&first| class(first) & NAME_START != 0)
-        && name_run(local, 0) == local.len()
+/// Whether the same bytes stand in two places.
+#[inline(always)]
+fn is_same(bytes: &[u8], first: Range<usize>, second: Range<usize>) -> bool {
+    let word = |at: usize| bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
+    match (first.len(), word(first.start), word(second.start)) {
+        (len, ..) if len != second.len() => false,
+        (len @ 1..=8, Some(one), Some(other)) => {
+            (one ^ other) << (u64::BITS as usize - 8 * len) == 0
+        }
+        _ => bytes[first] == bytes[second],
+    }
 }
 
-/// One of 64 bits, the same for equal names; different ones for nearly all that meet in a tag.
+/// One of the bits that no common name has.
 #[inline(always)]
 fn bit(name: &[u8]) -> u64 {
     let len = name.len();
     let (Some(&first), Some(&middle)) = (name.first(), name.get(len / 2)) else { return 0 };
-    1_u64.wrapping_shl(u32::from(first) * 5 + u32::from(middle) * 8 + narrow(len) * 2)
+    let hash = u32::from(first) * 5 + u32::from(middle) * 8 + narrow(len) * 2;
+    1 << (Told::Other as u32 + hash % (u64::BITS - Told::Other as u32))
 }
+
+/// Up to eight bytes as a number, the last byte the highest.
+const fn word(name: &[u8]) -> u64 {
+    let mut word = 0;
+    let mut at = 0;
+    while at < name.len() {
+        word |= (name[at] as u64) << (8 * (8 - name.len() + at));
+        at += 1;
+    }
+    word
+}
+
+const XMLNS: u64 = word(b" xmlns=");
+const ID: u64 = word(b" id=");
+const TO: u64 = word(b" to=");
+const FROM: u64 = word(b" from=");
+const TYPE: u64 = word(b" type=");
+
+/// More attributes than this cannot have different bits.
+const PLAIN_ATTRIBUTES_MAX: u16 = 64;
