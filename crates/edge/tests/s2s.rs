@@ -4,13 +4,13 @@
 
 use std::net::SocketAddr;
 
-use stentor_edge::s2s::{Policy, Terms};
+use stentor_edge::s2s::{Lists, Policy, Terms};
 use stentor_stanza::Condition;
 use stentor_transport::Listener;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use self::servers::{Half, Pair, Plan, alone, pair, route};
+use self::servers::{Half, Pair, Plan, User, alone, pair, route};
 
 mod servers;
 
@@ -21,6 +21,10 @@ fn trusting() -> (bool, Policy) {
 
 async fn chat(pair: &Pair) {
     let (mut here, mut there) = (pair.one.user().await, pair.two.user().await);
+    exchange(&mut here, &mut there).await;
+}
+
+async fn exchange(here: &mut User, there: &mut User) {
     here.say("<message to='user@two.example' type='chat'><body>to</body></message>").await;
     let message = there.hear_message().await;
     assert_eq!(message.head.from.as_ref().unwrap().as_str(), "user@one.example/here");
@@ -73,7 +77,10 @@ async fn messages_wait_in_order_while_it_connects() {
 
 #[tokio::test]
 async fn blocked_domains_are_refused_at_once_and_absent_servers_after_an_attempt() {
-    let policy = Policy { block: vec!["two.example".into()], ..Policy::default() };
+    let policy = Policy {
+        lists: Lists { block: vec!["two.example".into()], ..Lists::default() },
+        ..Policy::default()
+    };
     let short = Policy { hold_ms: 0, ..Policy::default() };
     let pair = pair((true, policy), (true, short.clone())).await;
     let mut here = pair.one.user().await;
@@ -96,6 +103,28 @@ async fn blocked_domains_are_refused_at_once_and_absent_servers_after_an_attempt
         let error = user.hear_message().await.error().unwrap();
         assert_eq!(error.condition, Condition::RemoteServerTimeout);
     }
+}
+
+#[tokio::test]
+async fn a_domain_that_is_blocked_while_streams_stand_is_heard_no_more_until_it_is_let_in_again() {
+    let brief = || (true, Policy { hold_ms: 0, back_off_ms: 0, ..Policy::default() });
+    let pair = pair(brief(), brief()).await;
+    let (mut here, mut there) = (pair.one.user().await, pair.two.user().await);
+    exchange(&mut here, &mut there).await;
+    let lists = Lists { block: vec!["two.example".into()], ..Lists::default() };
+    pair.one.links.replace_lists(lists);
+    here.say("<message to='user@two.example' id='1'><body>x</body></message>").await;
+    let error = here.hear_message().await.error().unwrap();
+    assert_eq!(error.condition, Condition::NotAllowed);
+    // First their stream is ended because of it, then none comes to be.
+    for _ in 0..2 {
+        there.say("<message to='user@one.example' id='2'><body>x</body></message>").await;
+        let answer = there.hear_message().await;
+        assert!(answer.error().is_some() && answer.head.id.as_deref() == Some("2"));
+    }
+    assert!(here.has_heard_all(), "nothing of it came");
+    pair.one.links.replace_lists(Lists::default());
+    exchange(&mut here, &mut there).await;
 }
 
 /// What a peer types that has no certificate and no domain.

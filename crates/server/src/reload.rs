@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stentor_admin::server::Reloaded;
 use stentor_edge::Components;
+use stentor_edge::s2s::Links;
 use tokio::sync::Notify;
 
 use crate::config::{Config, Sources, files};
@@ -20,6 +21,8 @@ pub(crate) struct Reloader {
     pub core: Core,
     /// The components, which are replaced.
     pub components: Arc<Components>,
+    /// The ways to other servers, if there are any: whom we speak to is replaced.
+    pub links: Option<Arc<Links>>,
     /// The certificates, which are replaced.
     pub trust: Trust,
     /// The level of the log, which is replaced.
@@ -90,6 +93,9 @@ impl Reloader {
         self.core.engine.replace_hosts(hosts);
         self.core.engine.replace_components(wire::known_components(&config));
         self.components.replace(components);
+        if let Some(links) = &self.links {
+            links.replace_lists(config.federation.policy.lists.clone());
+        }
         self.due.notify_one();
         let _ = self.level.reload(logging::filter(&config.log_level));
         let mut need_restart = self.started.fixed_changes(&config);

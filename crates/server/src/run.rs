@@ -9,7 +9,6 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use stentor_admin::{facts, metrics, socket};
-use stentor_edge::s2s::Links;
 use stentor_edge::{Components, Shared, accept};
 use stentor_engine::Engine;
 use stentor_stream::fault::Fault;
@@ -47,8 +46,6 @@ pub(crate) fn run(sources: Sources) -> anyhow::Result<ExitCode> {
 struct Server {
     reloader: Reloader,
     shared: Arc<Shared>,
-    /// Ways to other servers, if there are any.
-    links: Option<Arc<Links>>,
     signals: Signals,
     /// Tells listeners to stop.
     stop: watch::Sender<bool>,
@@ -81,13 +78,7 @@ impl Server {
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let signals = Signals::new(wishes)?;
         let core = wire::core(&config).await?;
-        let stores = &core.engine.stores;
-        core.engine.skip_ids(stores.archive.last_id().await.context("the archive cannot be read")?);
-        let restored = core.engine.restore_sessions().await;
-        let sessions = restored.context("the sessions of the last run cannot be read")?;
-        if sessions > 0 {
-            tracing::info!(event = "restored", sessions, "Sessions wait to be resumed.");
-        }
+        restore(&core.engine).await?;
         let trust = wire::trust(&config, &core.engine)?;
         let shared = wire::shared(&config, &core.engine)?;
         let (stop, stopped) = watch::channel(false);
@@ -139,8 +130,9 @@ impl Server {
         }
         let metrics = serve_metrics(&config, registry, &core, &trust, &mut tasks).await?;
         greeting::greet(&config, &sources, &ports, metrics, &trust);
-        let reloader = Reloader { started: config, sources, core, components, trust, level, due };
-        Ok(Self { reloader, shared, links, signals, stop, tasks })
+        let reloader =
+            Reloader { started: config, sources, core, components, links, trust, level, due };
+        Ok(Self { reloader, shared, signals, stop, tasks })
     }
 
     /// Until something says stop.
@@ -186,7 +178,7 @@ impl Server {
                 tracing::warn!(event = "cut", "Some streams took too long to close and are cut.");
             }
             // Behind the sessions: others are told that their users have gone.
-            if let Some(links) = &self.links {
+            if let Some(links) = &self.reloader.links {
                 links.drain().await;
             }
             if let Err(error) = core.store.stop().await {
@@ -245,6 +237,18 @@ async fn chores(engine: Arc<Engine>, due: Arc<Notify>) {
         }
         engine.do_chores().await;
     }
+}
+
+/// Takes in what the last process left.
+async fn restore(engine: &Arc<Engine>) -> anyhow::Result<()> {
+    let last = engine.stores.archive.last_id().await;
+    engine.skip_ids(last.context("the archive cannot be read")?);
+    let restored = engine.restore_sessions().await;
+    let sessions = restored.context("the sessions of the last run cannot be read")?;
+    if sessions > 0 {
+        tracing::info!(event = "restored", sessions, "Sessions wait to be resumed.");
+    }
+    Ok(())
 }
 
 /// Tells of sessions that died with the last process.

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use stentor_engine::Engine;
+use stentor_engine::{Engine, Handling, Inbound};
 use stentor_payload::xep0203_delay;
 use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_store::Ticket;
@@ -16,7 +17,7 @@ use super::Federation;
 use super::links::Link;
 use super::pump::Pump;
 use super::queue::Waiting;
-use crate::limits::{ACKS_DUE_MAX, S2S_DELAY_STAMP_MS};
+use crate::limits::{ACKS_DUE_MAX, S2S_DELAY_STAMP_MS, S2S_UNSETTLED_MAX};
 use crate::monotonic;
 
 /// A machine that carries stanzas of ours.
@@ -141,6 +142,16 @@ fn stamped<'a>(waiting: &'a Waiting, local: &str) -> Cow<'a, Stanza> {
     let mut stanza = waiting.stanza.clone();
     stanza.append(|w| xep0203_delay::write(w, local, waiting.since_unix_ms));
     Cow::Owned(stanza)
+}
+
+/// Deals with a stanza that came in, when room is made for what it leaves to wait for.
+pub(crate) async fn take_in(inbound: &Arc<Inbound>, stanza: Stanza) {
+    if inbound.unsettled() >= S2S_UNSETTLED_MAX {
+        inbound.settle_all().await;
+    }
+    if let Handling::Later(rest) = inbound.handle(stanza) {
+        rest.await;
+    }
 }
 
 fn is_longer(stanza: &Stanza, bytes_max: u64) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use stentor_engine::{Handling, Inbound};
+use stentor_engine::Inbound;
 use stentor_stanza::Condition;
 use stentor_stream::fault::Fault;
 use stentor_stream::s2s::{
@@ -16,7 +16,7 @@ use stentor_transport::{Conn, TlsAcceptor};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
-use super::carrier::{Acks, drain, settle, take_ack};
+use super::carrier::{Acks, drain, settle, take_ack, take_in};
 use super::certificates::proves;
 use super::links::{Link, Links};
 use super::pump::{Pump, Wake};
@@ -24,13 +24,11 @@ use super::queue::Doubt;
 use super::resume::{End, Left};
 use super::verify::verify;
 use super::xep0368_direct_tls::is_for_servers;
-use super::{Federation, IN_OUR_NAME};
+use super::{Federation, IN_OUR_NAME, UNWANTED};
 use crate::accept::{Serve, open};
 use crate::admission::Permit;
 use crate::c2s::Kind;
-use crate::limits::{
-    HANDSHAKE_WAIT_MS, S2S_RESUME_SECS, S2S_UNSETTLED_MAX, S2S_VERIFICATIONS_PER_STREAM_MAX,
-};
+use crate::limits::{HANDSHAKE_WAIT_MS, S2S_RESUME_SECS, S2S_VERIFICATIONS_PER_STREAM_MAX};
 use crate::monotonic;
 
 /// A listening port for other servers.
@@ -298,18 +296,14 @@ impl Stream {
                     take_ack((link, *taker), acked, &mut self.machine, &mut self.pump);
                 }
             }
-            IncomingEvent::Stanza(stanza) if self.federation().is_in_our_name(&stanza) => {
-                self.machine.close(Some(IN_OUR_NAME), monotonic::now());
-            }
             IncomingEvent::Stanza(stanza) => {
+                if let Some(fault) = self.federation().ends_with(&stanza) {
+                    self.machine.close(Some(fault), monotonic::now());
+                    return Ok(());
+                }
                 self.is_settled = true;
                 self.federation().metrics.stanzas_in.inc();
-                if self.inbound.unsettled() >= S2S_UNSETTLED_MAX {
-                    self.inbound.settle_all().await;
-                }
-                if let Handling::Later(rest) = self.inbound.handle(stanza) {
-                    rest.await;
-                }
+                take_in(&self.inbound, stanza).await;
             }
             IncomingEvent::Refused(reply) => self.federation().engine.send_answer(reply),
             IncomingEvent::Ending(Ending::PeerClosed) => {
@@ -366,8 +360,8 @@ impl Stream {
         if !federation.engine.federates(to) {
             return Err(if hosts.is_gone(to) { Fault::HostGone } else { Fault::HostUnknown });
         }
-        if from.is_some_and(|from| !federation.policy.allows(from)) {
-            return Err(Fault::Policy("This server does not speak to that domain"));
+        if from.is_some_and(|from| !federation.allows(from)) {
+            return Err(UNWANTED);
         }
         // Nobody else speaks for a domain of ours, whatever they show.
         if from.is_some_and(|from| federation.engine.is_local(from)) {
@@ -408,7 +402,7 @@ impl Stream {
         let is_ours = federation.engine.federates(&pair.local);
         let verdict = if !is_ours {
             Some(Verdict::Error(Condition::ItemNotFound))
-        } else if !federation.policy.allows(&pair.remote) {
+        } else if !federation.allows(&pair.remote) {
             Some(Verdict::Error(Condition::PolicyViolation))
         } else if federation.engine.is_local(&pair.remote) {
             // Nobody else speaks for a domain of ours.

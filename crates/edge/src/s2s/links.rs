@@ -14,14 +14,15 @@ use stentor_stream::s2s::Pair;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::Federation;
 use super::facts::Facts;
 use super::failure::Failure;
 use super::lost::spread;
 use super::outgoing;
+use super::policy::{Lists, Policy};
 use super::queue::{All, Doubt, Queue, Waiting};
 use super::resume::Resumable;
 use super::throttle::Throttle;
-use super::{Federation, policy::Policy};
 use crate::limits::{
     S2S_BACK_OFF_MAX_MS, S2S_DRAIN_WAIT_MS, S2S_NEW_DOMAINS_BURST, S2S_NEW_DOMAINS_PER_SEC,
     S2S_PAIRS_MAX,
@@ -85,10 +86,22 @@ impl Links {
         Arc::new(Self { federation, links, all, newcomers, resumable })
     }
 
+    /// Says anew whom we speak to. What waits for others comes back; their streams end at the next
+    /// stanza, and nobody else notices.
+    pub fn replace_lists(&self, lists: Lists) {
+        self.federation.lists.store(Arc::new(lists));
+        let links: Vec<_> = self.links.lock().values().cloned().collect();
+        for link in links.iter().filter(|link| !self.federation.allows(&link.pair.remote)) {
+            for stanza in link.queue.drain(|_| false) {
+                self.federation.engine.bounce(&stanza, &blocked());
+            }
+        }
+    }
+
     /// Queues a stanza for its domain, and connects where nobody is connected.
     fn send(self: &Arc<Self>, stanza: Stanza, kept: Option<Kept>) -> Result<Pressure, StanzaError> {
         let pair = pair_of(&stanza).ok_or(StanzaError::new(Condition::RemoteServerNotFound))?;
-        if !self.federation.policy.allows(&pair.remote) {
+        if !self.federation.allows(&pair.remote) {
             return Err(blocked());
         }
         let now = monotonic::now();

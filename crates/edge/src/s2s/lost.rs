@@ -55,6 +55,9 @@ impl Links {
                 () = tried => false,
                 _ = stopping.changed() => return,
             };
+            if !self.federation.allows(remote) {
+                return;
+            }
             if trouble.is_some() && link.trouble().is_none() {
                 // How they are now, whatever was seen before.
                 is_lost = false;

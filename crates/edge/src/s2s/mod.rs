@@ -31,6 +31,7 @@ mod xep0368_direct_tls;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use arc_swap::ArcSwap;
 use stentor_engine::Engine;
 use stentor_stanza::Stanza;
 use stentor_stream::fault::Fault;
@@ -41,7 +42,7 @@ use tokio::sync::{Semaphore, watch};
 pub use self::discovery::{Discovery, Route};
 pub use self::incoming::S2sListener;
 pub use self::links::Links;
-pub use self::policy::{Policy, Terms};
+pub use self::policy::{Lists, Policy, Terms};
 use self::throttle::Throttle;
 use self::xep0185_keys::Keys;
 use self::xep0368_direct_tls::ALPN;
@@ -53,6 +54,8 @@ use crate::metrics::FederationMetrics;
 pub struct Federation {
     pub(crate) engine: Arc<Engine>,
     pub(crate) policy: Policy,
+    /// Whom we speak to now. Whoever has a stream is judged by it at the next stanza.
+    lists: ArcSwap<Lists>,
     pub(crate) discovery: Discovery,
     pub(crate) roots: Roots,
     pub(crate) connectors: Connectors,
@@ -97,6 +100,7 @@ impl Federation {
         Arc::new(Self {
             connectors: Connectors::new(&parts.certificates, parts.version_min),
             engine: parts.engine,
+            lists: ArcSwap::from_pointee(parts.policy.lists.clone()),
             policy: parts.policy,
             discovery: parts.discovery,
             roots: parts.roots,
@@ -111,11 +115,20 @@ impl Federation {
         })
     }
 
-    /// Whether a stanza from another server claims a sender of ours: the domain was proven before
-    /// it became one of ours, for nobody else may prove it afterwards.
-    pub(crate) fn is_in_our_name(&self, stanza: &Stanza) -> bool {
-        let from = stanza.head.from.as_ref();
-        from.is_some_and(|from| self.engine.is_local(from.domain()))
+    /// Whether we speak to a domain, as far as the operator goes.
+    pub(crate) fn allows(&self, domain: &str) -> bool {
+        self.lists.load().allows(domain)
+    }
+
+    /// Why a stanza of another server ends its stream, if it does: things have changed since its
+    /// sender's domain was proven.
+    pub(crate) fn ends_with(&self, stanza: &Stanza) -> Option<Fault> {
+        let from = stanza.head.from.as_ref()?.domain();
+        if self.engine.is_local(from) {
+            // It has become one of ours, and nobody else may prove it now.
+            return Some(IN_OUR_NAME);
+        }
+        (!self.allows(from)).then_some(UNWANTED)
     }
 
     pub(crate) fn outgoing_settings(&self, remote: &str) -> OutgoingSettings {
@@ -161,6 +174,9 @@ impl Connectors {
         Self { starttls: connector(Vec::new()), direct: connector(vec![ALPN.to_vec()]) }
     }
 }
+
+/// Whom the operator does not want.
+const UNWANTED: Fault = Fault::Policy("This server does not speak to that domain");
 
 /// Who speaks for a domain of ours and is not us.
 const IN_OUR_NAME: Fault = Fault::Policy("This server does not speak to itself");

@@ -5,14 +5,16 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use stentor_engine::{Handling, Inbound};
+use stentor_engine::Inbound;
+use stentor_stanza::Stanza;
 use stentor_stream::fault::Fault;
 use stentor_stream::s2s::{Former, How, Outgoing, OutgoingEvent, Pair};
 use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::{Conn, dial};
 use tokio::sync::watch;
 
-use super::carrier::{Acks, drain, settle, take_ack};
+use super::Federation;
+use super::carrier::{Acks, drain, settle, take_ack, take_in};
 use super::certificates::{proves, tls_name};
 use super::discovery::{NotFound, Target};
 use super::failure::Failure;
@@ -22,8 +24,7 @@ use super::queue::Doubt;
 use super::resume::End;
 use super::rfc8305_race::race;
 use super::xep0368_direct_tls::is_for_servers;
-use super::{Federation, IN_OUR_NAME};
-use crate::limits::{HANDSHAKE_WAIT_MS, S2S_BRIEF_MS, S2S_RESUME_SECS, S2S_UNSETTLED_MAX};
+use crate::limits::{HANDSHAKE_WAIT_MS, S2S_BRIEF_MS, S2S_RESUME_SECS};
 use crate::monotonic;
 
 /// Drains a link's queue until it is idle, or nobody can be reached. `taker` is its right to.
@@ -407,6 +408,17 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// What comes back on the stream (XEP-0288).
+    async fn stanza(&mut self, stanza: Stanza) {
+        let (federation, now) = (&self.links.federation, monotonic::now());
+        if let Some(fault) = federation.ends_with(&stanza) {
+            return self.machine.close(Some(fault), now);
+        }
+        self.idle_at = now.plus(federation.policy.idle_ms);
+        federation.metrics.stanzas_in.inc();
+        take_in(&self.inbound, stanza).await;
+    }
+
     async fn event(&mut self, event: OutgoingEvent) -> std::io::Result<()> {
         let federation = &self.links.federation;
         let now = monotonic::now();
@@ -429,9 +441,6 @@ impl<'a> Stream<'a> {
                 self.machine.close(None, now);
             }
             OutgoingEvent::Verified(..) => {}
-            OutgoingEvent::Stanza(stanza) if federation.is_in_our_name(&stanza) => {
-                self.machine.close(Some(IN_OUR_NAME), now);
-            }
             OutgoingEvent::Managed { id, max_secs } => {
                 let secs = max_secs.filter(|secs| *secs > 0).unwrap_or(S2S_RESUME_SECS);
                 let wait_ms = u64::from(secs).saturating_mul(1_000).min(federation.policy.hold_ms);
@@ -454,16 +463,7 @@ impl<'a> Stream<'a> {
                 let from = (&**self.link, self.taker);
                 take_ack(from, acked, &mut self.machine, &mut self.pump);
             }
-            OutgoingEvent::Stanza(stanza) => {
-                self.idle_at = now.plus(federation.policy.idle_ms);
-                federation.metrics.stanzas_in.inc();
-                if self.inbound.unsettled() >= S2S_UNSETTLED_MAX {
-                    self.inbound.settle_all().await;
-                }
-                if let Handling::Later(rest) = self.inbound.handle(stanza) {
-                    rest.await;
-                }
-            }
+            OutgoingEvent::Stanza(stanza) => self.stanza(stanza).await,
             OutgoingEvent::Ending(Ending::PeerClosed) => {
                 // What left now would have to leave again.
                 if self.machine.tally().is_none() {

@@ -7,10 +7,8 @@ use crate::admission::AdmissionSettings;
 /// What the operator decided about other servers.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Only these domains and those below them; everyone if there are none.
-    pub allow: Vec<String>,
-    /// Never these domains, nor those below them.
-    pub block: Vec<String>,
+    /// Whom we speak to, at the start; [`Links::replace_lists`](super::Links::replace_lists) changes that.
+    pub lists: Lists,
     /// What is asked of all that have no terms of their own.
     pub terms: Terms,
     /// Terms of some domains and those below them; the longest name that fits counts.
@@ -29,6 +27,15 @@ pub struct Policy {
     pub back_off_ms: u64,
     /// How many connections other servers may have to us.
     pub admission: AdmissionSettings,
+}
+
+/// Whom this server speaks to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// Only these domains and those below them; everyone if there are none.
+    pub allow: Vec<String>,
+    /// Never these domains, nor those below them.
+    pub block: Vec<String>,
 }
 
 /// What is asked of one domain.
@@ -51,8 +58,7 @@ impl Default for Terms {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            allow: Vec::new(),
-            block: Vec::new(),
+            lists: Lists::default(),
             terms: Terms::default(),
             peers: Vec::new(),
             idle_ms: 600_000,
@@ -69,14 +75,16 @@ impl Default for Policy {
     }
 }
 
-impl Policy {
+impl Lists {
     /// Whether we speak to a domain.
     #[must_use]
     pub fn allows(&self, domain: &str) -> bool {
         let is_in = |list: &[String]| list.iter().any(|entry| is_below(domain, entry));
         !is_in(&self.block) && (self.allow.is_empty() || is_in(&self.allow))
     }
+}
 
+impl Policy {
     /// What is asked of a domain.
     #[must_use]
     pub fn terms(&self, domain: &str) -> &Terms {
@@ -102,10 +110,9 @@ mod tests {
     #[test]
     fn lists_cover_the_domains_below() {
         let list = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        let policy = Policy {
+        let lists = Lists {
             allow: list(&["good.example", "other.example"]),
             block: list(&["bad.good.example"]),
-            ..Policy::default()
         };
         for (domain, expected) in [
             ("good.example", true),
@@ -115,9 +122,9 @@ mod tests {
             ("very.bad.good.example", false),
             ("third.example", false),
         ] {
-            assert_eq!(policy.allows(domain), expected, "{domain}");
+            assert_eq!(lists.allows(domain), expected, "{domain}");
         }
-        assert!(Policy::default().allows("anyone.example"));
+        assert!(Lists::default().allows("anyone.example"));
     }
 
     #[test]

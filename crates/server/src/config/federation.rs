@@ -1,7 +1,7 @@
 //! Other servers: whom we speak to, and where they are.
 
 use stentor_edge::AdmissionSettings;
-use stentor_edge::s2s::{Policy, Route, Terms};
+use stentor_edge::s2s::{Lists, Policy, Route, Terms};
 
 use super::reader::{Reader, Section, Value};
 use super::sections::size;
@@ -17,8 +17,10 @@ pub(super) fn read<'t>(
     let mut s = reader.section("federation", value);
     let is_enabled = s.truth(&keys::FEDERATION_ENABLED);
     let mut policy = Policy {
-        allow: domains(&mut s, &keys::FEDERATION_ALLOW),
-        block: domains(&mut s, &keys::FEDERATION_BLOCK),
+        lists: Lists {
+            allow: domains(&mut s, &keys::FEDERATION_ALLOW),
+            block: domains(&mut s, &keys::FEDERATION_BLOCK),
+        },
         terms: Terms {
             tls_required: s.truth(&keys::FEDERATION_TLS),
             allows_dialback: s.truth(&keys::FEDERATION_DIALBACK),

@@ -123,10 +123,10 @@ sections! {
     "Other servers." => {
         FEDERATION_ENABLED = "enabled", Truth, "true", Restart,
             "Whether this server speaks to others at all.";
-        FEDERATION_ALLOW = "allow", Texts, "[]", Restart,
+        FEDERATION_ALLOW = "allow", Texts, "[]", Reload,
             "Only these domains and those below them; everyone if there are none.";
-        FEDERATION_BLOCK = "block", Texts, "[]", Restart,
-            "Never these domains, nor those below them.";
+        FEDERATION_BLOCK = "block", Texts, "[]", Reload,
+            "Never these domains, nor those below them. A stream of theirs ends with the next stanza.";
         FEDERATION_TLS = "tls_required", Truth, "true", Restart,
             "Whether nothing goes without TLS.";
         FEDERATION_DIALBACK = "dialback", Truth, "true", Restart,
