@@ -45,10 +45,11 @@ class RawStream:
         mode: str = "starttls",
         source: str | None = None,
         receive_bytes: int | None = None,
+        sock: socket.socket | None = None,
     ):
         self.server = server
         port = server.tls_port if mode == "tls" else server.port
-        self.sock = socket.socket()
+        self.sock = sock or socket.socket()
         if receive_bytes:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         if source:
@@ -186,12 +187,21 @@ class RawStream:
             pass
 
     def unsent(self) -> int:
-        """Bytes that wait in the server's socket of this connection: Linux's table, proc(5)."""
+        """Bytes that wait in the server's socket of this connection."""
+        row = self._at_server()
+        assert row, "there is no such connection"
+        return int(row[4].partition(":")[0], 16)
+
+    def is_established(self) -> bool:
+        """Whether the server's socket of this connection is neither closed nor being closed."""
+        row = self._at_server()
+        return row is not None and row[3] == "01"
+
+    def _at_server(self) -> list[str] | None:
+        """The server's socket in Linux's table, proc(5)."""
         ours, theirs = (_in_table(at) for at in (self.sock.getsockname(), self.sock.getpeername()))
-        for row in map(str.split, Path("/proc/net/tcp").read_text().splitlines()):
-            if row[1:3] == [theirs, ours]:
-                return int(row[4].partition(":")[0], 16)
-        raise AssertionError("there is no such connection")
+        rows = map(str.split, Path("/proc/net/tcp").read_text().splitlines())
+        return next((row for row in rows if row[1:3] == [theirs, ours]), None)
 
     def _read(self, end: float, what: str) -> None:
         if self.is_closed:
@@ -366,9 +376,10 @@ def login(
     is_available: bool = True,
     source: str | None = None,
     receive_bytes: int | None = None,
+    sock: socket.socket | None = None,
 ) -> RawStream:
     """A bound stream, available unless told otherwise."""
-    stream = RawStream(server, mode, source, receive_bytes)
+    stream = RawStream(server, mode, source, receive_bytes, sock)
     stream.secure(account.domain)
     stream.sign_in(account, mechanism)
     stream.bind(resource)

@@ -43,7 +43,7 @@ class Server(ABC):
         self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix=f"interop-{self.name}-"))
         self.domain = settings.hosts[0]
-        self.address = "127.0.0.1"
+        self.address = settings.address
         self.port, self.tls_port, self.web_port = free_ports(3)
         self.process: subprocess.Popen | None = None
         self.log = self.folder / "server.log"

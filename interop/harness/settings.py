@@ -16,6 +16,8 @@ class Settings:
     """
 
     hosts: tuple[str, ...] = ("localhost",)
+    # Where it listens.
+    address: str = "127.0.0.1"
     anonymous_hosts: tuple[str, ...] = ()
     gone_hosts: tuple[str, ...] = ()
     # Domains of components, which may attach themselves by the password of accounts.
@@ -31,6 +33,8 @@ class Settings:
     sessions_per_account_max: int | None = None
     # Whether the server's clock can be put forward.
     has_own_clock: bool = False
+    # Whether time can be made to pass faster for the server.
+    has_fast_clock: bool = False
     # The size of a disk of its own for the data, if it has one.
     disk_mib: int | None = None
     negotiation_secs: int | None = None

@@ -39,8 +39,8 @@ class Stentor(Server):
         self.config = self.folder / "stentor.toml"
         self.config.write_text(self._config())
         self.data = self.folder / "data"
-        if self.settings.has_own_clock:
-            self.clock = Clock(self.folder / "clock")
+        if self.settings.has_own_clock or self.settings.has_fast_clock:
+            self.clock = Clock(self.folder / "clock", self.settings.has_fast_clock)
         if self.settings.disk_mib:
             self.disk = Disk(self.data, self.settings.disk_mib)
             self.data = self.disk.seen_from_here
