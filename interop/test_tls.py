@@ -210,11 +210,10 @@ def test_sec_40_keys_of_tickets_rotate_and_are_on_no_disk(server_with, tmp_path)
     assert not resumes(), "the keys of before were in memory only"
 
 
-# covers: sec-26
 @pytest.mark.prosody_differs("knows no client certificates of users")
 @pytest.mark.parametrize("direct", [True, False], ids=["tls", "starttls"])
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-def test_sec_26_certificate_required(server_with, tmp_path, version, direct):
+def test_certificate_required(server_with, tmp_path, version, direct):
     server = server_with(client_certificates="required", certificate="ecdsa")
     alice = server.account("alice")
     stranger_ca = TestCa(tmp_path / "stranger", "Stranger CA")
@@ -237,10 +236,9 @@ def test_sec_26_certificate_required(server_with, tmp_path, version, direct):
     assert "<mechanism>SCRAM-SHA-256</mechanism>" in shown
 
 
-# covers: sec-26
 @pytest.mark.prosody_differs("knows no client certificates of users")
 @pytest.mark.parametrize("mechanisms", [["EXTERNAL"], None], ids=["external", "password"])
-def test_sec_26_sign_in_behind_a_certificate(server_with, mechanisms):
+def test_sign_in_behind_a_certificate(server_with, mechanisms):
     server = server_with(client_certificates="required", certificate="ecdsa", mechanisms=mechanisms)
     alice = server.account("alice")
     context = ssl.create_default_context(cafile=str(server.ca))

@@ -1,14 +1,17 @@
 """What two servers owe each other: namespaces, and certificates of both."""
 
+import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from harness.names import MESSAGE, body, q, stanza_error
+from harness import tls
+from harness.certs import TestCa
+from harness.names import MESSAGE, SASL, body, q, stanza_error
 from harness.neighbours import Domain, Prosody, Region, Stentor
 from harness.peer import SERVER, Peer
-from harness.raw import login
+from harness.raw import RawStream, login
 from harness.scenes import chat, has_id, is_chat
 
 EXTENSIONS = {
@@ -83,27 +86,84 @@ def test_xml_04_namespaces_between_servers(region, alice, dora):
     peer.close()
 
 
-# covers: sec-26
-def test_sec_26_servers_check_each_other_without_dialback(ours, theirs, alice, dora):
-    for sender, receiver in ((alice, dora), (dora, alice)):
-        chat(sender, receiver.jid, "hello")
-        assert receiver.wait(is_chat("hello")).get("from") == sender.jid
-    assert "dialback" not in theirs.log_text().lower().replace("s2s_dialback", "")
+class Guarded(Stentor):
+    """Ours, where clients show certificates as well."""
 
-    # Theirs has a certificate that ours does not believe, and ours none that they would miss.
-    emil = theirs.account("emil", domain="unproven.example")
-    ident = chat(alice, emil.jid, "to nobody proven")
-    kind, condition = stanza_error(alice.wait(has_id(ident)))
-    assert condition.startswith("remote-server-"), (kind, condition)
-    with login(theirs, emil) as stream:
-        ident = chat(stream, alice.jid, "from nobody proven")
-        refused = stream.wait(has_id(ident))
-        assert refused.get("type") == "error"
-    assert not [e for e in alice.ping() if e.tag == MESSAGE and body(e)]
+    def __init__(self, region, name):
+        keys = f'client_certificates = "required"\nclient_authority = "{region.ca.pem}"'
+        options = {"dialback": False, "hold_secs": 0, "extra": f"[tls]\n{keys}\n"}
+        super().__init__(region, Domain(name), **options)
+
+    def client_context(self, address=""):
+        context = super().client_context()
+        address = address or f"somebody@{self.domain}"
+        context.load_cert_chain(*self.region.ca.client(address, [address]))
+        return context
 
 
 # covers: sec-26
-def test_sec_26_ours_without_a_good_certificate_is_refused(region, theirs):
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_sec_26_all_show_certificates(region, theirs, tmp_path, version):
+    server = Guarded(region, f"guarded{version[-1]}.example").start()
+    try:
+        _clients_show_certificates(server, tmp_path, version)
+        _servers_show_certificates(server, theirs)
+    finally:
+        server.dispose()
+    _ours_without_a_good_one_is_refused(region, theirs)
+
+
+def _clients_show_certificates(server, tmp_path, version):
+    alice = server.account("alice")
+    stranger = TestCa(tmp_path / "stranger", "Stranger CA").client("alice", [alice.jid])
+
+    def shown_with(certificate):
+        options = ["-cert", certificate[0], "-key", certificate[1]] if certificate else []
+        return tls.s_client(server, version, *options)
+
+    # Before TLS 1.3 there was no alert of that name.
+    alert = "alert certificate required" if version == "-tls1_3" else "SSL alert number"
+    for certificate, alerts in ((None, [alert]), (stranger, ["unknown ca", "bad certificate"])):
+        shown = shown_with(certificate)
+        assert any(alert in shown for alert in alerts), shown[-2000:]
+        assert "<mechanism>" not in shown
+    shown = shown_with(server.region.ca.client("alice", [alice.jid]))
+    for mechanism in ("EXTERNAL", "SCRAM-SHA-256"):
+        assert f"<mechanism>{mechanism}</mechanism>" in shown
+    with RawStream(server, "plain") as stream:
+        stream.sock.close()
+        stream.sock = socket.create_connection((server.address, server.tls_port), 20)
+        stream.wrap_tls(context=server.client_context(alice.jid))
+        stream.open()
+        stream.features()
+        assert stream.auth("EXTERNAL", b"").tag == q(SASL, "success")
+        stream.open()
+        stream.features()
+        assert stream.bind().partition("/")[0] == alice.jid
+    login(server, alice).cut()
+
+
+def _servers_show_certificates(ours, theirs):
+    """They check each other's, and nobody calls back."""
+    with login(ours, ours.account("anna")) as anna, login(theirs, theirs.account("dave")) as dave:
+        before = len(theirs.log_text())
+        for sender, receiver in ((anna, dave), (dave, anna)):
+            chat(sender, receiver.jid, "hello")
+            assert receiver.wait(is_chat("hello")).get("from") == sender.jid
+        assert "dialback" not in theirs.log_text()[before:].lower().replace("s2s_dialback", "")
+
+        # Theirs has a certificate that ours does not believe, and ours none that they would miss.
+        emil = theirs.account("emil", domain="unproven.example")
+        ident = chat(anna, emil.jid, "to nobody proven")
+        kind, condition = stanza_error(anna.wait(has_id(ident)))
+        assert condition.startswith("remote-server-"), (kind, condition)
+        with login(theirs, emil) as stream:
+            ident = chat(stream, anna.jid, "from nobody proven")
+            assert stream.wait(has_id(ident)).get("type") == "error"
+        assert not [e for e in anna.ping() if e.tag == MESSAGE and body(e)]
+
+
+def _ours_without_a_good_one_is_refused(region, theirs):
     server = Stentor(
         region, Domain("c.example", "self-signed"), dialback=False, hold_secs=0
     ).start()
