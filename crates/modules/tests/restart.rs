@@ -82,17 +82,9 @@ async fn waits(broken_secs: Option<i64>, then_secs: u64) -> bool {
     world.add_account(JULIET).await;
     let juliet = connect(&world, JULIET, "balcony").await;
     let (id, _) = enable(&juliet).await;
-    let row = row(&world).await;
-    // As `break_off` leaves it behind, without a session of the first process that goes on waiting.
     if let Some(broken_secs) = broken_secs {
-        let until_ms = world.engine.clock.unix_ms() + 600_000;
-        let change = SessionChange::State(SessionState::Detached(until_ms));
-        world
-            .stores()
-            .writer
-            .submit(Write::Session { session: row.session, change })
-            .await
-            .unwrap();
+        assert!(juliet.session().break_off(Vec::new()).is_none());
+        world.stores().writer.barrier().await.unwrap();
         world.advance(broken_secs);
     }
     world.restart();
@@ -111,6 +103,22 @@ async fn a_session_has_what_is_left_of_its_time_and_enough_to_come_back() {
     for broken_secs in [590, 5_000] {
         assert!(waits(Some(broken_secs), 119).await && !waits(Some(broken_secs), 121).await);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_the_former_process_goes_on() {
+    let mut world = World::new();
+    world.add_account(JULIET).await;
+    let juliet = connect(&world, JULIET, "balcony").await;
+    enable(&juliet).await;
+    assert!(juliet.session().break_off(Vec::new()).is_none());
+    world.stores().writer.barrier().await.unwrap();
+    let tasks = tokio::runtime::Handle::current().metrics();
+    assert_eq!(tasks.num_alive_tasks(), 1, "somebody waits for her");
+    world.restart();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(tasks.num_alive_tasks(), 0);
+    assert!(matches!(row(&world).await.state, SessionState::Detached(_)));
 }
 
 #[tokio::test]

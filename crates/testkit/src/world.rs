@@ -10,7 +10,7 @@ use stentor_engine::credentials::Credentials;
 use stentor_engine::guard::GuardSettings;
 use stentor_engine::sign_in::{BindWish, SignIn};
 use stentor_engine::{
-    Clock, Close, Engine, Fate, Handling, Host, Hosts, Item, Session, Settings, backlog,
+    Clock, Engine, Fate, Handling, Host, Hosts, Item, Session, Settings, backlog,
 };
 use stentor_jid::BareJid;
 use stentor_payload::xep0352_csi::ClientState;
@@ -125,9 +125,10 @@ impl World {
         self.clock.0.fetch_add(seconds * 1_000, Ordering::Relaxed);
     }
 
-    /// Throws the engine away, as a crash would, and starts another over the same store.
+    /// Throws the engine away, as a crash would, and starts another over the same store. What the former
+    /// one did beside its sessions ends.
     pub fn restart(&mut self) {
-        self.engine.close_all(Close::Shutdown);
+        self.engine.abandon_all();
         self.engine = engine(&self.stores, &self.clock, self.settings.clone(), &self.modules);
     }
 }

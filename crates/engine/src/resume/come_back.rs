@@ -118,6 +118,18 @@ impl Engine {
         self.resumable.0.lock().get(&number)?.upgrade()
     }
 
+    /// The process is taken to have been killed: its sessions neither end nor wait any longer, nobody is
+    /// told anything, and nothing more is written about them. For those who try out what a kill leaves
+    /// behind; their streams are gone.
+    pub fn abandon_all(&self) {
+        let resumable: Vec<_> =
+            self.resumable.0.lock().values().filter_map(Weak::upgrade).collect();
+        for session in resumable {
+            session.abandon();
+        }
+        self.close_all(Close::Shutdown);
+    }
+
     /// The server stops: sessions that outlive the process leave their streams, the others end.
     pub fn leave_all(&self) {
         let resumable: Vec<_> =

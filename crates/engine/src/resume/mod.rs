@@ -186,6 +186,12 @@ impl Session {
         self.resource.outbox.wake();
     }
 
+    /// Nobody waits for the session any more, and nobody ends it.
+    fn abandon(&self) {
+        self.forget_resumption();
+        self.attachment.changed.notify_waiters();
+    }
+
     /// Whether the stream is to be closed because the server stops.
     #[must_use]
     pub fn is_leaving(&self) -> bool {

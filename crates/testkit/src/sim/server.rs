@@ -92,6 +92,7 @@ impl Server {
         // What a dropped connection leaves to be done touches nothing that is kept.
         self.connections.abort_all();
         while self.connections.join_next().await.is_some() {}
+        self.engine.abandon_all();
         Disk(self.sqlite)
     }
 }
