@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use stentor_engine::limits::REQUESTS_MAX;
 use stentor_engine::{Component, Components, Handling, Inbound, Links, Pressure, Settings};
 use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_testkit::{Client, World};
@@ -401,6 +402,33 @@ async fn presence_of_components_comes_back() {
         let error = "presence error romeo@far.example/x > verona@rooms.capulet.example/j";
         assert_eq!(abroad.left(), returns.then_some(error).into_iter().collect::<Vec<_>>());
     }
+}
+
+/// RFC 6121 §3.1.2: a request that has no place to wait comes back.
+#[tokio::test]
+async fn one_request_too_many_comes_back() {
+    let options = "[strangers]\nrequests_per_hour = 0\naccounts_per_hour = 0\n";
+    let abroad = Abroad::in_world(World::with(Settings::default(), options)).await;
+    let request = |n: usize| {
+        let from = format!("romeo{n}@far.example");
+        format!("<presence from='{from}' to='juliet@capulet.example' type='subscribe'/>")
+    };
+    for n in 0..REQUESTS_MAX {
+        abroad.comes(&request(n)).await;
+    }
+    // One that waits already needs no other place.
+    abroad.comes(&request(0)).await;
+    assert!(abroad.left().is_empty());
+    abroad.comes(&request(REQUESTS_MAX)).await;
+    let back = abroad.links.0.lock().pop().unwrap().error().unwrap();
+    assert_eq!(back.condition, Condition::ResourceConstraint);
+    abroad.world.add_account("romeo@montague.example").await;
+    let mut romeo = abroad.world.connect("romeo@montague.example/orchard").await;
+    romeo.send("<presence to='juliet@capulet.example' type='subscribe' id='1'/>").await;
+    let error =
+        "presence resource-constraint juliet@capulet.example > romeo@montague.example/orchard 1";
+    assert_eq!(errors(&mut romeo), [error]);
+    assert_eq!(item(&mut romeo).await, "");
 }
 
 /// RFC 6120 §10.5.1: presence to the domain itself means nothing, a request to it is refused.

@@ -369,7 +369,8 @@ fn apply(
     engine.push_roster(owner, state, contact, version);
 }
 
-/// Whether an account takes a subscription stanza at all (XEP-0016 §2.2, rule 4).
+/// Whether an account takes a subscription stanza at all: its rules let it pass (XEP-0016 §2.2,
+/// rule 4), and a request has a place to wait for its answer.
 ///
 /// # Errors
 /// `Some` error for the sender, or none where the stanza is to vanish.
@@ -378,7 +379,23 @@ fn takes(
     account: &Arc<Account>,
     stanza: &Stanza,
 ) -> Result<(), Option<StanzaError>> {
-    pipeline::may_pass(engine, account, phase::Direction::Received, &account.lock(), stanza)
+    let state = account.lock();
+    pipeline::may_pass(engine, account, phase::Direction::Received, &state, stanza)?;
+    let asker = stanza.head.from.as_ref().map(Jid::to_bare);
+    let is_request = stanza.presence_type() == Some(PresenceType::Subscribe);
+    match asker.filter(|_| is_request && state.roster.requests_len() >= REQUESTS_MAX) {
+        Some(asker) if must_wait(&state, &asker) => {
+            Err(Some(StanzaError::new(Condition::ResourceConstraint)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a request would be one more that waits for an answer.
+fn must_wait(state: &AccountState, asker: &BareJid) -> bool {
+    let before = state.roster.state(asker);
+    let is_approved = state.roster.item(asker).is_some_and(|item| item.approved);
+    !before.is_pending_in() && !before.has_from() && !is_approved
 }
 
 /// Hands a stanza to its recipient's half, and what that answers at once to the sender's.
