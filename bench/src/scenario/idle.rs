@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long)]
     pub management: bool,
     /// Seconds to wait before memory is read.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 12)]
     pub settle_secs: u64,
 }
 

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod greeting;
 mod logging;
+mod memory;
 mod panics;
 mod reload;
 mod run;
@@ -13,10 +14,6 @@ mod signals;
 mod wire;
 
 use std::process::ExitCode;
-
-/// Smallest after days of churn, of the allocators measured.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     cli::main()

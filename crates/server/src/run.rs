@@ -21,7 +21,7 @@ use crate::greeting::{self, Port};
 use crate::reload::Reloader;
 use crate::signals::{Next, Signals};
 use crate::wire::{self, Core, Trust};
-use crate::{logging, panics};
+use crate::{logging, memory, panics};
 
 /// Runs until a signal or a command says stop.
 ///
@@ -61,6 +61,7 @@ impl Server {
     ) -> anyhow::Result<ExitCode> {
         let socket_path = wire::socket_path(&config.data_dir);
         let mut server = Self::start(config, sources, level).await?;
+        server.tasks.spawn(memory::give_back());
         notify(&[NotifyState::Ready]);
         server.serve().await;
         notify(&[NotifyState::Stopping]);
