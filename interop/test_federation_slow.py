@@ -149,6 +149,48 @@ def test_a_client_and_a_server_that_die_silently_are_seen_gone():
         assert not [e for e in stranger.stream.ping() if e.get("from") == dora.full]
 
 
+# covers: fed-45
+@pytest.mark.parametrize("other", [Prosody, Ejabberd])
+def test_after_restarts_everybody_is_seen_as_they_are_and_nothing_is_lost(other):
+    with neighbourhood(Stentor, other) as (ours, theirs):
+        alice, dora = friends(ours, theirs)
+        bob, emma = Person(ours, "bob"), Person(theirs, "emma")
+        befriend(alice.stream, emma.stream)
+        befriend(dora.stream, bob.stream)
+        # Emma and Bob do not come back when their server does.
+        for server, back, gone, stays in ((theirs, dora, emma, alice), (ours, alice, bob, dora)):
+            server.stop()
+            server.start()
+            began = time.monotonic()
+            back.stream.cut()
+            back.enter()
+            seen = stays.stream.until(lambda e, who=back.full: is_presence(e, who))
+            seen += stays.stream.ping() if stays is alice else []
+            if not any(is_presence(e, gone.full, "unavailable") for e in seen):
+                stays.stream.wait(lambda e, who=gone.full: is_presence(e, who, "unavailable"), 60)
+            back.sees([stays])
+            assert time.monotonic() - began < 60
+            assert not [e for e in seen if e.get("type") == "error"]
+        # Accepted while the other is down, before a kill.
+        counted = Counted(alice.stream)
+        theirs.stop()
+        said = [f"before the kill, {n}" for n in range(10)]
+        for text in said:
+            chat(counted.stream, dora.jid, text)
+        counted.be_heard()
+        ours.kill()
+        theirs.start()
+        ours.start()
+        # A server that could not reach ours does not try again for a while: nobody speaks before.
+        until(lambda: ours.metrics()["stentor_federation_kept"] == 0, "the other server has them")
+        dora.stream.cut()
+        dora.enter()
+        assert [body(e) for e in dora.gather(10, lambda e: e.tag == MESSAGE)] == said
+        alice.enter()
+        dora.stream.wait(lambda e: is_presence(e, alice.full), 60)
+        alice.sees([dora])
+
+
 def _move(dns: Dns, domain: str, port: int | None, direct_port: int | None) -> None:
     """Says that the server of a domain is somewhere else."""
     for service in ("_xmpp-server", "_xmpps-server"):

@@ -79,6 +79,9 @@ pub const S2S_BACK_OFF_MAX_MS: u64 = 300_000;
 /// here sees that it is there.
 pub const S2S_LOOK_MS: u64 = 900_000;
 
+/// Milliseconds in which contacts of a server that is back show themselves, or are gone.
+pub const S2S_PRESENCE_WAIT_MS: u64 = 30_000;
+
 /// Milliseconds that one attempt to reach a lost server may take before it counts as failed.
 pub const S2S_SEEK_WAIT_MS: u64 = 60_000;
 

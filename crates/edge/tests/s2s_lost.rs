@@ -152,3 +152,16 @@ async fn who_comes_while_a_server_is_lost_sees_its_users_when_it_is_back() {
     assert!(came.contains("from='user@one.example'"), "{came}");
     drop(listener);
 }
+
+#[tokio::test]
+async fn who_does_not_answer_after_a_stream_broke_is_gone() {
+    let typed = Typed::new().await;
+    let (mut here, there) = sees(&typed).await;
+    drop(there);
+    let mut there = Peer::external(&typed.one, &typed.two.ca, "two.example").await;
+    there.hear("type='probe'").await;
+    let (from, to) = ("from='contact@two.example", "to='user@one.example'");
+    there.say(&format!("<presence {from}/desk' {to}/>")).await;
+    let is = |who: &str, how: &str| format!("contact@two.example/{who} {how}");
+    hear(&mut here, &[is("desk", "available"), is("train", "unavailable")]).await;
+}

@@ -549,8 +549,8 @@ impl Stream {
                 }
             }
         }
-        let is_broken = self.end == End::Broken;
-        self.machine.pairs().for_each(|pair| links.look_after_pair(pair, is_broken));
+        let may_be_gone = self.end.may_be_gone();
+        self.machine.pairs().for_each(|pair| links.look_after_pair(pair, may_be_gone));
         let reason = self.fault.take().or_else(|| broken.map(|error| error.to_string()));
         let (remote, peer) = (self.remote.as_deref(), self.peer);
         let reason = reason.as_deref().unwrap_or("closed");

@@ -59,7 +59,7 @@ struct State {
     failure: Option<Trouble>,
     /// Whether its taker has a stream.
     is_standing: bool,
-    /// Whether a stream broke, and none has stood since.
+    /// Whether a stream broke or the peer said that it goes, and none has stood since.
     is_doubtful: bool,
     /// Whether somebody sees to it that its domain is not lost for good.
     is_sought: bool,
@@ -164,10 +164,10 @@ impl Links {
         self.links.lock().get(pair).cloned()
     }
 
-    /// As [`Links::look_after`], when a stream of the peer's has ended, perhaps because it broke.
-    pub(crate) fn look_after_pair(self: &Arc<Self>, pair: &Pair, is_broken: bool) {
+    /// As [`Links::look_after`], when a stream of the peer's has ended, perhaps with the peer.
+    pub(crate) fn look_after_pair(self: &Arc<Self>, pair: &Pair, may_be_gone: bool) {
         if let Ok(link) = self.link(pair.clone(), None, monotonic::now()) {
-            if is_broken {
+            if may_be_gone {
                 link.doubt();
             }
             self.look_after(&link);
@@ -371,15 +371,17 @@ impl Link {
         self.tried.notify_waiters();
     }
 
-    /// Notes that a stream broke: the peer may be gone.
+    /// Notes how a stream ended: the peer may be gone.
     pub(crate) fn doubt(&self) {
         self.state.lock().is_doubtful = true;
         self.tried.notify_waiters();
     }
 
-    /// Whether a stream broke, and the peer has not been heard of since.
-    pub(crate) fn is_doubtful(&self) -> bool {
-        self.state.lock().is_doubtful
+    /// Whether the peer may be gone: it has not been heard of since a stream ended, or an attempt
+    /// failed.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let state = self.state.lock();
+        state.is_doubtful || state.failure.is_some()
     }
 
     /// Waits until trouble is over.

@@ -10,7 +10,7 @@ use stentor_stream::s2s::Pair;
 
 use super::links::{Link, Links};
 use super::queue::Waiting;
-use crate::limits::{S2S_LOOK_MS, S2S_SEEK_WAIT_MS};
+use crate::limits::{S2S_LOOK_MS, S2S_PRESENCE_WAIT_MS, S2S_SEEK_WAIT_MS};
 use crate::monotonic;
 
 impl Links {
@@ -40,35 +40,48 @@ impl Links {
         let (engine, mut stopping) = (&self.federation.engine, self.federation.stopping());
         let (silence_ms, soon_ms) =
             (self.federation.policy.silence_ms, self.federation.policy.back_off_ms);
-        let mut is_lost = false;
+        let (mut is_lost, mut answers_due) = (false, None);
         loop {
+            if !self.federation.allows(remote) {
+                engine.show_lost(local, remote).await;
+                return;
+            }
             let tried = link.until_tried();
-            let trouble = link.trouble();
+            let (trouble, is_in_doubt) = (link.trouble(), link.is_in_doubt());
             let due = match trouble {
-                None if link.is_doubtful() => monotonic::now().plus(soon_ms),
+                None if is_in_doubt => monotonic::now().plus(soon_ms),
                 None => monotonic::now().plus(S2S_LOOK_MS),
                 Some(trouble) if is_lost => trouble.until,
                 Some(trouble) => trouble.since.plus(silence_ms),
             };
+            let due = answers_due.map_or(due, |answers_due| due.min(answers_due));
             let is_due = tokio::select! {
                 () = tokio::time::sleep_until(monotonic::instant(due)) => true,
                 () = tried => false,
                 _ = stopping.changed() => return,
             };
-            if !self.federation.allows(remote) {
-                return;
+            if answers_due.take_if(|due| *due <= monotonic::now()).is_some() {
+                engine.show_silent(local, remote).await;
+                continue;
             }
-            if trouble.is_some() && link.trouble().is_none() {
-                // How they are now, whatever was seen before.
-                is_lost = false;
-                let probes = engine.probes_abroad(local, remote);
-                probes.into_iter().for_each(|probe| self.probe(link, probe));
-            } else if is_due {
-                let mut probes = engine.probes_abroad(local, remote).into_iter();
-                let Some(first) = probes.next() else { return };
-                if self.answers(link, first).await {
-                    continue;
+            let is_back = is_in_doubt && !link.is_in_doubt();
+            if !is_back && !is_due {
+                continue;
+            }
+            let mut probes = engine.probes_abroad(local, remote).into_iter();
+            let Some(first) = probes.next() else { return };
+            if is_in_doubt {
+                engine.expect_abroad(local, remote);
+            }
+            if self.answers(link, first).await {
+                if is_in_doubt {
+                    // How they are now, whatever was seen before.
+                    is_lost = false;
+                    let wait_ms = silence_ms.min(S2S_PRESENCE_WAIT_MS);
+                    answers_due = Some(monotonic::now().plus(wait_ms));
+                    probes.for_each(|probe| self.probe(link, probe));
                 }
+            } else {
                 probes.for_each(|probe| engine.note_missed(&probe));
                 let is_long_ago =
                     trouble.is_some_and(|t| t.since.plus(silence_ms) <= monotonic::now());
@@ -93,7 +106,7 @@ impl Links {
             let wait = Duration::from_millis(S2S_SEEK_WAIT_MS);
             let _ = tokio::time::timeout(wait, tried).await;
         }
-        link.trouble().is_none()
+        !link.is_in_doubt()
     }
 
     /// Queues a probe although the last attempt failed.

@@ -248,7 +248,7 @@ impl<'a> Stream<'a> {
                 self.links.restore(self.link, self.taker, doubt);
             }
         }
-        if self.is_authorized && self.end == End::Broken {
+        if self.is_authorized && self.end.may_be_gone() {
             self.link.doubt();
         }
         if self.is_authorized {

@@ -62,6 +62,8 @@ pub(crate) enum End {
     Broken,
     /// By a close, or by an error of ours.
     Orderly,
+    /// By an error of the peer's that says that it is going.
+    Leaving,
     /// By an error of the peer's that may be about what it was sent.
     Blamed,
 }
@@ -70,7 +72,7 @@ impl End {
     /// An error that one side has told the other ends a stream for good (RFC 6120 §4.9.1.1).
     pub(crate) fn of(fault: Option<&Fault>) -> Self {
         match fault {
-            Some(Fault::ByPeer(error)) if is_about_itself(error.condition) => Self::Orderly,
+            Some(Fault::ByPeer(error)) if is_about_itself(error.condition) => Self::Leaving,
             Some(Fault::Lost | Fault::Replaced | Fault::Timeout(Wait::Answer)) => Self::Broken,
             Some(Fault::ByPeer(_)) => Self::Blamed,
             _ => Self::Orderly,
@@ -83,8 +85,13 @@ impl End {
         match self {
             _ if !is_counted => Doubt::None,
             Self::Blamed => Doubt::Blamed,
-            Self::Broken | Self::Orderly => Doubt::Arrived,
+            Self::Broken | Self::Orderly | Self::Leaving => Doubt::Arrived,
         }
+    }
+
+    /// Whether the peer may be gone.
+    pub(crate) fn may_be_gone(self) -> bool {
+        matches!(self, Self::Broken | Self::Leaving)
     }
 }
 

@@ -33,6 +33,8 @@ struct State {
 struct Contacts {
     /// Available resources, and the accounts that were shown them.
     shown: HashMap<Jid, SmallVec<[BareJid; 1]>>,
+    /// Those that have not shown themselves since they were asked for.
+    asked: HashSet<Jid>,
     /// Accounts, and contacts of whom they know nothing because their server could not be asked.
     missed: HashSet<(BareJid, BareJid)>,
 }
@@ -106,6 +108,30 @@ impl Engine {
         there.into_iter().map(probe).collect()
     }
 
+    /// Notes that everybody who was shown is asked for: whoever is there answers.
+    pub fn expect_abroad(&self, local: &str, remote: &str) {
+        let key = (SmolStr::new(local), SmolStr::new(remote));
+        if let Some(contacts) = self.abroad.0.lock().pairs.get_mut(&key) {
+            contacts.asked = contacts.shown.keys().cloned().collect();
+        }
+    }
+
+    /// Shows as gone who has not answered: servers need not answer for who is not there.
+    pub async fn show_silent(self: &Arc<Self>, local: &str, remote: &str) {
+        let key = (SmolStr::new(local), SmolStr::new(remote));
+        let silent: Vec<_> = {
+            let mut state = self.abroad.0.lock();
+            let Some(contacts) = state.pairs.get_mut(&key) else { return };
+            let asked = std::mem::take(&mut contacts.asked);
+            let silent: Vec<_> =
+                asked.into_iter().filter_map(|c| contacts.shown.remove_entry(&c)).collect();
+            state.count -= silent.iter().map(|(_, owners)| owners.len()).sum::<usize>();
+            state.tidy(&key);
+            silent
+        };
+        self.show_gone(silent).await;
+    }
+
     /// Shows everybody that contacts whose server is lost are not there any more, as far as anybody
     /// can know; they are asked for again.
     pub async fn show_lost(self: &Arc<Self>, local: &str, remote: &str) {
@@ -113,6 +139,7 @@ impl Engine {
         let shown: Vec<_> = {
             let mut state = self.abroad.0.lock();
             let Some(contacts) = state.pairs.get_mut(&key) else { return };
+            contacts.asked = HashSet::new();
             let shown = std::mem::take(&mut contacts.shown);
             let (mut left, mut came) = (0, 0);
             for (contact, owners) in &shown {
@@ -124,6 +151,10 @@ impl Engine {
             state.count = state.count + came - left;
             shown.into_iter().collect()
         };
+        self.show_gone(shown).await;
+    }
+
+    async fn show_gone(self: &Arc<Self>, shown: Vec<(Jid, SmallVec<[BareJid; 1]>)>) {
         let each = shown.into_iter().flat_map(|(contact, owners)| {
             owners.into_iter().map(move |owner| (contact.clone(), owner))
         });
@@ -150,6 +181,7 @@ impl State {
         let is_full = self.count >= SHOWN_ABROAD_MAX;
         let contacts = self.of(owner, contact.domain());
         let missed = contacts.missed.remove(&(owner.clone(), contact.to_bare()));
+        contacts.asked.remove(contact);
         let is_known = contacts.shown.get(contact).is_some_and(|owners| owners.contains(owner));
         let is_new = !is_known && !is_full;
         if is_new {
