@@ -298,24 +298,22 @@ fn read_head(head: &mut Head, root: ElementRef<'_>, sender: Option<&Jid>) -> Res
     } else {
         return Err(Unfit::NotAStanza);
     };
-    let mut is_kind_known;
-    (head.kind, is_kind_known) = read_kind(None);
-    head.from = sender.cloned();
+    let is_kind_known;
+    (head.kind, is_kind_known) = read_kind(root.common(Common::Type).as_deref());
+    head.from = match sender {
+        Some(sender) => Some(sender.clone()),
+        None => root.common(Common::From).and_then(|from| Jid::new(&from).ok()),
+    };
     let mut is_to_bad = false;
-    for attribute in root.attrs() {
-        let Some(common) = attribute.common() else { continue };
-        let value = attribute.value();
-        match common {
-            Common::Type => (head.kind, is_kind_known) = read_kind(Some(&value)),
-            Common::To => match Jid::new(&value) {
-                Ok(to) => head.to = Some(to),
-                Err(_) => is_to_bad = true,
-            },
-            Common::From if sender.is_none() => head.from = Jid::new(&value).ok(),
-            Common::Id => Id::put(&mut head.id, &value),
-            Common::Lang if !value.is_empty() => Lang::put(&mut head.lang, &value),
-            Common::From | Common::Lang => {}
-        }
+    if let Some(to) = root.common(Common::To) {
+        head.to = Jid::new(&to).ok();
+        is_to_bad = head.to.is_none();
+    }
+    if let Some(id) = root.common(Common::Id) {
+        Id::put(&mut head.id, &id);
+    }
+    if let Some(lang) = root.common(Common::Lang).filter(|lang| !lang.is_empty()) {
+        Lang::put(&mut head.lang, &lang);
     }
     if is_to_bad {
         Err(Unfit::Refused(Condition::JidMalformed))

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use crate::attr::{Attribute, Attributes, Common, RawAttr, RawAttrs, name_end};
+use crate::attr::{Attribute, Attributes, RawAttr, RawAttrs, name_end};
 use crate::class::ends_name;
 use crate::index::{CONTENT, NONE, NsId, XML, delimited};
 use crate::packed::{Packed, PackedEntry};
+use crate::places::Common;
 use crate::{ns, unescape};
 
 /// One element of a [`Frame`](crate::Frame). Copying costs nothing.
@@ -48,7 +49,7 @@ impl<'a> ElementRef<'a> {
 
     /// The value of the attribute `name` without a namespace, references replaced.
     pub fn attr(self, name: &str) -> Option<Cow<'a, str>> {
-        self.raw_attrs().find(|attr| attr.qname() == name).map(RawAttr::value)
+        self.raw_attrs().find(|attr| attr.qname == name).map(RawAttr::value)
     }
 
     /// The value of the attribute `name` of the namespace `ns`.
@@ -59,9 +60,21 @@ impl<'a> ElementRef<'a> {
         self.attrs().find(|attr| attr.name() == name && attr.ns() == ns).map(Attribute::value)
     }
 
+    /// The value of an attribute that stanzas have, as [`attr`](Self::attr) would give it; at the
+    /// root of a frame mostly without a search.
+    #[inline]
+    pub fn common(self, attr: Common) -> Option<Cow<'a, str>> {
+        let known = if self.index == 0 { self.frame.common(attr) } else { None };
+        match known {
+            // Where the scanner notes places, values stand for themselves.
+            Some(place) => Some(Cow::Borrowed(&self.frame.text()[place?])),
+            None => self.attr(attr.name()),
+        }
+    }
+
     /// The value of `xml:lang` on this very element.
     pub fn lang(self) -> Option<Cow<'a, str>> {
-        self.raw_attrs().find(|attr| attr.common() == Some(Common::Lang)).map(RawAttr::value)
+        self.common(Common::Lang)
     }
 
     /// The attributes in document order, namespace declarations excepted.
@@ -162,12 +175,7 @@ impl<'a> ElementRef<'a> {
     /// All attributes as written, namespace declarations included.
     #[inline]
     pub(crate) fn raw_attrs(self) -> RawAttrs<'a> {
-        let known = if self.index == 0 { self.frame.root_attrs() } else { &[] };
-        if known.is_empty() {
-            RawAttrs::behind_name(self.frame.text(), self.entry().start() as usize + 1)
-        } else {
-            RawAttrs::at_places(self.frame.text(), known)
-        }
+        RawAttrs::behind_name(self.frame.text(), self.entry().start() as usize + 1)
     }
 
     pub(crate) fn inner_str(self) -> &'a str {

@@ -1,7 +1,5 @@
 //! The index of a frame: one flat entry for each element, in document order.
 
-use crate::packed::PackedPlace;
-
 /// Where an element is in its frame, and its namespace.
 ///
 /// Positions count bytes from the start of the frame. Children follow their parent at once; the
@@ -20,44 +18,6 @@ pub(crate) struct Entry {
     pub(crate) after: u32,
     /// The namespace, an [`ns id`](NsId), with [`PREFIXED`] if the name has a prefix.
     pub(crate) ns: u32,
-}
-
-/// Where the attributes of the root are, if they are few and the root was read in one go.
-///
-/// Those of a stanza are read once more to route it; another search for the same quotes would take
-/// as long as all the rest.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RootAttrs {
-    places: [PackedPlace; ROOT_ATTRS_MAX],
-    /// How many there are; 0 also if nobody knows, and more than there is room for if some are not
-    /// here.
-    count: u8,
-}
-
-impl RootAttrs {
-    /// Forgets what is known.
-    #[inline]
-    pub(crate) fn clear(&mut self) {
-        self.count = 0;
-    }
-
-    /// Adds the next one, or forgets all if there is no room for it.
-    #[inline]
-    pub(crate) fn push(&mut self, place: Option<PackedPlace>) {
-        match (self.places.get_mut(usize::from(self.count)), place) {
-            (Some(free), Some(place)) => {
-                *free = place;
-                self.count += 1;
-            }
-            _ => self.count = u8::MAX,
-        }
-    }
-
-    /// The places; none also if nobody knows.
-    #[inline]
-    pub(crate) fn places(&self) -> &[PackedPlace] {
-        self.places.get(..usize::from(self.count)).unwrap_or_default()
-    }
 }
 
 /// A namespace: one of the constants below, or where its name stands.
@@ -108,6 +68,3 @@ pub(crate) fn narrow(position: usize) -> u32 {
     debug_assert!(position <= u32::MAX as usize);
     position as u32
 }
-
-/// Attributes of the root whose places are kept; a stanza has five, and declares a namespace.
-const ROOT_ATTRS_MAX: usize = 6;

@@ -13,8 +13,9 @@ use crate::class::{
     self, Decoded, NAME, NAME_START, Wide, class, decode, is_space, plain_run, wide_run,
 };
 use crate::error::{Fault, MalformedKind, SyntaxError};
-use crate::index::{Entry, RootAttrs};
+use crate::index::Entry;
 use crate::limits::{Limits, SCRATCH_ENTRIES_KEPT};
+use crate::places::Commons;
 use crate::resolve::{Attr, Binding, Open};
 use crate::scope::{Content, Scope};
 
@@ -79,7 +80,7 @@ pub(crate) struct Machine {
     /// Where the name of the current start tag ends.
     pub(crate) name_end: usize,
     /// The attributes of the root as far as they are known.
-    pub(crate) root_attrs: RootAttrs,
+    pub(crate) commons: Commons,
     /// Open elements, the root first.
     pub(crate) open: Vec<Open>,
     /// The index made so far, in document order.
@@ -136,7 +137,7 @@ impl Machine {
         self.token = 0;
         self.quote = 0;
         self.is_unportable = false;
-        self.root_attrs.clear();
+        self.commons = Commons::default();
         self.attrs.clear();
         self.open.clear();
         self.entries.clear();

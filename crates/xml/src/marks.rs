@@ -1,5 +1,6 @@
 //! The places of an element that divide it, found a block at a time.
 
+use crate::index::narrow;
 use crate::lanes::{self, BLOCK};
 
 /// Walks over the bytes that [`lanes::marks`] finds.
@@ -40,6 +41,10 @@ fn marks_at(bytes: &[u8], at: usize) -> u64 {
     let rest = bytes.get(at..).unwrap_or_default();
     if let Some(block) = rest.first_chunk() {
         return lanes::marks(block);
+    }
+    // The last block of the bytes, of which the beginning was looked at before.
+    if let Some(block) = bytes.last_chunk() {
+        return lanes::marks(block).unbounded_shr(narrow(BLOCK - rest.len()));
     }
     let mut block = [b' '; BLOCK];
     block[..rest.len()].copy_from_slice(rest);

@@ -208,10 +208,10 @@ impl<'a> Copy<'a, '_> {
                 None => {}
             }
             self.out.push(b' ');
-            self.out.extend_from_slice(attr.qname().as_bytes());
-            self.out.extend_from_slice(&[b'=', attr.quote()]);
-            self.out.extend_from_slice(attr.raw_value().as_bytes());
-            self.out.push(attr.quote());
+            self.out.extend_from_slice(attr.qname.as_bytes());
+            self.out.extend_from_slice(&[b'=', attr.quote]);
+            self.out.extend_from_slice(attr.value.as_bytes());
+            self.out.push(attr.quote);
         }
     }
 }

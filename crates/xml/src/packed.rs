@@ -8,16 +8,18 @@
 //! |---|---|
 //! | the element | as it came |
 //! | namespace names that do not stand in it verbatim | rarely any |
-//! | places of the root's attributes | 8 each |
+//! | places of what stanzas have as attributes | 20, if the scanner noted them |
 //! | entries | 12 each, or 24 |
+
+use std::ops::Range;
 
 use triomphe::{Arc, HeaderSlice};
 
-use crate::attr::{Place, Told};
 use crate::error::MalformedKind;
 use crate::index::{Entry, NsId, narrow};
 use crate::limits::{FRAME_BYTES_CEILING, NARROW_TEXT_BYTES_MAX};
 use crate::machine::Machine;
+use crate::places::{COMMONS, Common};
 
 /// Text and index of a frame, counted.
 #[derive(Clone)]
@@ -25,9 +27,10 @@ pub(crate) struct Packed(Arc<HeaderSlice<Layout, str>>);
 
 /// What is where in the block.
 struct Layout {
-    /// Where the entries begin; the places of the root's attributes come before them.
+    /// Where the entries begin.
     entries_at: u32,
-    root_attrs: u8,
+    /// The places of the root's attributes are known, and come before the entries.
+    has_commons: bool,
     /// Numbers of entries take two bytes.
     is_narrow: bool,
 }
@@ -47,13 +50,16 @@ impl Packed {
             return Err(MalformedKind::FrameTooBig);
         }
         let is_narrow = text_bytes <= NARROW_TEXT_BYTES_MAX;
-        let (entries, root_attrs) = (&machine.entries, machine.root_attrs.places());
+        let (entries, commons) = (&machine.entries, machine.commons.places.as_flattened());
         let entry_bytes = if is_narrow { NARROW_ENTRY_BYTES } else { WIDE_ENTRY_BYTES };
         scratch.clear();
-        scratch.reserve(text_bytes + size_of_val(root_attrs) + entries.len() * entry_bytes);
+        scratch.reserve(text_bytes + commons.len() + entries.len() * entry_bytes);
         scratch.extend_from_slice(element);
         scratch.extend_from_slice(machine.appendix.as_bytes());
-        scratch.extend_from_slice(root_attrs.as_flattened());
+        let has_commons = machine.commons.are_known;
+        if has_commons {
+            scratch.extend_from_slice(commons);
+        }
         let entries_at = narrow(scratch.len());
         let element_bytes = narrow(element.len());
         scratch.resize(scratch.len() + entries.len() * entry_bytes, 0);
@@ -69,8 +75,7 @@ impl Packed {
         }
         // The machine has judged every character; this is how the compiler gets to know.
         let block = simdutf8::basic::from_utf8(scratch).map_err(|_| MalformedKind::Utf8)?;
-        let root_attrs = u8::try_from(root_attrs.len()).unwrap_or(0);
-        let layout = Layout { entries_at, root_attrs, is_narrow };
+        let layout = Layout { entries_at, has_commons, is_narrow };
         Ok(Self(Arc::from_header_and_str(layout, block)))
     }
 
@@ -92,12 +97,16 @@ impl Packed {
         PackedEntry { packed: self, index }
     }
 
-    /// Where the attributes of the root are; none also if nobody knows.
+    /// Where the value of an attribute of the root is, or that it is not there; none if nobody knows.
     #[inline]
-    pub(crate) fn root_attrs(&self) -> &[PackedPlace] {
-        let end = self.0.header.entries_at as usize;
-        let len = usize::from(self.0.header.root_attrs) * size_of::<PackedPlace>();
-        self.text().as_bytes()[end - len..end].as_chunks().0
+    pub(crate) fn common(&self, attr: Common) -> Option<Option<Range<usize>>> {
+        let Layout { entries_at, has_commons, .. } = self.0.header;
+        if !has_commons {
+            return None;
+        }
+        let at = entries_at as usize - size_of::<[PackedPlace; COMMONS]>();
+        let place = self.text().as_bytes()[at..].as_chunks().0[attr as usize];
+        Some(unpack_place(place))
     }
 }
 
@@ -195,29 +204,22 @@ fn pack_wide(numbers: [u64; NUMBERS]) -> [u8; WIDE_ENTRY_BYTES] {
     packed
 }
 
-/// Where an attribute of the root is: four numbers.
-pub(crate) type PackedPlace = [u8; 8];
+/// Where the value of an attribute is: two numbers of 14 bits; zeros if it is not there.
+pub(crate) type PackedPlace = [u8; 4];
 
-/// Packs the place of an attribute `name='value'` without space; none if it is far from the start.
+/// Packs a place near the start of the frame; what it is of another is of no use.
 #[inline(always)]
-pub(crate) fn pack_place(
-    told: u32,
-    name: usize,
-    value: usize,
-    value_end: usize,
-) -> Option<PackedPlace> {
-    let [name, value, end] = [name, value, value_end].map(|position| position as u64);
-    let numbers = name | u64::from(told) << 16 | value << 32 | end << 48;
-    (value_end <= NARROW_TEXT_BYTES_MAX).then(|| split(numbers).to_le_bytes())
+pub(crate) fn pack_place(start: usize, end: usize) -> PackedPlace {
+    let [start, end] = [start, end].map(|position| position as u64 & MASK_14);
+    let [a, b, c, d, ..] = split(start | end << 16).to_le_bytes();
+    [a, b, c, d]
 }
 
-/// Undoes [`pack_place`].
 #[inline(always)]
-pub(crate) fn unpack_place(packed: PackedPlace) -> Place {
-    let four = join(u64::from_le_bytes(packed));
-    let [name, told, value, value_end] =
-        [four, four >> 16, four >> 32, four >> 48].map(|number| (number & MASK_14) as usize);
-    Place { told: Told::from_number(told), name, name_end: value - 2, value, value_end }
+fn unpack_place(packed: PackedPlace) -> Option<Range<usize>> {
+    let two = join(u32::from_le_bytes(packed).into());
+    let [start, end] = [two, two >> 16].map(|number| (number & MASK_14) as u16);
+    (start != 0).then(|| start.into()..end.into())
 }
 
 /// Makes of up to four numbers of 14 bits, each in 16, what is ASCII byte by byte.
@@ -317,14 +319,16 @@ mod tests {
         }
 
         #[test]
-        fn prop_places_of_attributes_are_read_back(ends in vec(0..NARROW_TEXT_BYTES_MAX - 2, 3)) {
+        fn prop_places_are_read_back(
+            start in 1..NARROW_TEXT_BYTES_MAX,
+            end in 1..NARROW_TEXT_BYTES_MAX,
+        ) {
             let mut machine = Machine::default();
-            let [name, value, value_end] = [ends[0], ends[1] + 2, ends[2]];
-            machine.root_attrs.push(pack_place(Told::To as u32, name, value, value_end));
-            let packed = Packed::new(&machine, &mut Vec::new(), b"").unwrap();
-            let name_end = value - 2;
-            let place = Place { told: Told::To, name, name_end, value, value_end };
-            prop_assert_eq!(packed.root_attrs().iter().map(|p| unpack_place(*p)).collect::<Vec<_>>(), [place]);
+            machine.commons.places[Common::From as usize] = pack_place(start, end);
+            machine.commons.are_known = true;
+            let packed = Packed::new(&machine, &mut Vec::new(), b"<a/>").unwrap();
+            prop_assert_eq!(packed.common(Common::From), Some(Some(start..end)));
+            prop_assert_eq!(packed.common(Common::To), Some(None));
         }
     }
 }

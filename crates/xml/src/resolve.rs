@@ -197,6 +197,12 @@ impl Machine {
     /// care of [`resolve`](Self::resolve).
     #[inline(always)]
     pub(crate) fn open_plain(&mut self, cx: &Context<'_>, tag: &PlainTag) -> bool {
+        // Up to 64 attributes have different bits.
+        let has_too_many = cx.limits.attributes_max < 64
+            && tag.names.count_ones() > u32::from(cx.limits.attributes_max);
+        if has_too_many {
+            return false;
+        }
         let bound = match (tag.default, self.open.last()) {
             (0, Some(parent)) if self.hands_down(parent) => parent.default,
             (0, None) if cx.scope.is_usual(cx.content) => {
@@ -491,8 +497,10 @@ fn check_declaration(prefix: &[u8], uri: &str) -> Result<(), MalformedKind> {
 /// Whether a namespace may be the default one and is no content namespace.
 #[inline(always)]
 pub(crate) fn is_ordinary(uri: &[u8]) -> bool {
-    let special = ["", ns::CLIENT, ns::SERVER, ns::COMPONENT, ns::XML, ns::XMLNS];
-    special.iter().all(|special| uri != special.as_bytes())
+    // Written out, so that one look at the length rules most of them out.
+    let is = |special: &str| uri == special.as_bytes();
+    let is_content = is(ns::CLIENT) || is(ns::SERVER) || is(ns::COMPONENT);
+    !(uri.is_empty() || is_content || is(ns::XML) || is(ns::XMLNS))
 }
 
 /// The value of an attribute, borrowed if it stands there verbatim.

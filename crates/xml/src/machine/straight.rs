@@ -8,11 +8,12 @@
 use std::ops::Range;
 
 use super::{Context, Machine, Mode};
-use crate::attr::Told;
 use crate::class::{NAME_START, class, name_run};
-use crate::index::{RootAttrs, narrow};
+use crate::index::narrow;
+use crate::limits::NARROW_TEXT_BYTES_MAX;
 use crate::marks::Marks;
 use crate::packed::pack_place;
+use crate::places::{Common, Commons};
 use crate::resolve::{PlainTag, is_ordinary};
 
 /// Where the straight way ends.
@@ -36,8 +37,10 @@ impl Machine {
         loop {
             let is_passed = if bytes.get(self.at) == Some(&b'/') {
                 self.plain_end_tag(bytes, &mut marks)
+            } else if self.open.is_empty() {
+                self.plain_start_tag::<true>(bytes, cx, &mut marks)
             } else {
-                self.plain_start_tag(bytes, cx, &mut marks)
+                self.plain_start_tag::<false>(bytes, cx, &mut marks)
             };
             if !is_passed {
                 return Way::Tag;
@@ -91,43 +94,37 @@ impl Machine {
     }
 
     /// Passes over a start tag or empty-element tag, or stays at its name.
-    #[inline(always)]
-    fn plain_start_tag(&mut self, bytes: &[u8], cx: &Context<'_>, marks: &mut Marks) -> bool {
+    ///
+    /// It is a function of its own so that what it needs fits into registers.
+    #[inline(never)]
+    fn plain_start_tag<const IS_ROOT: bool>(
+        &mut self,
+        bytes: &[u8],
+        cx: &Context<'_>,
+        marks: &mut Marks,
+    ) -> bool {
         let is_within_limits = self.open.len() < usize::from(cx.limits.depth_max)
             && self.entries.len() < cx.limits.elements_max as usize;
         if !is_within_limits {
             return false;
         }
-        let is_root = self.open.is_empty();
-        let read = if is_root { plain_tag::<true> } else { plain_tag::<false> };
-        let tag = read(bytes, self.token, marks, &mut self.root_attrs).filter(|tag| {
-            cx.limits.attributes_max >= PLAIN_ATTRIBUTES_MAX
-                || tag.names.count_ones() <= u32::from(cx.limits.attributes_max)
-        });
-        match tag {
-            Some(tag) if self.open_plain(cx, &tag) => {
-                self.at = tag.end;
-                true
-            }
-            _ => {
-                if is_root {
-                    self.root_attrs.clear();
-                }
-                false
-            }
+        let tag = plain_tag::<IS_ROOT>(bytes, self.token, marks, &mut self.commons);
+        let Some(tag) = tag.filter(|tag| self.open_plain(cx, tag)) else { return false };
+        self.at = tag.end;
+        if IS_ROOT {
+            self.commons.are_known = tag.end <= NARROW_TEXT_BYTES_MAX;
         }
+        true
     }
 }
 
 /// Reads the tag whose `<` is at `start` and the first of the marks.
-///
-/// It is a function of its own so that what it needs fits into registers.
-#[inline(never)]
+#[inline(always)]
 fn plain_tag<const IS_ROOT: bool>(
     bytes: &[u8],
     start: usize,
     marks_of_all: &mut Marks,
-    root_attrs: &mut RootAttrs,
+    commons: &mut Commons,
 ) -> Option<PlainTag> {
     let name_end = name_run(bytes, start + 1);
     if class(*bytes.get(start + 1)?) & NAME_START == 0 {
@@ -162,14 +159,14 @@ fn plain_tag<const IS_ROOT: bool>(
                 _ => return None,
             }
         };
-        if name == 1 << Told::Xmlns as u32 {
+        if name == XMLNS_BIT {
             default = mark + 1;
             if !is_ordinary(&bytes[default..end]) {
                 return None;
             }
         }
-        if IS_ROOT {
-            root_attrs.push(pack_place(name.trailing_zeros(), at + 1, mark + 1, end));
+        if IS_ROOT && let Some(place) = commons.places.get_mut(name.trailing_zeros() as usize) {
+            *place = pack_place(mark + 1, end);
         }
         at = end + 1;
     }
@@ -183,11 +180,11 @@ fn plain_name(bytes: &[u8], at: usize, quote: usize) -> Option<u64> {
     if let len @ 1..=8 = quote.wrapping_sub(at) {
         // The names that most attributes have need no judgement.
         match u64::from_le_bytes(beginning) << (u64::BITS as usize - 8 * len) {
-            XMLNS => return Some(1 << Told::Xmlns as u32),
-            ID => return Some(1 << Told::Id as u32),
-            TO => return Some(1 << Told::To as u32),
-            FROM => return Some(1 << Told::From as u32),
-            TYPE => return Some(1 << Told::Type as u32),
+            XMLNS => return Some(XMLNS_BIT),
+            ID => return Some(1 << Common::Id as u32),
+            TO => return Some(1 << Common::To as u32),
+            FROM => return Some(1 << Common::From as u32),
+            TYPE => return Some(1 << Common::Type as u32),
             _ => {}
         }
     }
@@ -199,7 +196,7 @@ fn plain_name(bytes: &[u8], at: usize, quote: usize) -> Option<u64> {
 fn other_name(bytes: &[u8], at: usize, quote: usize) -> Option<u64> {
     let [b' ', name @ .., b'='] = bytes.get(at..quote)? else { return None };
     if name == b"xml:lang" {
-        return Some(1 << Told::Lang as u32);
+        return Some(1 << Common::Lang as u32);
     }
     let is_name = |name: &[u8], end| {
         name.first().is_some_and(|&first| class(first) & NAME_START != 0) && end == name.len()
@@ -229,7 +226,7 @@ fn bit(name: &[u8]) -> u64 {
     let len = name.len();
     let (Some(&first), Some(&middle)) = (name.first(), name.get(len / 2)) else { return 0 };
     let hash = u32::from(first) * 5 + u32::from(middle) * 8 + narrow(len) * 2;
-    1 << (Told::Other as u32 + hash % (u64::BITS - Told::Other as u32))
+    1 << (OTHERS + hash % (u64::BITS - OTHERS))
 }
 
 /// Up to eight bytes as a number, the last byte the highest.
@@ -243,11 +240,12 @@ const fn word(name: &[u8]) -> u64 {
     word
 }
 
+/// Below it are those of the [`Common`] attributes.
+const XMLNS_BIT: u64 = 1 << 5;
+/// The number of the first bit that no common name has.
+const OTHERS: u32 = 6;
 const XMLNS: u64 = word(b" xmlns=");
 const ID: u64 = word(b" id=");
 const TO: u64 = word(b" to=");
 const FROM: u64 = word(b" from=");
 const TYPE: u64 = word(b" type=");
-
-/// More attributes than this cannot have different bits.
-const PLAIN_ATTRIBUTES_MAX: u16 = 64;
