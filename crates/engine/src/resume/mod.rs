@@ -326,8 +326,6 @@ impl Session {
         }
     }
 
-    /// Takes the session from its broken stream, or from one that only looks alive. False if it
-    /// is over.
     /// Goes on with the last stanza of a stream that is over. Whoever comes back waits for it: what
     /// the client is told as handled has been dealt with, and nothing it sends then overtakes it.
     pub fn finish_apart(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -343,6 +341,8 @@ impl Session {
         }
     }
 
+    /// Takes the session from its broken stream, or from one that only looks alive. False if it
+    /// is over.
     async fn take_over(&self) -> bool {
         let patience = tokio::time::sleep(Duration::from_millis(TAKE_OVER_WAIT_MS));
         tokio::pin!(patience);
