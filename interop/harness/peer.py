@@ -18,7 +18,10 @@ PROVEN = f"<mechanisms xmlns='{SASL}'><mechanism>EXTERNAL</mechanism></mechanism
 
 
 class Peer:
-    """Takes one stream, over TLS from the first byte, from a server that has a certificate."""
+    """Takes one stream, over TLS from the first byte, from a server that has a certificate.
+
+    `features` are what it offers to who has shown one.
+    """
 
     def __init__(
         self,
@@ -26,8 +29,9 @@ class Peer:
         certificate: tuple[Path, Path],
         authority: Path,
         address: str = "127.0.0.1",
+        features: str = "",
     ):
-        self.domain = domain
+        self.domain, self.features = domain, features
         self.stanzas: deque[Element] = deque()
         # The certificate that ours has shown.
         self.shown: dict = {}
@@ -56,7 +60,7 @@ class Peer:
                 auth = self._stream(PROVEN)
                 assert next(auth).tag == q(SASL, "auth")
                 self.sock.sendall(f"<success xmlns='{SASL}'/>".encode())
-                for stanza in self._stream(""):
+                for stanza in self._stream(self.features):
                     self.stanzas.append(stanza)
         except OSError:
             # It was closed by either end: who waits for a stanza is told by waiting in vain.

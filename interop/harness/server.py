@@ -115,6 +115,14 @@ class Server(ABC):
         """Damages the stored message that holds the marker, while the server is down."""
         raise Unsupported(f"{self.name} has no records to damage")
 
+    def back_up(self, name: str) -> None:
+        """Copies the database, while it is in use, to a file of its folder."""
+        raise Unsupported(f"{self.name} has no command that copies its database")
+
+    def restore(self, name: str) -> None:
+        """Goes on with such a copy."""
+        raise Unsupported(f"{self.name} has no command that copies its database")
+
     def start(self) -> "Server":
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -191,6 +191,16 @@ class Stentor(Server):
     def waiting_messages(self, account: Account) -> int:
         return json.loads(self._tool("--json", "account", "show", account.jid))["waiting_messages"]
 
+    def back_up(self, name: str) -> None:
+        self._tool("backup", str(self.folder / name))
+
+    def restore(self, name: str) -> None:
+        self.stop()
+        for path in self.data.glob("stentor.db*"):
+            path.unlink()
+        shutil.copy(self.folder / name, self.data / "stentor.db")
+        self.start()
+
     def reload(self) -> None:
         self._tool("reload")
 
