@@ -4,13 +4,14 @@ import contextlib
 import time
 
 import pytest
+from harness.bad_certs import certificate
 from harness.counted import Counted
 from harness.dns import Dns
-from harness.names import MESSAGE, bodies, body, is_presence
+from harness.names import MESSAGE, bodies, body, is_presence, stanza_error
 from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
 from harness.peer import Caller, Peer, black_hole
 from harness.people import Person, friends, grant, text_of
-from harness.scenes import befriend, chat, is_chat, is_push, subscribe
+from harness.scenes import befriend, chat, has_id, is_chat, is_push, subscribe
 from harness.server import frozen
 from harness.waiting import until
 
@@ -147,6 +148,90 @@ def test_a_client_and_a_server_that_die_silently_are_seen_gone():
         # Nobody signs in again, and nobody says anything: she is asked for.
         alice.stream.wait(lambda e: is_presence(e, dora.full), 60)
         assert not [e for e in stranger.stream.ping() if e.get("from") == dora.full]
+
+
+class Narrow(Prosody):
+    """One that does not bear large stanzas, and does not say so."""
+
+    def __init__(self, region, *domains):
+        super().__init__(region, *domains, extra=["s2s_stanza_size_limit = 10000"])
+
+
+class Outspoken(Peer):
+    """One that says how large a stanza may be (XEP-0478)."""
+
+    LIMITS = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits>"
+
+    def _open(self, root, features):
+        super()._open(root, features or self.LIMITS)
+
+
+# covers: fed-25
+def test_only_what_the_other_server_does_not_bear_comes_back():
+    with neighbourhood(Stentor, Narrow) as (ours, prosody):
+        alice, dora = friends(ours, prosody)
+        status = "ÿ" * 5_000
+        for one, two in ((alice, dora), (dora, alice)):
+            one.stream.write(f"<presence><status>{status}</status></presence>")
+            seen = lambda e, who=one.full: is_presence(e, who) and text_of(e, "status") == status  # noqa: E731
+            two.stream.wait(seen)
+        spoken, big = "outspoken.example", "x" * 20_000
+        peer = Outspoken(spoken, ours.region.ca.server(spoken), ours.region.ca.pem)
+        ours.region.dns.server_of(spoken, None, peer.port)
+        with contextlib.closing(peer):
+            for to in (dora.jid, f"x@{spoken}"):
+                texts = [str(n) for n in range(20)]
+                idents = [chat(alice.stream, to, text) for text in [*texts[:10], big, *texts[10:]]]
+                refused = alice.stream.wait(lambda e: e.tag == MESSAGE)
+                assert refused.get("id") == idents[10]
+                assert stanza_error(refused) == ("modify", "policy-violation")
+                if to == dora.jid:
+                    heard = dora.stream.until(lambda e, last=idents[-1]: e.get("id") == last)
+                    came = [e.get("id") for e in heard if e.tag == MESSAGE]
+                else:
+                    came = [peer.next().get("id") for _ in texts]
+                # Prosody ends the stream without telling what it has had: that comes once more.
+                assert list(dict.fromkeys(came)) == idents[:10] + idents[11:]
+        ended = {event["reason"] for event in ours.events("s2s_out_ended", "s2s_in_ended")}
+        assert any("policy-violation" in reason for reason in ended), ended
+        assert not [e for e in alice.stream.ping() if e.tag == MESSAGE]
+
+
+# covers: fed-43
+def test_the_log_tells_the_life_of_each_stream_and_why_there_is_none():
+    names = ("s2s_found", "s2s_out", "s2s_out_ended")
+    with neighbourhood(Stentor, Prosody, idle_secs=1, dialback=False) as (ours, prosody):
+        dns, ca = ours.region.dns, ours.region.ca
+        alice, dora = Person(ours), Person(prosody)
+        alice.stream.write(f"<presence to='{dora.full}'/>")
+        chat(alice.stream, dora.full, "hello")
+        dora.stream.wait(is_chat("hello"))
+        chat(dora.stream, alice.full, "hello")
+        alice.stream.wait(is_chat("hello"))
+        until(lambda: len(ours.events(*names)) == 3, "the idle stream is closed")
+        found, stands, ended = ours.events(*names)
+        assert [event["event"] for event in (found, stands, ended)] == list(names)
+        for port, how in ((prosody.s2s_port, "STARTTLS"), (prosody.s2s_tls_port, "direct TLS")):
+            assert f"127.0.0.1:{port} ({how})" in found["servers"]
+        assert stands["peer"] in found["servers"]
+        assert stands["tls"] == "TLS 1.3" and stands["cipher"].startswith("TLS_")
+        assert (stands["certificate"], stands["how"]) == ("valid", "external")
+        counts = [ended[f"{kind}_{way}"] for way in ("out", "in") for kind in ("presences", "others")]
+        assert counts == [1, 1, 0, 1] and ended["reason"] == "closed"
+        # Nobody listens; the certificate is of yesterday; the server is somebody else's.
+        old, down, strange = "old.example", "down.example", "strange.example"
+        with contextlib.closing(Peer(old, certificate(ca, old, "expired"), ca.pem)) as peer:
+            dns.server_of(old, None, peer.port)
+            dns.server_of(down, 1, None)
+            dns.server_of(strange, prosody.s2s_port, None)
+            for domain in (old, down, strange, "nowhere.example"):
+                alice.stream.write(f"<iq type='get' id='{domain}' to='{domain}'><x xmlns='x'/></iq>")
+                alice.stream.wait(has_id(domain))
+        reasons = {event["remote"]: event["reason"] for event in ours.events("s2s_failed")}
+        assert "certificate expired" in reasons[old]
+        assert "127.0.0.1:1: Connection refused" in reasons[down]
+        assert "host-unknown" in reasons[strange]
+        assert reasons["nowhere.example"] == "DNS knows no server of the domain"
 
 
 # covers: fed-45

@@ -97,6 +97,7 @@ pub(crate) fn drain<M: Carrier>(
         }
         moved = true;
         federation.metrics.stanzas_out.inc();
+        pump.counts.note_out(&waiting.stanza);
         let mark = machine.counted().map_or_else(|| pump.end(), |tally| tally.sent);
         link.queue.note_sent(taker, mark, waiting);
     }

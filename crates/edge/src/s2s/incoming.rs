@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use super::carrier::{Acks, drain, settle, take_ack, take_in};
 use super::certificates::proves;
 use super::links::{Link, Links};
-use super::pump::{Pump, Wake};
+use super::pump::{Counts, Pump, Wake, encryption};
 use super::queue::Doubt;
 use super::resume::{End, Left};
 use super::verify::verify;
@@ -303,6 +303,7 @@ impl Stream {
                 }
                 self.is_settled = true;
                 self.federation().metrics.stanzas_in.inc();
+                self.pump.counts.note_in(&stanza);
                 take_in(&self.inbound, stanza).await;
             }
             IncomingEvent::Refused(reply) => self.federation().engine.send_answer(reply),
@@ -454,7 +455,7 @@ impl Stream {
         let federation = self.federation();
         federation.metrics.accepted.inc();
         self.listener.links.reached(pair);
-        let tls = self.pump.conn.facts().tls.as_ref().map_or("none", |tls| tls.version.as_str());
+        let (tls, cipher) = encryption(self.pump.conn.facts());
         let is_proven = self.is_proven(&pair.remote).is_ok();
         let Pair { local, remote } = pair;
         tracing::info!(
@@ -463,6 +464,7 @@ impl Stream {
             remote,
             peer = %self.peer,
             tls,
+            cipher,
             certificate = if is_proven { "valid" } else { "unproven" },
             how = how.name(),
             "A stream from another server stands."
@@ -560,7 +562,8 @@ impl Stream {
             tracing::info!(event = "s2s_in_refused", local, remote, %peer, reason, certificate, "A stream from another server ended before its domain was proven.");
             return;
         }
-        tracing::info!(event = "s2s_in_ended", remote, %peer, reason, "A stream from another server ended.");
+        let Counts { presences_out, others_out, presences_in, others_in } = self.pump.counts;
+        tracing::info!(event = "s2s_in_ended", remote, %peer, reason, presences_out, others_out, presences_in, others_in, "A stream from another server ended.");
     }
 }
 

@@ -19,7 +19,7 @@ use super::certificates::{proves, tls_name};
 use super::discovery::{NotFound, Target};
 use super::failure::Failure;
 use super::links::{Link, Links};
-use super::pump::{Pump, Wake};
+use super::pump::{Counts, Pump, Wake, encryption};
 use super::queue::Doubt;
 use super::resume::End;
 use super::rfc8305_race::race;
@@ -97,8 +97,10 @@ async fn attempt(
         let _permit = federation.connecting.acquire().await;
         federation.discovery.find(&link.pair.remote).await
     };
+    let found = found.map_err(Failure::NotFound)?;
+    log_found(&link.pair, &found);
     let mut last = None;
-    for target in found.map_err(Failure::NotFound)? {
+    for target in found {
         let connected = {
             let _permit = federation.connecting.acquire().await;
             connect(federation, &link.pair.local, &link.pair.remote, &target).await
@@ -106,6 +108,14 @@ async fn attempt(
         let conn = match connected {
             Ok(conn) => conn,
             Err(error) => {
+                let Pair { local, remote } = &link.pair;
+                tracing::info!(
+                    event = "s2s_tried",
+                    local,
+                    remote,
+                    reason = error,
+                    "A server was called in vain."
+                );
                 last = Some(Failure::Unreachable(error));
                 continue;
             }
@@ -117,6 +127,18 @@ async fn attempt(
         }
     }
     Err(last.unwrap_or(Failure::NotFound(NotFound::NoServer)))
+}
+
+/// What DNS, or a route, says of a domain.
+fn log_found(pair: &Pair, targets: &[Target]) {
+    let Pair { local, remote } = pair;
+    let shown = targets.iter().map(|target| {
+        let tls = if target.is_direct_tls { "direct TLS" } else { "STARTTLS" };
+        let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
+        format!("{} ({tls})", addresses.join(", "))
+    });
+    let servers = shown.collect::<Vec<_>>().join("; ");
+    tracing::info!(event = "s2s_found", local, remote, servers, "Where another server is.");
 }
 
 /// Connects to the first address that answers, with TLS if that comes first.
@@ -416,6 +438,7 @@ impl<'a> Stream<'a> {
         }
         self.idle_at = now.plus(federation.policy.idle_ms);
         federation.metrics.stanzas_in.inc();
+        self.pump.counts.note_in(&stanza);
         take_in(&self.inbound, stanza).await;
     }
 
@@ -524,7 +547,7 @@ impl<'a> Stream<'a> {
 
     fn log_open(&self, local: &str, remote: &str, how: How) {
         let facts = self.pump.conn.facts();
-        let tls = facts.tls.as_ref().map_or("none", |tls| tls.version.as_str());
+        let (tls, cipher) = encryption(facts);
         let is_proven = judge(&self.links.federation, &self.pump.conn, remote).is_ok();
         tracing::info!(
             event = "s2s_out",
@@ -532,6 +555,7 @@ impl<'a> Stream<'a> {
             remote,
             peer = %facts.peer,
             tls,
+            cipher,
             certificate = if is_proven { "valid" } else { "unproven" },
             how = how.name(),
             bidi = self.machine.is_bidi(),
@@ -543,12 +567,17 @@ impl<'a> Stream<'a> {
         self.end = End::of(fault);
         let (local, remote) = (&self.link.pair.local, &self.link.pair.remote);
         let reason = fault.map_or_else(|| "closed".to_owned(), ToString::to_string);
+        let Counts { presences_out, others_out, presences_in, others_in } = self.pump.counts;
         tracing::info!(
             event = "s2s_out_ended",
             local,
             remote,
             by_peer,
             reason,
+            presences_out,
+            others_out,
+            presences_in,
+            others_in,
             "A stream to another server ended."
         );
         if let (false, None) = (self.is_authorized, &self.failure) {

@@ -6,8 +6,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use stentor_stanza::Stanza;
 use stentor_stream::Millis;
-use stentor_transport::Conn;
+use stentor_transport::{Conn, Facts};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
@@ -30,6 +31,34 @@ pub(crate) struct Pump {
     /// Bytes read so far.
     pub(crate) read_bytes: u64,
     timer: Pin<Box<Sleep>>,
+    /// What went through it.
+    pub(crate) counts: Counts,
+}
+
+/// Stanzas of one stream, for the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) presences_out: u64,
+    pub(crate) others_out: u64,
+    pub(crate) presences_in: u64,
+    pub(crate) others_in: u64,
+}
+
+/// The version of TLS and the cipher suite, for the log.
+pub(crate) fn encryption(facts: &Facts) -> (&'static str, &'static str) {
+    facts.tls.as_ref().map_or(("none", "none"), |tls| (tls.version.as_str(), tls.cipher))
+}
+
+impl Counts {
+    pub(crate) fn note_out(&mut self, stanza: &Stanza) {
+        let is_presence = stanza.presence_type().is_some();
+        *(if is_presence { &mut self.presences_out } else { &mut self.others_out }) += 1;
+    }
+
+    pub(crate) fn note_in(&mut self, stanza: &Stanza) {
+        let is_presence = stanza.presence_type().is_some();
+        *(if is_presence { &mut self.presences_in } else { &mut self.others_in }) += 1;
+    }
 }
 
 /// What woke a connection up.
@@ -56,6 +85,7 @@ impl Pump {
             is_eof: false,
             read_bytes: 0,
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
+            counts: Counts::default(),
         }
     }
 
