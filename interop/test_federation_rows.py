@@ -71,6 +71,20 @@ def test_priorities_count_for_others_as_for_us(pairs):
     assert receivers(dora) == local
 
 
+def test_fed_38_the_highest_priority_is_kept_and_the_choice_left_to_its_server(pairs):
+    ours, prosody = pairs[Prosody]
+    alice, dora = friends(ours, prosody)
+    low = dora.another("low", 126)
+    tablet = alice.another("tablet")
+    dora.stream.write("<presence><priority>127</priority></presence>")
+    for stream in (alice.stream, tablet, alice.another("late")):
+        seen = stream.wait(lambda e: is_presence(e, dora.full) and text_of(e, "priority"))
+        assert text_of(seen, "priority") == "127"
+    chat(alice.stream, dora.jid, "to the best")
+    assert dora.stream.wait(is_chat("to the best")).get("to") == dora.jid
+    assert bodies(alice.stream.barrier(low)[0]) == []
+
+
 # covers: fed-20
 def test_several_clients_are_seen_each_by_itself(pairs):
     ours, prosody = pairs[Prosody]
