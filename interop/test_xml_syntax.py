@@ -321,24 +321,6 @@ def test_xml_19_entities(server, enter):
     assert delivered(alice, bob) == []
 
 
-def test_xml_20_processing_instructions(server, enter):
-    bob = enter("bob")
-    for text, error in (
-        (f"<message to='{bob.jid}'><?php x?><body>x</body></message>", "restricted-xml"),
-        ("<?xml-stylesheet href='x'?>", "restricted-xml"),
-        ("<?xml version='1.0'?>", "not-well-formed"),
-        (f"<message to='{bob.jid}'><?xml version='1.0'?></message>", "not-well-formed"),
-    ):
-        alice = enter("alice")
-        alice.write(text)
-        alice.expect_stream_error(error, prosody="not-well-formed")
-    with RawStream(server, "tls") as stream:
-        stream.write("<?php x?>" + header(server.domain))
-        stream.expect_stream_error("restricted-xml", prosody="not-well-formed")
-        expect_own_header(stream, server)
-    assert delivered(enter("alice"), bob) == []
-
-
 def test_xml_21_xml_declaration(server):
     alice = server.account("alice")
     bare = header(server.domain).partition("?>")[2]

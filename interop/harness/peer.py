@@ -20,7 +20,8 @@ PROVEN = f"<mechanisms xmlns='{SASL}'><mechanism>EXTERNAL</mechanism></mechanism
 class Peer:
     """Takes one stream, over TLS from the first byte, from a server that has a certificate.
 
-    `features` are what it offers to who has shown one.
+    `features` are what it offers to who has shown one; `before` and `after` are said around the
+    header and features of that stream.
     """
 
     def __init__(
@@ -30,8 +31,13 @@ class Peer:
         authority: Path,
         address: str = "127.0.0.1",
         features: str = "",
+        before: str = "",
+        after: str = "",
     ):
         self.domain, self.features = domain, features
+        self.before, self.after = before, after
+        # Whether ours has closed its stream, and then the connection.
+        self.is_stream_closed = self.is_over = False
         self.stanzas: deque[Element] = deque()
         # The certificate that ours has shown.
         self.shown: dict = {}
@@ -49,6 +55,11 @@ class Peer:
         until(lambda: self.stanzas, f"a stanza comes to {self.domain}")
         return self.stanzas.popleft()
 
+    def await_end(self) -> None:
+        """Waits until ours has ended the stream and closed the connection; no stanza came more."""
+        until(lambda: self.is_over, f"the stream to {self.domain} ends")
+        assert not self.stanzas, [show(stanza) for stanza in self.stanzas]
+
     def close(self) -> None:
         self.listener.close()
 
@@ -62,6 +73,7 @@ class Peer:
                 self.sock.sendall(f"<success xmlns='{SASL}'/>".encode())
                 for stanza in self._stream(self.features):
                     self.stanzas.append(stanza)
+                self.is_over = self.is_stream_closed
         except OSError:
             # It was closed by either end: who waits for a stanza is told by waiting in vain.
             return
@@ -84,12 +96,15 @@ class Peer:
                     if depth == 1:
                         root.remove(what)
                         yield what
+                    self.is_stream_closed = depth == 0
 
     def _open(self, root: Element, features: str) -> None:
         to = root.get("from")
         head = f"from='{self.domain}' to='{to}' id='1' version='1.0'"
         names = f"xmlns='{SERVER}' xmlns:stream='{STREAM}'"
         text = f"<stream:stream {names} {head}><stream:features>{features}</stream:features>"
+        if features != PROVEN:
+            text = f"{self.before}{text}{self.after}"
         self.sock.sendall(text.encode())
 
 
