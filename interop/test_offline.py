@@ -72,6 +72,12 @@ def stamp(message):
     return None if delay is None else delay.get("stamp")
 
 
+def server_id(message):
+    """Its id in the archive (XEP-0359)."""
+    found = child(message, "urn:xmpp:sid:0", "stanza-id")
+    return None if found is None else found.get("id")
+
+
 def time_of(message):
     """The stamp as one to compare: whole seconds come without a fraction."""
     return stamp(message) and datetime.fromisoformat(stamp(message).replace("Z", "+00:00"))
@@ -165,7 +171,7 @@ def test_off_02_delivered_after_login(server, enter, prosody_differs):
     assert offline_of(server, account, 0) == [], "they are gone from the store"
 
 
-def test_off_03_several_in_order(server, enter):
+def test_off_03_several_in_order(server, enter, prosody_differs):
     senders = [enter(name) for name in ("alice", "carol", "dave")]
     account = server.account("bob")
     order = random.Random(3)
@@ -182,6 +188,13 @@ def test_off_03_several_in_order(server, enter):
     assert len(got) == 200 and set(got) == set(sent)
     for sender in senders:
         assert [t for s, t in got if s == sender.jid] == [t for s, t in sent if s == sender.jid]
+    bob = enter(account)
+    page = "<set xmlns='http://jabber.org/protocol/rsm'><max>200</max></set>"
+    bob.write(f"<iq type='set' id='h'><query xmlns='urn:xmpp:mam:2'>{page}</query></iq>")
+    with prosody_differs("has no archive"):
+        results = [e for e in bob.until(has_id("h")) if e.tag == MESSAGE]
+        taken = [e.find(f".//{q(CLIENT, 'message')}") for e in results]
+        assert [(e.get("from"), body(e)) for e in taken] == got, "as the server took them"
 
 
 def test_off_03_cut_during_delivery(server, enter, prosody_differs):
@@ -192,17 +205,21 @@ def test_off_03_cut_during_delivery(server, enter, prosody_differs):
     alice.ping()
     bob = enter(account, is_available=False)
     bob.write("<presence/>")
-    bob.wait(is_chat(texts[0]))
-    seen = [texts[0]] + bodies(list(bob.elements))
+    before = {texts[0]: server_id(bob.wait(is_chat(texts[0])))}
+    before |= {body(e): server_id(e) for e in bob.elements if e.tag == MESSAGE}
     bob.cut()
     with prosody_differs("forgets what it was about to send"):
+        rest = []
         with login(server, account, is_available=False) as again:
             again.write("<presence/>")
-            rest = [body(again.wait(lambda e: e.tag == MESSAGE))]
-            while rest[-1] != texts[-1]:
-                rest.append(body(again.wait(lambda e: e.tag == MESSAGE)))
-        assert rest == texts[len(texts) - len(rest) :], "a tail, in order and without gaps"
-        assert set(seen) | set(rest) == set(texts)
+            while not rest or body(rest[-1]) != texts[-1]:
+                rest.append(again.wait(lambda e: e.tag == MESSAGE))
+        assert bodies(rest) == texts[len(texts) - len(rest) :], "a tail, in order, without gaps"
+        after = {body(e): server_id(e) for e in rest}
+        assert before.keys() | after.keys() == set(texts)
+        assert all(before[text] == after[text] for text in before.keys() & after.keys())
+        ids = list((before | after).values())
+        assert None not in ids and len(set(ids)) == len(texts)
 
 
 def test_off_06_unicode(server_with, enter, prosody_differs):
