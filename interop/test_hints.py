@@ -21,6 +21,7 @@ def archived(stream) -> list[str]:
     """The ids of the messages in the archive of the account."""
     stream.write(f"<iq type='set' id='h'><query xmlns='{MAM}'/></iq>")
     seen = stream.until(lambda e: e.get("id") == "h")
+    assert seen[-1].get("type") == "result"
     return [e.find(f".//{MESSAGE}").get("id") for e in seen if e.tag == MESSAGE]
 
 
