@@ -71,7 +71,7 @@ class Peer:
                 auth = self._stream(PROVEN)
                 assert next(auth).tag == q(SASL, "auth")
                 self.sock.sendall(f"<success xmlns='{SASL}'/>".encode())
-                for stanza in self._stream(""):
+                for stanza in self._stream(self.features):
                     self.stanzas.append(stanza)
                 self.is_over = self.is_stream_closed
         except OSError:
