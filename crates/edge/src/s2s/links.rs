@@ -322,10 +322,13 @@ impl Link {
     }
 
     /// Becomes the one that drains the queue. One that has a stream already (`is_ready`) takes it
-    /// from another that may have none yet; it is given back by [`Link::leave`].
+    /// from another that has none yet, or of which nothing is under way: what comes later must not
+    /// overtake it (RFC 6120 §10.1). It is given back by [`Link::leave`].
     fn take_over(&self, is_ready: bool) -> Option<u64> {
         let mut state = self.state.lock();
-        if state.taker.is_some() && !is_ready {
+        if let Some(taker) = state.taker
+            && (!is_ready || (state.is_standing && self.queue.unacked(taker) > 0))
+        {
             return None;
         }
         state.takers += 1;
@@ -460,6 +463,8 @@ fn blocked() -> StanzaError {
 
 #[cfg(test)]
 mod tests {
+    use stentor_stanza::{Head, Kind, MessageType};
+
     use super::*;
 
     fn link() -> Link {
@@ -495,5 +500,19 @@ mod tests {
         assert!(link.is_taken_by(ready) && !link.is_taken_by(seeker));
         assert_eq!(link.failed(seeker, Condition::RemoteServerTimeout, true, 1), None);
         assert!(!link.leave(seeker) && link.leave(ready));
+    }
+
+    // RFC 6120 §10.1.
+    #[test]
+    fn nobody_takes_the_queue_while_something_is_under_way() {
+        let link = link();
+        let first = link.take_over(true).unwrap();
+        let head = Head::new(Kind::Message(MessageType::Chat));
+        link.queue.push(Waiting::new(Stanza::empty(head), None, Millis(0), 0)).unwrap();
+        let waiting = link.queue.pop(first).unwrap();
+        link.queue.note_sent(first, 1, waiting);
+        assert_eq!(link.take_over(true), None);
+        link.queue.acked(first, 1);
+        assert!(link.take_over(true).is_some());
     }
 }

@@ -361,8 +361,11 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Whether the queue is this stream's to drain, and the peer takes what is in it.
     fn may_send(&self) -> bool {
-        self.is_authorized && self.machine.may_send(&self.link.pair)
+        self.is_authorized
+            && self.machine.may_send(&self.link.pair)
+            && self.link.is_taken_by(self.taker)
     }
 
     /// Whether another stream drains the queue now, so that this one may close.
