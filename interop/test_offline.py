@@ -469,6 +469,16 @@ FATE = re.compile(
 )
 
 
+def stored_count(server, account):
+    """How many messages are stored (XEP-0013 §2.2)."""
+    node = "http://jabber.org/protocol/offline"
+    info = f"<query xmlns='http://jabber.org/protocol/disco#info' node='{node}'/>"
+    with login(server, account, is_available=False) as stream:
+        fields = stream.request(info).iter("{jabber:x:data}field")
+        (count,) = [f[0].text for f in fields if f.get("var") == "number_of_messages"]
+        return int(count)
+
+
 def fates(server):
     """What the log says of stored messages: event, account, sender, id and reason of each."""
     return [(m[2], m[3], m[4], m[5], m[7]) for m in FATE.finditer(server.log_text()) if int(m[6])]
@@ -495,6 +505,8 @@ def test_off_23_log(server_with, enter):
         bob.close()
     got = offline_of(server, account, 3)
     assert [e.get("id") for e in got] == sent[:3]
+    # They leave the store once the end of his stream says that he has them.
+    until(lambda: stored_count(server, account) == 0, "his messages have left the store")
     late = chat(alice, account.jid, "secret-23 late")
     alice.ping()
 
