@@ -29,6 +29,7 @@ def join(person: Person, room: str, nick: str) -> None:
     person.stream.wait(lambda e: e.tag == MESSAGE and child(e, CLIENT, "subject") is not None)
 
 
+# covers: presence-37
 def test_presence_37_a_negative_priority_keeps_nothing_from_a_full_address():
     with neighbourhood(Stentor, Host) as (ours, prosody):
         alice, dora = friends(ours, prosody)
