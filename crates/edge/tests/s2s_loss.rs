@@ -138,14 +138,8 @@ impl Typed {
 
     /// Accepts the server's stream and has it authorized.
     async fn accept(&self, features: &str) -> Peer {
-        let mut peer = Peer::accept(&self.two.listener, &self.two.ca, "two.example").await;
-        let external = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
-                        <mechanism>EXTERNAL</mechanism></mechanisms>";
-        peer.say(&format!("<stream:features>{external}</stream:features>")).await;
-        peer.hear("<auth").await;
-        peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await;
-        peer.hear("version=").await;
-        peer.say(&servers::peer::header("two.example", "one.example", "third")).await;
+        let mut peer =
+            Peer::accept_authorized(&self.two.listener, &self.two.ca, "two.example").await;
         peer.say(&format!("<stream:features>{features}</stream:features>")).await;
         peer
     }

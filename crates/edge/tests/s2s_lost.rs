@@ -8,7 +8,7 @@ use stentor_edge::s2s::Policy;
 use stentor_stanza::PresenceType;
 use tokio::sync::watch;
 
-use self::servers::peer::{Peer, header};
+use self::servers::peer::Peer;
 use self::servers::{Half, Plan, Server, User, alone};
 
 mod servers;
@@ -35,14 +35,8 @@ impl Typed {
 
     /// Accepts the server's stream, which counts stanzas.
     async fn accept(&self) -> Peer {
-        let mut peer = Peer::accept(&self.two.listener, &self.two.ca, "two.example").await;
-        let external = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
-                        <mechanism>EXTERNAL</mechanism></mechanisms>";
-        peer.say(&format!("<stream:features>{external}</stream:features>")).await;
-        peer.hear("<auth").await;
-        peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await;
-        peer.hear("version=").await;
-        peer.say(&header("two.example", "one.example", "third")).await;
+        let mut peer =
+            Peer::accept_authorized(&self.two.listener, &self.two.ca, "two.example").await;
         let features = "<sm xmlns='urn:xmpp:sm:3'/>";
         peer.say(&format!("<stream:features>{features}</stream:features>")).await;
         peer.hear("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
@@ -99,14 +93,7 @@ async fn contacts_are_gone_with_their_server_and_asked_for_when_it_is_back() {
     hear(&mut here, &[gone("desk"), gone("train")]).await;
     // It is back, at the same place.
     let listener = stentor_transport::Listener::bind(addr).unwrap();
-    let mut peer = Peer::accept(&listener, &ca, domain).await;
-    let external = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
-                    <mechanism>EXTERNAL</mechanism></mechanisms>";
-    peer.say(&format!("<stream:features>{external}</stream:features>")).await;
-    peer.hear("<auth").await;
-    peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await;
-    peer.hear("version=").await;
-    peer.say(&header("two.example", "one.example", "third")).await;
+    let mut peer = Peer::accept_authorized(&listener, &ca, domain).await;
     peer.say("<stream:features/>").await;
     let came = peer.hear("type='probe'").await + &peer.hear("/>").await;
     assert!(came.contains("to='contact@two.example'"), "{came}");

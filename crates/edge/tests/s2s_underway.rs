@@ -10,7 +10,7 @@ use stentor_stanza::{Condition, ErrorType};
 use stentor_store::Stores;
 use stentor_store_sqlite::{Options, Sqlite};
 
-use self::servers::peer::{Peer, header};
+use self::servers::peer::Peer;
 use self::servers::{Half, PATIENCE, Plan, Server, User, alone, route};
 
 mod servers;
@@ -45,14 +45,7 @@ impl Typed {
 }
 
 async fn accept(two: &Half, features: &str) -> Peer {
-    let mut peer = Peer::accept(&two.listener, &two.ca, "two.example").await;
-    let external = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
-                    <mechanism>EXTERNAL</mechanism></mechanisms>";
-    peer.say(&format!("<stream:features>{external}</stream:features>")).await;
-    peer.hear("<auth").await;
-    peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await;
-    peer.hear("version=").await;
-    peer.say(&header("two.example", "one.example", "third")).await;
+    let mut peer = Peer::accept_authorized(&two.listener, &two.ca, "two.example").await;
     peer.say(&format!("<stream:features>{features}</stream:features>")).await;
     if !features.is_empty() {
         peer.hear("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;

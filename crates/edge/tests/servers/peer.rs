@@ -76,6 +76,23 @@ impl Peer {
         peer
     }
 
+    /// As [`Peer::accept`], and signs the server in by EXTERNAL; what is wanted next are the features of the third stream.
+    pub async fn accept_authorized(
+        listener: &Listener,
+        certificate: &dev_ca::DevCa,
+        domain: &str,
+    ) -> Self {
+        let mut peer = Self::accept(listener, certificate, domain).await;
+        let external = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+                        <mechanism>EXTERNAL</mechanism></mechanisms>";
+        peer.say(&format!("<stream:features>{external}</stream:features>")).await;
+        peer.hear("<auth").await;
+        peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await;
+        peer.hear("version=").await;
+        peer.say(&header(domain, "one.example", "third")).await;
+        peer
+    }
+
     /// Accepts a stream that the server opens, with STARTTLS; has read the header behind it and
     /// sent features with EXTERNAL in them if so wished.
     pub async fn accept(listener: &Listener, certificate: &dev_ca::DevCa, domain: &str) -> Self {
