@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from clients.lines import Slixmpp, Stanza
+from clients.lines import Slixmpp, Stanza, XmppJs
 from harness.names import DELAY, IQ, MESSAGE, body, child, q, stanza_error
 from harness.raw import login
 from harness.scenes import befriend, chat, is_chat
@@ -318,7 +318,7 @@ def test_msg_33_a_tombstone_for_a_new_device(server, enter):
 
 
 # covers: xep-05
-@pytest.mark.parametrize("library", [Slixmpp, Stanza], ids=lambda library: library.kind)
+@pytest.mark.parametrize("library", [Slixmpp, XmppJs, Stanza], ids=lambda library: library.kind)
 def test_libraries_see_the_same_history(server, enter, library):
     alice = enter("alice")
     account = server.account("bob")

@@ -8,7 +8,10 @@ from harness.scenes import chat, is_chat
 
 COUNT = 20
 # stanza's transport for TCP is ours; the others bring their own.
-WAYS = [(Slixmpp, "tls"), (Slixmpp, "starttls"), (XmppJs, "tls"), (Stanza, "tls")]
+WAYS = [
+    *((kind, mode) for kind in (Slixmpp, XmppJs) for mode in ("tls", "starttls")),
+    (Stanza, "tls"),
+]
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,18 @@ class Client(ABC):
         """Fetches the archive's messages with a bare address: id, from and body of each."""
         raise NotImplementedError(f"{self.kind} does not tell what is in the archive")
 
+    def take_copies(self) -> None:
+        """Asks for copies of what other devices of the account say and hear (XEP-0280)."""
+        raise NotImplementedError(f"{self.kind} takes no copies")
+
+    def copies(self) -> int:
+        """How many copies came."""
+        raise NotImplementedError(f"{self.kind} takes no copies")
+
+    def conversation(self, contact: str) -> list[tuple[str, str]]:
+        """All it shows of the talk with a bare address: "me" or "them", and the text."""
+        raise NotImplementedError(f"{self.kind} shows no conversations")
+
     def leave(self) -> None:
         """Closes the stream in order."""
         self.close()

@@ -127,6 +127,25 @@ class LineClient(Client):
             messages = [e for e in self.events if e["event"] == "message"]
         return [e["body"] for e in messages if bare(e["from"]) == sender]
 
+    def take_copies(self) -> None:
+        seen = len(self.events)
+        self.tell("copies")
+        self.wait(lambda e: e["event"] == "copies", "answer about copies", seen)
+
+    def copies(self) -> int:
+        with self.news:
+            return len([e for e in self.events if e["event"] == "copy"])
+
+    def conversation(self, contact: str) -> list[tuple[str, str]]:
+        said = []
+        with self.news:
+            shown = [e for e in self.events if e["event"] in ("message", "copy")]
+        for event in shown:
+            is_mine = event.get("which") == "sent"
+            if bare(event["to" if is_mine else "from"]) == contact:
+                said.append(("me" if is_mine else "them", event["body"]))
+        return said
+
     def subscribe(self, to: str) -> None:
         self.tell("subscribe", to=to)
 
@@ -167,6 +186,7 @@ class Slixmpp(LineClient):
 
 class XmppJs(LineClient):
     kind = "xmpp.js"
+    has_history = True
     program = ["node", str(HERE / "xmppjs_lines.mjs")]
 
 

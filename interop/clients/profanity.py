@@ -90,6 +90,27 @@ class Profanity(Client):
         self._wait_screen(rf"(?m){re.escape(sender.partition('@')[0])}.*{re.escape(text)}", text)
         self.type("/win 1")
 
+    def take_copies(self) -> None:
+        self.type("/carbons on")
+        until(lambda: "Message carbons enabled" in self._log_text(), "profanity has copies")
+
+    def copies(self) -> int:
+        received = [line for line in self._log_text().splitlines() if "RECV: <message" in line]
+        return len([line for line in received if "urn:xmpp:carbons:2" in line])
+
+    def conversation(self, contact: str) -> list[tuple[str, str]]:
+        self.type(f"/msg {contact}")
+        lines = until(lambda: self._lines(contact), f"profanity shows its window with {contact}")
+        self.type("/win 1")
+        return [("me" if who == "me" else "them", text) for who, text in lines]
+
+    def _lines(self, contact: str) -> list[tuple[str, str]]:
+        """Who said what in the window with a contact, if that is shown, and wholly."""
+        screen = self.screen()
+        if contact not in screen.partition("\n")[0] or self.screen() != screen:
+            return []
+        return re.findall(r"(?m)^\d\d:\d\d:\d\d - (\S+): (.*?)\s*$", screen)
+
     def wait_presence(self, sender: str, kind: str) -> None:
         wanted = {
             "available": "",

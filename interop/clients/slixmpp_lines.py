@@ -23,12 +23,14 @@ class Lines(slixmpp.ClientXMPP):
         self.enable_starttls = settings["mode"] == "starttls"
         self.auto_authorize = None
         self.auto_subscribe = False
-        for number in (30, 59, 85, 184, 198, 199, 203, 297, 313, 494):
+        for number in (30, 59, 85, 184, 198, 199, 203, 280, 297, 313, 494):
             self.register_plugin(f"xep_{number:04}")
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("session_resumed", lambda _: say("resumed"))
         self.add_event_handler("disconnected", lambda _: say("cut"))
         self.add_event_handler("message", self.came)
+        for which in ("sent", "received"):
+            self.add_event_handler(f"carbon_{which}", lambda m, name=which: self.copied(name, m))
         for kind in ("available", "away", "unavailable", "subscribe", "subscribed", "unsubscribed"):
             self.add_event_handler(f"presence_{kind}", self.presence)
         for state in ("active", "composing"):
@@ -62,6 +64,12 @@ class Lines(slixmpp.ClientXMPP):
                 type=message["type"],
                 delay=stamp,
             )
+
+    @staticmethod
+    def copied(which, copy):
+        message = copy[f"carbon_{which}"]
+        addresses = {"from": message["from"].full, "to": message["to"].full}
+        say("copy", which=which, **addresses, body=message["body"])
 
     def presence(self, presence):
         kind = presence.xml.get("type") or "available"
@@ -105,6 +113,9 @@ class Lines(slixmpp.ClientXMPP):
                     say("revoked", error=None)
                 except slixmpp.exceptions.IqError as error:
                     say("revoked", error=error.condition)
+            case "copies":
+                await self["xep_0280"].enable()
+                say("copies")
             case "history":
                 archive = self.plugin["xep_0313"]
                 items = []

@@ -44,8 +44,18 @@ session.on("session:started", async () => {
 });
 session.on("stream:management:resumed", () => say("resumed"));
 session.on("disconnected", () => say("cut"));
-session.on("message", ({ from, type, body, delay }) => {
-  if (body !== undefined) {
+// It shows what another device received once as a copy and once more as a message.
+const copies = new WeakSet();
+const copied = (which) => ({ carbon }) => {
+  const { message } = carbon.forward;
+  copies.add(message);
+  say("copy", { which, from: message.from, to: message.to, body: message.body });
+};
+session.on("carbon:sent", copied("sent"));
+session.on("carbon:received", copied("received"));
+session.on("message", (message) => {
+  const { from, type, body, delay } = message;
+  if (body !== undefined && !copies.has(message)) {
     say("message", { from, type, body, delay: delay?.timestamp ?? null });
   }
 });
@@ -70,6 +80,10 @@ const orders = {
     // The answer may be empty and the changes come as pushes (RFC 6121 section 2.6.3).
     note(await session.getRoster());
     say("roster", { items: Object.fromEntries(contacts) });
+  },
+  copies: async () => {
+    await session.enableCarbons();
+    say("copies");
   },
   history: async ({ contact }) => {
     const items = [];
