@@ -308,8 +308,8 @@ pub fn late(
         stanza.append(|w| xep0359_sid::write(w, owner.as_str(), &engine.show_id(id)));
     }
     let domain = owner.domain();
-    // Earlier releases stored the stamp with the message.
-    if !xep0203_delay::is_there(&stanza, domain, message.received_ms) {
+    // XEP-0203 §2: one stamp. What was handed out before, and came back, was stored with it.
+    if xep0203_delay::since(&stanza, domain).is_none() {
         stanza.append(|w| xep0203_delay::write(w, domain, message.received_ms));
     }
     Ok(stanza)

@@ -59,7 +59,7 @@ impl Owner<'_> {
             pending.hold(fate.clone());
             let mut stanza = copied.unwrap_or(stanza);
             let since_ms = since_ms.map(|least| since.unwrap_or(least));
-            self.stamp(&mut stanza, since_ms);
+            let since_ms = self.stamp(&mut stanza, since_ms);
             if let (Loss::Original(names), Fate::Shared(copies)) = (loss, &fate) {
                 let others = Others { copies, names: &names };
                 self.spread(state, &stanza, others, pending);
@@ -103,13 +103,18 @@ impl Owner<'_> {
         }
     }
 
-    /// XEP-0198 §4: what waited for a client that did not come back says since when.
-    fn stamp(&self, stanza: &mut Stanza, since_ms: Option<i64>) {
-        let Some(at_ms) = since_ms.filter(|_| stanza.message_type().is_some()) else { return };
+    /// XEP-0198 §4: what waited for a client that did not come back says since when. Returns since when
+    /// it has waited, which may be longer: what had been stored has its stamp (XEP-0203 §2).
+    fn stamp(&self, stanza: &mut Stanza, since_ms: Option<i64>) -> Option<i64> {
+        stanza.message_type()?;
         let domain = self.account.jid.as_jid().domain();
-        if !xep0203_delay::is_there(stanza, domain, at_ms) {
+        if let Some(at_ms) = xep0203_delay::since(stanza, domain) {
+            return Some(at_ms);
+        }
+        if let Some(at_ms) = since_ms {
             stanza.append(|w| xep0203_delay::write(w, domain, at_ms));
         }
+        since_ms
     }
 
     /// Tells the senders of messages that found no place.

@@ -144,6 +144,32 @@ async fn what_a_session_was_handed_goes_back_before_what_was_stored_meanwhile() 
     }
 }
 
+// XEP-0203 §2: one stamp, of when it was sent.
+#[tokio::test]
+async fn what_was_handed_over_and_came_back_has_its_first_stamp_alone() {
+    for hint in ["", "<no-permanent-store xmlns='urn:xmpp:hints'/>"] {
+        let world = World::new();
+        let (juliet, mut romeo) = pair(&world).await;
+        juliet.cut().await;
+        romeo.send(&chat(1).replace("</message>", &format!("{hint}</message>"))).await;
+        let sent = stentor_payload::xep0082_time::write(world.engine.clock.unix_ms());
+        for _ in 0..3 {
+            world.advance(100);
+            let mut juliet = world.connect("juliet@capulet.example/r").await;
+            juliet.session().enable_sm(true, None).await.unwrap();
+            juliet.send("<presence/>").await;
+            let stored = juliet.find(|stanza| stanza.message_type().is_some()).unwrap();
+            let delays = stored.children().filter(|child| child.is("urn:xmpp:delay", "delay"));
+            let stamps: Vec<_> = delays.map(|d| d.attr("stamp").unwrap().into_owned()).collect();
+            assert_eq!(stamps, [sent.as_str()], "{hint}");
+            // She has it, and does not come back to say so.
+            world.advance(100);
+            assert!(juliet.session().break_off(Vec::new()).is_none());
+            juliet.cut().await;
+        }
+    }
+}
+
 fn chat(id: u32) -> String {
     format!("<message type='chat' id='m{id}' to='{JULIET}'><body>x</body></message>")
 }

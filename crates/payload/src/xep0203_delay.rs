@@ -31,13 +31,14 @@ pub fn domain_of(element: ElementRef<'_>) -> Option<Jid> {
     Jid::new(&by).ok().filter(|by| by.as_str() == by.domain())
 }
 
-/// Whether the stanza has this very stamp.
+/// Since when the first stamp of `from` says that the stanza has been kept, in milliseconds since 1970.
 #[must_use]
-pub fn is_there(stanza: &Stanza, from: &str, unix_ms: i64) -> bool {
-    let stamp = xep0082_time::write(unix_ms);
-    let has = |c: ElementRef<'_>, name, value: &str| c.attr(name).is_some_and(|v| v == value);
-    let mut children = stanza.children();
-    children.any(|c| c.is(NS, "delay") && has(c, "from", from) && has(c, "stamp", &stamp))
+pub fn since(stanza: &Stanza, from: &str) -> Option<i64> {
+    let is_of = |child: &ElementRef<'_>| {
+        child.is(NS, "delay") && child.attr("from").is_some_and(|by| by == from)
+    };
+    let stamp = stanza.children().find(is_of)?.attr("stamp")?;
+    xep0082_time::read(&stamp)
 }
 
 /// The namespace of stamps.
@@ -57,8 +58,20 @@ mod tests {
               <delay xmlns='urn:example' from='capulet.example'/></message>",
         )
         .unwrap();
+        assert_eq!(since(&stanza, "hall@capulet.example"), None, "no time");
         let domains: Vec<_> = stanza.children().map(domain_of).collect();
         let capulet = Jid::new("capulet.example").unwrap();
         assert_eq!(domains, [Some(capulet), None, None, None, None]);
+    }
+
+    #[test]
+    fn the_first_stamp_of_somebody_counts() {
+        let mut stanza = Stanza::parse(b"<message/>").unwrap();
+        assert_eq!(since(&stanza, "capulet.example"), None);
+        for (from, at_ms) in [("montague.example", 1), ("capulet.example", 2_500)] {
+            stanza.append(|w| write(w, from, at_ms));
+        }
+        stanza.append(|w| write(w, "capulet.example", 3_000));
+        assert_eq!(since(&stanza, "capulet.example"), Some(2_500));
     }
 }
