@@ -321,7 +321,9 @@ impl Session {
         let answering = async move {
             let asker = Asker::of(&session);
             let reply = ask::answer(&session.engine, asker, route, &stanza).await;
-            // An answer says that what was sent before it has been recorded.
+            // An answer says that what was sent before it has been recorded, and so has what the
+            // session asks for itself, as far as it outlives the process.
+            session.note_changed();
             session.settle_all().await;
             if let Some(mut reply) = reply {
                 if reply.head.kind.is_error() {
@@ -507,7 +509,7 @@ pub(crate) fn send_to_resource(engine: &Arc<Engine>, stanza: Stanza) -> bool {
         let resource = state.resource(to.resource()?)?.clone();
         let verdict = pipeline::may_pass(engine, &account, Direction::Received, &state, &stanza);
         verdict.ok()?;
-        presence::note_gone(&state, &stanza);
+        presence::note_gone(engine, &state, &stanza);
         Some(resource)
     });
     resource.is_some_and(|r| r.outbox.push(stanza, Fate::Forget) != Pressure::Gone)

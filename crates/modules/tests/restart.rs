@@ -216,40 +216,45 @@ async fn a_session_that_comes_back_is_told_again_what_it_wishes_to_be_told() {
     assert!(heard(&juliet, "urn:mood").await.contains(">in love<"), "a new one");
 }
 
-// XEP-0016 §2.4: a session has its active list as long as it lasts.
+// XEP-0016 §2.4: a session has its active list as long as it lasts, which is from the answer on.
 #[tokio::test]
 async fn a_session_with_rules_of_its_own_does_not_come_back_without_them() {
-    let mut world = World::new();
-    for account in [JULIET, ROMEO] {
-        world.add_account(account).await;
+    let list = "<list name='alone'>\
+                <item type='jid' value='nobody.example' action='deny' order='1'/></list>";
+    let set = |query: &str| {
+        format!("<iq type='set' id='p'><query xmlns='jabber:iq:privacy'>{query}</query></iq>")
+    };
+    for is_enabled_first in [true, false] {
+        let mut world = World::new();
+        for account in [JULIET, ROMEO] {
+            world.add_account(account).await;
+        }
+        let mut juliet = connect(&world, JULIET, "balcony").await;
+        juliet.send(&set(list)).await;
+        let id = if is_enabled_first {
+            let id = enable(&juliet).await.0;
+            juliet.send(&set("<active name='alone'/>")).await;
+            id
+        } else {
+            juliet.send(&set("<active name='alone'/>")).await;
+            enable(&juliet).await.0
+        };
+        let mut romeo = connect(&world, ROMEO, "orchard").await;
+        let message = format!("<message type='chat' id='m' to='{JULIET}'><body>x</body></message>");
+        romeo.send(&message).await;
+        romeo.session().settle_all().await;
+        world.restart();
+        assert_eq!(world.engine.restore_sessions().await, Ok(1));
+        let account = BareJid::new(JULIET).unwrap();
+        assert!(world.engine.resume(&account, &id, 0).await.is_err());
+        let mut anew = connect(&world, JULIET, "balcony").await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let got = anew.receive_all();
+        let got: Vec<_> = got.iter().filter_map(|stanza| stanza.head.id.as_deref()).collect();
+        assert!(got.contains(&"m"), "{got:?}");
     }
-    let mut juliet = connect(&world, JULIET, "balcony").await;
-    for query in [
-        "<list name='alone'><item type='jid' value='nobody.example' action='deny' order='1'/></list>",
-        "<active name='alone'/>",
-    ] {
-        juliet
-            .send(&format!(
-                "<iq type='set' id='p'><query xmlns='jabber:iq:privacy'>{query}</query></iq>"
-            ))
-            .await;
-    }
-    let (id, _) = enable(&juliet).await;
-    let mut romeo = connect(&world, ROMEO, "orchard").await;
-    let message = format!("<message type='chat' id='m' to='{JULIET}'><body>x</body></message>");
-    romeo.send(&message).await;
-    romeo.session().settle_all().await;
-    world.restart();
-    assert_eq!(world.engine.restore_sessions().await, Ok(1));
-    let account = BareJid::new(JULIET).unwrap();
-    assert!(world.engine.resume(&account, &id, 0).await.is_err());
-    let mut anew = connect(&world, JULIET, "balcony").await;
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    let got = anew.receive_all();
-    let got: Vec<_> = got.iter().filter_map(|stanza| stanza.head.id.as_deref()).collect();
-    assert!(got.contains(&"m"), "{got:?}");
 }
 
 /// Juliet's two sessions, both resumable, and Romeo, who has sent her this.
@@ -517,6 +522,28 @@ async fn who_got_directed_presence_and_then_its_end_is_told_nothing() {
     assert_eq!(world.engine.announce_lost().await, Ok(1));
     let nurse = resume(&world, NURSE, &of_nurse).await.session;
     assert!(!texts(&nurse).iter().any(|text| text.contains(&format!("{JULIET}/balcony"))));
+}
+
+// RFC 6121 §4.6.1.
+#[tokio::test]
+async fn who_got_directed_presence_and_left_is_told_nothing() {
+    for gone in ["balcony", "window"] {
+        let mut world = World::new();
+        let (_juliet, [_, (mut nurse, of_nurse)]) = seen_by_two(&world).await;
+        let mut other = world.connect(&format!("{JULIET}/window")).await;
+        other.send(&format!("<presence to='{NURSE}/hall'/>")).await;
+        nurse.send(&format!("<presence type='unavailable' to='{JULIET}/{gone}'/>")).await;
+        world.stores().writer.barrier().await.unwrap();
+        let rows = world.stores().sessions.page(0, 10).await.unwrap().sessions;
+        let of_window = rows.iter().filter(|row| row.resource == "window").count();
+        assert_eq!(of_window, usize::from(gone == "balcony"), "nobody else sees it");
+        world.restart();
+        assert_eq!(world.engine.restore_sessions().await, Ok(2));
+        world.engine.announce_lost().await.unwrap();
+        let nurse = resume(&world, NURSE, &of_nurse).await.session;
+        let told = texts(&nurse);
+        assert!(!told.iter().any(|text| text.contains(&format!("{JULIET}/{gone}'"))), "{told:?}");
+    }
 }
 
 #[tokio::test]

@@ -356,7 +356,7 @@ pub(crate) fn to_bare(engine: &Arc<Engine>, of: Shown<'_>, stanza: &Stanza, to: 
     if pipeline::may_pass(engine, &account, Direction::Received, state, stanza).is_err() {
         return;
     }
-    directed::note_gone(state, stanza);
+    directed::note_gone(engine, state, stanza);
     let Some(from) = &stanza.head.from else { return };
     let is_shown = |to: &Resource| match (of, own) {
         (Some((sender, session)), Some(own)) => {

@@ -4,8 +4,8 @@ use stentor_jid::Jid;
 use stentor_stanza::{Condition, PresenceType, Stanza, StanzaError};
 
 use crate::account::AccountState;
-use crate::engine::Route;
-use crate::presence::broadcast;
+use crate::engine::{Engine, Route};
+use crate::presence::{broadcast, ghosts};
 use crate::session::Session;
 
 /// Sends a presence to one entity and remembers who must hear of the end.
@@ -35,14 +35,14 @@ pub(crate) fn send(session: &Session, stanza: &Stanza) {
 }
 
 /// §4.6.1: who says that it is gone need not hear of the end of those that showed themselves to it.
-pub(crate) fn note_gone(state: &AccountState, stanza: &Stanza) {
+pub(crate) fn note_gone(engine: &Engine, state: &AccountState, stanza: &Stanza) {
     if let (Some(PresenceType::Unavailable), Some(from)) =
         (stanza.presence_type(), &stanza.head.from)
     {
         let to = stanza.head.to.as_ref().and_then(|to| to.resource());
         let is_told = |name: &str| to.is_none_or(|to| to == name);
         for resource in state.resources().iter().filter(|r| is_told(r.jid.resource())) {
-            resource.remove_directed(from);
+            ghosts::no_longer_directed(engine, resource, from);
         }
     }
 }

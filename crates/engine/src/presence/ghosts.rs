@@ -40,7 +40,7 @@ impl Session {
     }
 
     fn is_seen(&self) -> bool {
-        self.resource.is_available() || !self.resource.directed().is_empty()
+        is_seen(&self.resource)
     }
 
     fn note_sighting(&self, change: SessionChange) {
@@ -48,10 +48,11 @@ impl Session {
         if self.resource.has(Flag::Resumable) || self.account.is_ephemeral {
             return;
         }
-        let known = self.resource.sighting();
-        if known.is_none() && !self.is_seen() {
+        if !self.is_seen() {
+            drop(unseen(&self.resource).map(|write| self.engine.stores.writer.submit(write)));
             return;
         }
+        let known = self.resource.sighting();
         let session = known.unwrap_or_else(|| self.engine.next_id(self.engine.clock.unix_ms()));
         self.resource.set_sighting(session);
         let change = match known {
@@ -78,6 +79,27 @@ impl Session {
             open_iqs: Vec::new(),
         }
     }
+}
+
+/// Somebody who got directed presence need not be told of the session's end any more: it has been, or
+/// has left itself. The next process does not tell it either.
+pub(super) fn no_longer_directed(engine: &Engine, resource: &Resource, to: &Jid) {
+    if !resource.remove_directed(to) {
+        return;
+    }
+    let write = match resource.outbox.number().or(resource.sighting()) {
+        Some(_) if !resource.has(Flag::Resumable) && !is_seen(resource) => unseen(resource),
+        Some(session) => {
+            let change = SessionChange::Directed { to: to.clone(), is_available: false };
+            Some(Write::Session { session, change })
+        }
+        None => None,
+    };
+    drop(write.map(|write| engine.stores.writer.submit(write)));
+}
+
+fn is_seen(resource: &Resource) -> bool {
+    resource.is_available() || !resource.directed().is_empty()
 }
 
 /// Nobody sees a session any more, or it is known as one that can be resumed: what is to be written.

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::outbox::Fate;
 use crate::phase::Flow;
-use crate::presence::broadcast;
+use crate::presence::{broadcast, ghosts};
 use crate::resource::Resource;
 use crate::session::bare_presence;
 
@@ -121,7 +121,7 @@ fn show(engine: &Arc<Engine>, account: &Account, session: &Resource, peer: &Jid)
 }
 
 fn hide(engine: &Arc<Engine>, session: &Resource, peer: &Jid) {
-    session.remove_directed(peer);
+    ghosts::no_longer_directed(engine, session, peer);
     let gone = bare_presence(PresenceType::Unavailable, session.jid.clone(), peer.clone());
     // To all of a contact: the rules that hide the session from now on are in force already.
     broadcast::to_entity(engine, None, &gone, peer);

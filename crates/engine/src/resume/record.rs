@@ -65,6 +65,18 @@ impl Session {
         self.write_handled();
     }
 
+    /// Writes what the session has asked for, if that has changed and is not written yet.
+    pub(crate) fn note_changed(&self) {
+        let is_written = {
+            let state = self.attachment.state.lock();
+            let version = self.resource.version();
+            state.right.is_none() || state.written.is_some_and(|(_, written)| written == version)
+        };
+        if !is_written {
+            self.note_handled();
+        }
+    }
+
     /// Writes what has been handled, and what has changed about the session, if that is not
     /// written yet. The caller holds the account's lock.
     pub(crate) fn write_handled(&self) {
