@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use smol_str::SmolStr;
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, IqType, Kind, Stanza};
@@ -33,6 +34,7 @@ use crate::roster::{NS_ROSTER, Roster};
 use crate::service;
 use crate::shown_ids::ShownIds;
 use crate::slots;
+use crate::tally::Tally;
 use crate::xep0115_caps::Known;
 
 /// Everything shared between sessions. One per process.
@@ -63,6 +65,8 @@ pub struct Engine {
     pub(crate) links: OnceLock<Arc<dyn Links>>,
     pub(crate) abroad: Abroad,
     pub(crate) caps: Known,
+    /// Accounts of which somebody was told of late that they are full.
+    pub(crate) full: Mutex<Tally<BareJid>>,
     next_serial: AtomicU64,
     last_id: AtomicU64,
     /// The number from which on sessions in the store are those of this process.
@@ -108,6 +112,7 @@ impl Engine {
             links: OnceLock::new(),
             abroad: Abroad::default(),
             caps: Known::default(),
+            full: Mutex::default(),
             next_serial: AtomicU64::new(1),
             last_id: AtomicU64::new(0),
             own_sessions_from: AtomicU64::new(0),

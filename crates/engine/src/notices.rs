@@ -2,6 +2,7 @@
 //! whom exactly is for the feature to say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stentor_jid::{BareJid, Jid};
 use stentor_stanza::{Head, Kind, MessageType, Stanza};
@@ -15,6 +16,7 @@ use crate::outbox::Fate;
 use crate::phase::{Direction, Flow};
 use crate::pipeline::{self, Outcome, Party, Passage};
 use crate::resource::Resource;
+use crate::service;
 
 impl Engine {
     /// Sends a message to one address: a session that is there, somebody elsewhere, or an account of
@@ -44,9 +46,29 @@ impl Engine {
         };
         self.post(&host, jid, OWNER_OF_LOCKED.to_owned()).await;
         let lasts = "Passwords are refused for a while; `stentor account unlock` lifts that.";
-        for administrator in host.profile.administrators.iter().filter(|who| *who != jid) {
-            let text = format!("Too many sign-ins to the account {jid} have failed. {lasts}");
-            self.post(&host, administrator, text).await;
+        let text = format!("Too many sign-ins to the account {jid} have failed. {lasts}");
+        self.tell_administrators(&host, jid, &text).await;
+    }
+
+    /// A message came back because an account has as many that wait as it may. The log and the
+    /// administrators of its domain are told, once a day for each account.
+    pub fn note_full(self: &Arc<Self>, host: &Arc<Host>, jid: &BareJid) {
+        if self.full.lock().add(jid.clone(), A_DAY, u32::MAX, self.clock.unix_ms()) > 1 {
+            return;
+        }
+        tracing::warn!(event = "mailbox_full", account = %jid, "An account has no room for further messages.");
+        let (engine, host, jid) = (self.clone(), host.clone(), jid.clone());
+        service::start(async move {
+            let full = "has no room for further messages while nobody fetches those that wait";
+            let text = format!("The account {jid} {full}. Their senders get them back.");
+            engine.tell_administrators(&host, &jid, &text).await;
+        });
+    }
+
+    /// Tells the administrators of a domain something about an account, apart from its owner.
+    async fn tell_administrators(self: &Arc<Self>, host: &Host, about: &BareJid, text: &str) {
+        for administrator in host.profile.administrators.iter().filter(|who| *who != about) {
+            self.post(host, administrator, text.to_owned()).await;
         }
     }
 
@@ -149,6 +171,8 @@ fn push(session: &Resource, notice: &Stanza) -> Jid {
     session.outbox.push(notice.with_head(notice.head.clone().to(to.clone())), Fate::Forget);
     to
 }
+
+const A_DAY: Duration = Duration::from_secs(86_400);
 
 const OWNER_OF_LOCKED: &str = "Too many sign-ins to your account have failed, so passwords are refused \
     for a while. Clients that are signed in, and those that sign in without the password, are not \

@@ -40,7 +40,7 @@ impl Module for Contact {
             OptionDoc {
                 key: "admin",
                 default: "[]",
-                help: "URIs of the administrators; those at `xmpp:` are told of locked accounts.",
+                help: "URIs of the administrators; those at `xmpp:` are told of accounts that are locked or full.",
             },
             OptionDoc { key: "feedback", default: "[]", help: "URIs for feedback." },
             OptionDoc { key: "sales", default: "[]", help: "URIs of the sales department." },

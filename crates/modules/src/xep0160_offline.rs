@@ -117,6 +117,9 @@ impl Miss for Offline {
         if is_full || !cx.engine.stores.writer.has_room() {
             let became = if is_full { Became::OverQuota } else { Became::Busy };
             cx.engine.note_kept(about, became);
+            if is_full {
+                cx.engine.note_full(cx.host, &cx.account.jid);
+            }
             return Taken::Refused(full(is_full));
         }
         state.offline.count += 1;
