@@ -278,6 +278,8 @@ pub trait Observe: Send + Sync + 'static {
 pub struct Observed<'a> {
     /// The sessions that were given it; empty in the Sent pass.
     pub took: &'a Serials,
+    /// The sessions that were given a copy of it; empty in the Sent pass.
+    pub copied: &'a Serials,
     /// Its id if it was recorded for this account.
     pub kept: Option<u64>,
     /// Whether it waits in the offline store.

@@ -107,17 +107,18 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
             Ok(placed) => placed,
             Err(error) => return Outcome::Refused(error),
         };
-        mirror_placed(cx, state, &view, &placed, ids.1, before, &mut pending);
-        let Placed { took, is_waiting, .. } = placed;
+        let copied = mirror_placed(cx, state, &view, &placed, ids.1, before, &mut pending);
+        let is_waiting = !matches!(placed.waiting, Waiting::No);
+        let Placed { took, .. } = placed;
         pressure = placed.pressure;
-        let seen = Observed { took: &took, kept: ids.1, is_waiting };
+        let seen = Observed { took: &took, copied: &copied, kept: ids.1, is_waiting };
         observe(cx, state, &view, &seen, &mut stage);
     }
     if let (Some(cx), Some(state)) = (&sent, locks.sender()) {
         let view = view_of(cx, stanza, ids.0);
         let took = Serials::new();
         mirror(cx, state, &view, &took, ids.0, None, &mut pending);
-        let seen = Observed { took: &took, kept: ids.0, is_waiting: false };
+        let seen = Observed { took: &took, copied: &took, kept: ids.0, is_waiting: false };
         observe(cx, state, &view, &seen, &mut stage);
     }
     pending.write(&mut stage);
@@ -351,13 +352,22 @@ struct Placed {
     took: Serials,
     /// The same, if somebody is to count them.
     copies: Option<Copies>,
-    /// Whether it is in the offline store.
-    is_waiting: bool,
+    waiting: Waiting,
+}
+
+/// Whether a message is in the offline store.
+#[derive(Clone, Copy)]
+enum Waiting {
+    No,
+    /// As if nobody were there (RFC 6121 §8.5.2.1.1): whoever comes gets it.
+    ForWhoComes,
+    /// Behind what is being handed to a session, or waits for those that may be resumed.
+    Behind(Option<u64>),
 }
 
 impl Placed {
     const fn with(took: Serials, pressure: Pressure, copies: Option<Copies>) -> Self {
-        Self { pressure, took, copies, is_waiting: false }
+        Self { pressure, took, copies, waiting: Waiting::No }
     }
 
     fn nowhere() -> Self {
@@ -400,10 +410,11 @@ fn place(
         Delivered::Yes(took, pressure) => Ok(Placed::with(took, pressure, to.copies)),
         Delivered::Ignored => Ok(Placed::nowhere()),
         Delivered::Bounced => Err(StanzaError::new(Condition::ServiceUnavailable)),
-        Delivered::Missed => keep(cx, state, stanza, kept, stage),
+        Delivered::Missed => keep(cx, state, stanza, kept, stage, Waiting::ForWhoComes),
         Delivered::Queued => {
-            let outcome = keep(cx, state, stanza, kept, stage);
-            if matches!(outcome, Ok(Placed { is_waiting: true, .. })) {
+            let behind = Waiting::Behind(state.offline.flushing);
+            let outcome = keep(cx, state, stanza, kept, stage, behind);
+            if matches!(outcome, Ok(Placed { waiting: Waiting::Behind(_), .. })) {
                 return outcome;
             }
             // What cannot be kept has nothing to wait for: somebody is there.
@@ -427,20 +438,22 @@ fn keep(
     stanza: &Stanza,
     kept: Option<u64>,
     stage: &mut Stage,
+    waiting: Waiting,
 ) -> Result<Placed, StanzaError> {
     for module in &cx.host.profile.phases.miss {
         match module.miss(cx, stanza, kept, state, stage) {
             Taken::No => {}
             Taken::Refused(error) => return Err(error),
             Taken::Dropped => return Ok(Placed::nowhere()),
-            Taken::Kept => return Ok(Placed { is_waiting: true, ..Placed::nowhere() }),
+            Taken::Kept => return Ok(Placed { waiting, ..Placed::nowhere() }),
         }
     }
     Err(StanzaError::new(Condition::ServiceUnavailable))
 }
 
-/// Shows others of the account what has been placed since so much was pending. Whoever has a copy has
-/// the message: it is lost once all have lost it.
+/// Shows others of the account what has been placed since so much was pending, and says who has a
+/// copy. Whoever has one has the message: it is lost once all have lost it. Nobody gets a copy of what
+/// is handed out later: it would come twice.
 fn mirror_placed(
     cx: &Cx<'_>,
     state: &AccountState,
@@ -449,12 +462,18 @@ fn mirror_placed(
     kept: Option<u64>,
     before: usize,
     pending: &mut Pending,
-) {
+) -> Serials {
+    let took = match placed.waiting {
+        Waiting::No => &placed.took,
+        Waiting::ForWhoComes => return Serials::new(),
+        Waiting::Behind(handed) => &handed.into_iter().collect(),
+    };
     let copies = placed.copies.as_ref();
-    mirror(cx, state, view, &placed.took, kept, copies, pending);
+    let copied = mirror(cx, state, view, took, kept, copies, pending);
     if copies.is_some() {
         pending.share(before, || cx.engine.next_id(cx.now_ms));
     }
+    copied
 }
 
 fn mirror(
@@ -465,12 +484,9 @@ fn mirror(
     kept: Option<u64>,
     shared: Option<&Copies>,
     pending: &mut Pending,
-) {
+) -> Serials {
     let modules = &cx.host.profile.phases.mirror;
-    if modules.is_empty() {
-        return;
-    }
-    let mut copies = Vec::new();
+    let (mut copies, mut copied) = (Vec::new(), Serials::new());
     for module in modules {
         module.mirror(cx, view, state, took, &mut copies);
     }
@@ -486,10 +502,15 @@ fn mirror(
     for copy in copies {
         let fate = shared.map_or(Fate::Forget, |shared| Fate::Shared(shared.clone()));
         let pressure = pending.push(&copy.resource, copy.stanza, fate, 0, keep);
-        if let Some(shared) = shared.filter(|_| pressure != Pressure::Gone) {
+        if pressure == Pressure::Gone {
+            continue;
+        }
+        copied.push(copy.resource.serial);
+        if let Some(shared) = shared {
             shared.is_copied_to(&copy.resource);
         }
     }
+    copied
 }
 
 fn observe(

@@ -94,6 +94,32 @@ async fn messages_that_come_meanwhile_queue_up_behind_those_stored() {
     assert!(romeo.receive_all().is_empty());
 }
 
+/// What waits for its turn comes to the session that is being handed the rest, and once; others see
+/// it at once.
+#[tokio::test]
+async fn a_message_that_queues_up_is_copied_to_all_but_the_session_that_it_waits_for() {
+    let (world, switch) = switched_world().await;
+    let mut romeo = romeo(&world).await;
+    write(&mut romeo, 1, JULIET, "").await;
+    switch.close_gate();
+    let [mut juliet, mut other] = [
+        world.connect("juliet@capulet.example/r").await,
+        world.connect("juliet@capulet.example/other").await,
+    ];
+    for client in [&mut juliet, &mut other] {
+        client.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+        client.receive_all();
+    }
+    begin(&juliet);
+    write(&mut romeo, 2, JULIET, "").await;
+    let copies = other.receive_all();
+    assert!(copies.len() == 1 && copies[0].has_child("urn:xmpp:carbons:2", "received"));
+    switch.gate.add_permits(10);
+    handed(&world).await;
+    assert_eq!(ids(&juliet.receive_all()), [1, 2]);
+    assert!(other.receive_all().is_empty());
+}
+
 #[tokio::test]
 async fn a_full_store_does_not_keep_messages_from_whoever_is_there() {
     let memory = World::new();
@@ -111,6 +137,30 @@ async fn a_full_store_does_not_keep_messages_from_whoever_is_there() {
     handed(&world).await;
     assert_eq!(ids(&juliet.receive_all()), [1]);
     assert!(romeo.receive_all().is_empty());
+}
+
+#[tokio::test]
+async fn administrators_are_told_once_a_day_that_an_account_is_full() {
+    const NURSE: &str = "nurse@capulet.example";
+    let options = format!("[offline]\nmessages_max = 1\n[contact]\nadmin = ['xmpp:{NURSE}']");
+    let world = World::with(Settings::default(), &options);
+    for account in [JULIET, NURSE] {
+        world.add_account(account).await;
+    }
+    let mut nurse = world.connect(&format!("{NURSE}/hall")).await;
+    nurse.send("<presence/>").await;
+    let mut romeo = romeo(&world).await;
+    for (days, notices) in [(0, 1), (0, 0), (1, 1)] {
+        nurse.receive_all();
+        world.advance(days * 86_400);
+        for n in 1..=2 {
+            write(&mut romeo, n, JULIET, "").await;
+        }
+        let told = nurse.receive_all();
+        assert_eq!(told.len(), notices, "{told:?}");
+        assert!(told.iter().all(|s| String::from_utf8_lossy(&s.to_bytes()).contains(JULIET)));
+    }
+    assert_eq!(stored(&world).await, 1);
 }
 
 #[tokio::test]

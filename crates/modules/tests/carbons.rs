@@ -127,6 +127,45 @@ async fn groupchat_messages_are_not_copied() {
     assert_eq!(romeo.iter_mut().map(counts).collect::<Vec<_>>(), [(0, 0); 3]);
 }
 
+/// RFC 6121 §8.5.2.1.1, XEP-0160 §2: a session of negative priority, or without presence, is as if it
+/// were not there; what is kept for it comes later, and was not copied to it before.
+#[tokio::test]
+async fn what_is_stored_is_copied_to_nobody_and_comes_once() {
+    for (before, after) in [("", "<presence/>"), (AWAY, "<presence/>")] {
+        let world = World::new();
+        let [mut romeo, _] = both(&world).await;
+        world.add_account("nurse@capulet.example").await;
+        let mut nurse = world.connect("nurse@capulet.example/1").await;
+        nurse.send("<iq type='set' id='e'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+        if !before.is_empty() {
+            nurse.send(before).await;
+        }
+        nurse.receive_all();
+        for to in ["nurse@capulet.example", "nurse@capulet.example/gone"] {
+            let message = format!("<message type='chat' to='{to}'><body>x</body></message>");
+            romeo[0].send(&message).await;
+        }
+        assert_eq!(counts(&mut nurse), (0, 0), "{before}");
+        // What nobody keeps for later is shown as before.
+        romeo[0]
+            .send(
+                "<message type='chat' to='nurse@capulet.example'>\
+                 <composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
+            )
+            .await;
+        assert_eq!(counts(&mut nurse), (0, 1), "{before}");
+        nurse.send(after).await;
+        let came = nurse.receive_all();
+        let messages = came.iter().filter(|stanza| stanza.message_type().is_some());
+        let stored = messages.filter(|m| m.has_child("urn:xmpp:delay", "delay")).count();
+        assert_eq!(stored, 2, "{before}");
+        let copies = came.iter().filter(|s| s.has_child("urn:xmpp:carbons:2", "received"));
+        assert_eq!(copies.count(), 0, "{before}");
+    }
+}
+
+const AWAY: &str = "<presence><priority>-1</priority></presence>";
+
 async fn both(world: &World) -> [[Client; 3]; 2] {
     [devices(world, "romeo@montague.example").await, devices(world, "juliet@capulet.example").await]
 }

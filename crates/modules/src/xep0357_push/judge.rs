@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use stentor_engine::worth::{Wake, Worth};
-use stentor_engine::{Direction, Flag, Resource, Serials};
+use stentor_engine::worth::Wake;
+use stentor_engine::{Flag, Observed, Resource};
 
 use super::Config;
 use crate::limits::millis;
@@ -32,19 +32,19 @@ impl std::fmt::Debug for When {
 pub(super) fn when(
     config: &Config,
     sessions: &[Arc<Resource>],
-    took: &Serials,
-    worth: Worth,
+    seen: &Observed<'_>,
+    wake: Wake,
     now_ms: i64,
 ) -> When {
-    let has_copy = |r: &Resource| r.has(Flag::Carbons) && worth.carbon.is_for(Direction::Received);
-    let has_it = |r: &&Arc<Resource>| took.contains(&r.serial) || has_copy(r);
+    let has_it =
+        |r: &&Arc<Resource>| seen.took.contains(&r.serial) || seen.copied.contains(&r.serial);
     let mut looking = Vec::new();
     let mut watch = Vec::new();
     for session in sessions.iter().filter(has_it).filter(|r| !is_inactive(config, r, now_ms)) {
         let is_detached = session.has(Flag::Detached);
         match session.outbox.queued() {
             // Nobody answers a call in the time that it takes to come back.
-            Some(_) if is_detached && worth.wake == Wake::Call => {}
+            Some(_) if is_detached && wake == Wake::Call => {}
             Some(queued) => watch.push((session.clone(), queued)),
             // Whoever does not acknowledge has what was sent.
             None if !is_detached => looking.push(session.clone()),

@@ -198,7 +198,7 @@ impl Observe for Push {
             return;
         }
         let Some(notice) = self.notice(cx, stanza, worth.wake, state) else { return };
-        let when = judge::when(&self.config, state.resources(), seen.took, worth, cx.now_ms);
+        let when = judge::when(&self.config, state.resources(), seen, worth.wake, cx.now_ms);
         let id = stanza.head.id.as_deref();
         tracing::debug!(event = "push_judged", account = %owner, id, ?when, "A message was judged.");
         match when {
