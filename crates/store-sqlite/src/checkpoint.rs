@@ -1,27 +1,33 @@
 //! Moving the write-ahead log into the file, apart from commits.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
-use crate::limits::LOG_PAGES_MAX;
+use crate::limits::{EMPTYING_PAUSE, EMPTYING_WAIT_MAX, LOCK_WAIT_MAX, LOG_PAGES_MAX};
 
 /// A thread that makes a checkpoint when asked.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     ask: Option<SyncSender<()>>,
+    /// Whether the log is to be emptied.
+    is_emptying: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
     pub(crate) fn spawn(connection: Connection) -> io::Result<Self> {
         let (ask, asked) = sync_channel(1);
+        let is_emptying = Arc::new(AtomicBool::new(false));
+        let wishes = Wishes { asked, is_emptying: is_emptying.clone() };
         let thread = thread::Builder::new()
             .name("store-checkpoint".into())
-            .spawn(move || run(&asked, &connection))?;
-        Ok(Self { ask: Some(ask), thread: Some(thread) })
+            .spawn(move || run(&wishes, &connection))?;
+        Ok(Self { ask: Some(ask), is_emptying, thread: Some(thread) })
     }
 
     /// Asks for a checkpoint soon. If one is asked for already, that one will do.
@@ -29,6 +35,12 @@ impl Checkpointer {
         if let Some(ask) = &self.ask {
             _ = ask.try_send(());
         }
+    }
+
+    /// Asks for one that leaves nothing in the log: what was deleted must not stay readable there.
+    pub(crate) fn ask_to_empty(&self) {
+        self.is_emptying.store(true, Ordering::Release);
+        self.ask();
     }
 }
 
@@ -46,13 +58,48 @@ pub(crate) fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
-fn run(asked: &Receiver<()>, connection: &Connection) {
-    while asked.recv().is_ok() {
-        if let Err(error) = checkpoint(connection, LOG_PAGES_MAX) {
+/// What the thread is asked for.
+struct Wishes {
+    asked: Receiver<()>,
+    is_emptying: Arc<AtomicBool>,
+}
+
+impl Wishes {
+    /// Waits for the next; with `is_owing` no longer than until something owed is tried again. False
+    /// at the end.
+    fn next(&self, is_owing: bool) -> bool {
+        match is_owing {
+            true => self.asked.recv_timeout(EMPTYING_PAUSE) != Err(RecvTimeoutError::Disconnected),
+            false => self.asked.recv().is_ok(),
+        }
+    }
+}
+
+fn run(wishes: &Wishes, connection: &Connection) {
+    let mut owes_emptying = false;
+    while wishes.next(owes_emptying) {
+        owes_emptying |= wishes.is_emptying.swap(false, Ordering::AcqRel);
+        let outcome = match owes_emptying {
+            true => empty(connection).map(|is_empty| owes_emptying = !is_empty),
+            false => checkpoint(connection, LOG_PAGES_MAX),
+        };
+        if let Err(error) = outcome {
             // The log only grows by it; the next one tries again.
             tracing::warn!(%error, "checkpoint failed");
         }
     }
+}
+
+/// Empties the log, if nobody is in the way; whether it could.
+fn empty(connection: &Connection) -> rusqlite::Result<bool> {
+    // Most of the work, which disturbs nobody.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    // While it waits for readers nothing is committed: not for long.
+    connection.busy_timeout(EMPTYING_WAIT_MAX)?;
+    let busy = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>("busy"));
+    connection.busy_timeout(LOCK_WAIT_MAX)?;
+    Ok(!busy?)
 }
 
 fn checkpoint(connection: &Connection, log_pages_max: i64) -> rusqlite::Result<()> {
@@ -67,7 +114,7 @@ fn checkpoint(connection: &Connection, log_pages_max: i64) -> rusqlite::Result<(
 
 #[cfg(test)]
 mod tests {
-    use crate::connection::{open_checkpointer, open_writer};
+    use crate::connection::{open_checkpointer, open_reader, open_writer};
 
     use super::*;
 
@@ -97,5 +144,27 @@ mod tests {
         }
         assert!(length("stentor.db") > 4_000_000);
         assert_eq!(length("stentor.db-wal"), log, "old space is used again");
+    }
+
+    #[test]
+    fn empties_the_log_once_nobody_reads_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stentor.db");
+        std::fs::File::create(&file).unwrap();
+        let length = || std::fs::metadata(folder.path().join("stentor.db-wal")).unwrap().len();
+        let writer = open_writer(&file).unwrap();
+        writer
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+            .unwrap();
+        writer.execute_batch("CREATE TABLE t (n INTEGER)").unwrap();
+        let reader = open_reader(&file).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+        writer.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        let connection = open_checkpointer(&file).unwrap();
+        assert!(!empty(&connection).unwrap());
+        assert!(length() > 0);
+        reader.execute_batch("COMMIT").unwrap();
+        assert!(empty(&connection).unwrap());
+        assert_eq!(length(), 0);
     }
 }

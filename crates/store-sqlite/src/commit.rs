@@ -66,6 +66,10 @@ impl Backend for Committer {
         let folded = transactions.folded;
         drop(connection);
         self.count_pages(stages, folded);
+        let deletes = |write: &Write| matches!(write, Write::DeleteAccount { .. });
+        if stages.iter().any(|stage| stage.writes().iter().any(deletes)) {
+            self.checkpointer.iter().for_each(Checkpointer::ask_to_empty);
+        }
         if results.contains(&Err(StoreError::Full)) {
             // What the log holds may still fit into the file, and then the log has room again.
             self.checkpointer.iter().for_each(Checkpointer::ask);

@@ -16,6 +16,10 @@ pub const READER_CACHE_KIB: u32 = 4 << 10;
 pub const STATEMENTS_MAX: usize = 128;
 /// How long a connection waits for another one's lock. Only checkpoints take any.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long emptying the log keeps commits waiting for readers before it gives up for now.
+pub const EMPTYING_WAIT_MAX: Duration = Duration::from_millis(50);
+/// How long after that it is tried again.
+pub const EMPTYING_PAUSE: Duration = Duration::from_secs(1);
 /// Pages written, by estimate, after which the log is moved into the file: 4 MiB.
 pub const CHECKPOINT_PAGES: u64 = 1_000;
 /// Pages in the log above which a checkpoint waits for readers, so that the log starts over:
