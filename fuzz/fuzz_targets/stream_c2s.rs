@@ -228,6 +228,7 @@ impl Shell {
                     self.has_ended = true;
                     self.asked = None;
                 }
+                Event::AuthBrokenOff(_) => assert!(!self.machine.is_established()),
                 Event::StartTls | Event::PeerClosed | Event::AuthFailed { .. } => {}
             }
         }

@@ -63,5 +63,7 @@ class Settings:
     # Whether clients are asked for certificates from the test CA, which sign in by SASL EXTERNAL:
     # "optional" or "required".
     client_certificates: str | None = None
+    # The form of the log: "text" or "json".
+    log_format: str | None = None
     # The SASL mechanisms offered.
     mechanisms: list[str] | None = None

@@ -90,6 +90,8 @@ class Stentor(Server):
             lines += ["[profile.default.modules.register]", "open = true"]
         lines += self._tls() + self._limits() + self._sign_in()
         lines += ["[metrics]", 'address = ""', "[log]", 'level = "debug"']
+        if settings.log_format is not None:
+            lines.append(f'format = "{settings.log_format}"')
         return "\n".join(lines) + "\n"
 
     def _tls(self) -> list[str]:

@@ -16,6 +16,7 @@ use stentor_stream::sign_in::SignedIn;
 use stentor_transport::{CertNames, Roots, TlsFacts};
 use zeroize::Zeroizing;
 
+use crate::finding::{Barred, Finding};
 use crate::sign_in::{self, Begun};
 
 /// What domains offer to clients who have not signed in.
@@ -60,6 +61,8 @@ pub(crate) struct Caller {
 /// What came of a question.
 pub(crate) enum Answered {
     Machine(Answer),
+    /// Credentials were judged.
+    Judged(Answer, Finding),
     Bound(Arc<Session>),
     SignedIn(Begun, Box<SignedIn>),
     Resumed(Resumed),
@@ -149,17 +152,15 @@ pub(crate) fn answer(
             Err(_) => Answer::Refused(Condition::TemporaryAuthFailure),
         }),
         Ask::Keys { username, hash } => {
-            Box::pin(
-                async move { Answered::Machine(keys(&engine, &caller, &username, hash).await) },
-            )
+            Box::pin(async move { keys(&engine, &caller, &username, hash).await })
         }
-        Ask::Password { username, password } => Box::pin(async move {
-            Answered::Machine(password_is(&engine, &caller, username, password).await)
-        }),
+        Ask::Password { username, password } => {
+            Box::pin(async move { password_is(&engine, &caller, username, password).await })
+        }
         Ask::Token { username, client, proof, count, invalidates } => Box::pin(async move {
             let usage = Usage { count, invalidates };
             let shown = sign_in::Shown { username, client, proof, usage };
-            Answered::Machine(sign_in::token(&engine, &caller, shown).await)
+            sign_in::token(&engine, &caller, shown).await
         }),
         Ask::Upgrade { account, hash } => {
             Box::pin(
@@ -172,9 +173,9 @@ pub(crate) fn answer(
         Ask::SignIn(wish) => {
             Box::pin(async move { sign_in::finish(&engine, &caller, *wish).await })
         }
-        Ask::External { authzid } => Box::pin(async move {
-            Answered::Machine(external(&engine, &caller, authzid.as_deref()).await)
-        }),
+        Ask::External { authzid } => {
+            Box::pin(async move { external(&engine, &caller, authzid.as_deref()).await })
+        }
         Ask::Bind { account, resource } => Box::pin(async move {
             match engine.bind_proven(&account, resource.as_deref(), caller.proven).await {
                 Ok(session) => Answered::Bound(session),
@@ -212,20 +213,21 @@ async fn resume(engine: &Arc<Engine>, account: &BareJid, previd: &str, h: u32) -
     })
 }
 
-async fn keys(engine: &Engine, caller: &Caller, username: &str, hash: Hash) -> Answer {
+async fn keys(engine: &Engine, caller: &Caller, username: &str, hash: Hash) -> Answered {
     if is_hasty(engine, caller, account_of(caller, username).as_ref()) {
-        return Answer::Refused(Condition::TemporaryAuthFailure);
+        return too_often();
     }
     let Some(account) = account_of(caller, username) else {
-        return Answer::Refused(Condition::NotAuthorized);
+        return refused(Condition::NotAuthorized, Finding::NoAccount);
     };
     let found = engine.credentials.keys(&engine.stores.accounts, &account, hash).await;
-    let barred = barred(engine, &account).await;
-    match (found, barred) {
-        (Ok((keys, exists)), Ok(barred)) => Answer::Keys { keys, exists, barred },
+    match (found, look(engine, &account).await) {
+        (Ok((keys, exists)), Ok(finding)) => {
+            Answered::Judged(Answer::Keys { keys, exists, barred: barred(finding) }, finding)
+        }
         (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%account, %error, "Keys could not be read.");
-            Answer::Refused(Condition::TemporaryAuthFailure)
+            refused(Condition::TemporaryAuthFailure, Finding::Unread)
         }
     }
 }
@@ -235,25 +237,27 @@ async fn password_is(
     caller: &Caller,
     username: String,
     password: Zeroizing<String>,
-) -> Answer {
+) -> Answered {
     if is_hasty(engine, caller, account_of(caller, &username).as_ref()) {
-        return Answer::Refused(Condition::TemporaryAuthFailure);
+        return too_often();
     }
     let Some(account) = account_of(caller, &username) else {
-        return Answer::Refused(Condition::NotAuthorized);
+        return refused(Condition::NotAuthorized, Finding::NoAccount);
     };
     let verified =
         engine.credentials.verify(&engine.stores.accounts, &account, password.to_string()).await;
-    match (verified, barred(engine, &account).await) {
-        (Ok(true), Ok(Some(condition))) => Answer::Refused(condition),
-        (Ok(true), Ok(None)) => {
+    match (verified, look(engine, &account).await) {
+        (Ok(true), Ok(finding)) => {
+            if let Some(condition) = barred(finding) {
+                return refused(condition, finding);
+            }
             engine.complete_keys(&account, &password, caller.proven).await;
-            Answer::Accepted(username)
+            Answered::Machine(Answer::Accepted(username))
         }
-        (Ok(false), _) => Answer::Refused(Condition::NotAuthorized),
+        (Ok(false), Ok(finding)) => refused(Condition::NotAuthorized, finding),
         (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%account, %error, "A password could not be checked.");
-            Answer::Refused(Condition::TemporaryAuthFailure)
+            refused(Condition::TemporaryAuthFailure, Finding::Unread)
         }
     }
 }
@@ -262,18 +266,32 @@ pub(crate) fn is_hasty(engine: &Engine, caller: &Caller, account: Option<&BareJi
     engine.credentials.guard.is_hasty(caller.peer.ip(), account, engine.clock.unix_ms())
 }
 
-/// Why even the right password does not sign in. Told only to who knows the password.
-async fn barred(
-    engine: &Engine,
-    account: &BareJid,
-) -> Result<Option<Condition>, stentor_store::StoreError> {
-    let is_locked = engine.credentials.guard.is_locked(account, engine.clock.unix_ms());
-    let row = engine.stores.accounts.load(account).await?;
-    let is_suspended = row.is_some_and(|row| row.is_suspended);
-    Ok((is_locked || is_suspended).then_some(Condition::AccountDisabled))
+pub(crate) fn refused(condition: Condition, finding: Finding) -> Answered {
+    Answered::Judged(Answer::Refused(condition), finding)
 }
 
-async fn external(engine: &Engine, caller: &Caller, authzid: Option<&str>) -> Answer {
+pub(crate) fn too_often() -> Answered {
+    refused(Condition::TemporaryAuthFailure, Finding::TooOften)
+}
+
+/// What is known of an account beside its keys.
+async fn look(engine: &Engine, account: &BareJid) -> Result<Finding, stentor_store::StoreError> {
+    let is_locked = engine.credentials.guard.is_locked(account, engine.clock.unix_ms());
+    Ok(match engine.stores.accounts.load(account).await? {
+        Some(row) => Finding::Account(Barred { is_locked, is_suspended: row.is_suspended }),
+        None => Finding::NoAccount,
+    })
+}
+
+/// Why even the right password does not sign in. Told only to who knows the password.
+fn barred(finding: Finding) -> Option<Condition> {
+    match finding {
+        Finding::Account(barred) => barred.condition(),
+        _ => None,
+    }
+}
+
+async fn external(engine: &Engine, caller: &Caller, authzid: Option<&str>) -> Answered {
     let domain = caller.domain.as_deref().unwrap_or_default();
     let mine: Vec<BareJid> = caller
         .cert_addrs
@@ -286,14 +304,21 @@ async fn external(engine: &Engine, caller: &Caller, authzid: Option<&str>) -> An
         None if mine.len() == 1 => mine.first().cloned(),
         None => None,
     };
-    let Some(account) = chosen else { return Answer::Refused(Condition::InvalidAuthzid) };
+    let Some(account) = chosen else {
+        return Answered::Machine(Answer::Refused(Condition::InvalidAuthzid));
+    };
     match engine.stores.accounts.load(&account).await {
-        Ok(Some(row)) if row.is_suspended => Answer::Refused(Condition::AccountDisabled),
-        Ok(Some(_)) => Answer::Accepted(account.local().unwrap_or_default().to_owned()),
-        Ok(None) => Answer::Refused(Condition::NotAuthorized),
+        Ok(Some(row)) if row.is_suspended => {
+            let barred = Barred { is_suspended: true, is_locked: false };
+            refused(Condition::AccountDisabled, Finding::Account(barred))
+        }
+        Ok(Some(_)) => {
+            Answered::Machine(Answer::Accepted(account.local().unwrap_or_default().to_owned()))
+        }
+        Ok(None) => refused(Condition::NotAuthorized, Finding::NoAccount),
         Err(error) => {
             tracing::error!(%account, %error, "An account could not be read.");
-            Answer::Refused(Condition::TemporaryAuthFailure)
+            refused(Condition::TemporaryAuthFailure, Finding::Unread)
         }
     }
 }

@@ -28,6 +28,7 @@ use tokio::time::Sleep;
 use crate::admission::Permit;
 use crate::asks::{self, Answered, Caller};
 use crate::c2s::C2sListener;
+use crate::finding::Finding;
 use crate::limits::{
     ACKS_DUE_MAX, BATCH_STANZAS_MAX, HANDSHAKE_WAIT_MS, OUT_BYTES_MAX, ROUNDS_MAX,
 };
@@ -99,6 +100,8 @@ struct SigningIn {
     cert_addrs: Arc<[String]>,
     /// When credentials were last judged, by [`Engine::moment`](stentor_engine::Engine::moment).
     proven: u64,
+    /// What that brought to light.
+    finding: Option<Finding>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,7 +143,8 @@ impl Driver {
         let facts = conn.facts().tls.as_ref();
         let tls = facts.map(|facts| facts.version);
         let (info, cert_addrs) = facts.map(|facts| offers.tls_info(facts)).unzip();
-        let signing_in = cert_addrs.map(|cert_addrs| Box::new(SigningIn { cert_addrs, proven: 0 }));
+        let signing_in =
+            cert_addrs.map(|cert_addrs| Box::new(SigningIn { cert_addrs, ..Default::default() }));
         let info = ConnInfo { tls: info, tokens: Box::new(token) };
         let machine = C2s::new(link.listener.stream_settings(), info, monotonic::now());
         Self {
@@ -207,6 +211,10 @@ impl Driver {
             Done::Waited => self.silence = Silence::None,
             Done::Ended => self.phase = Phase::Gone,
             Done::Answered(Answered::Machine(answer)) => self.machine.handle_answer(answer, now),
+            Done::Answered(Answered::Judged(answer, finding)) => {
+                self.signing_in.get_or_insert_default().finding = Some(finding);
+                self.machine.handle_answer(answer, now);
+            }
             Done::Answered(Answered::Bound(session)) => {
                 let jid = session.resource.jid.clone();
                 self.bound(session);
@@ -292,7 +300,8 @@ impl Driver {
                 let listener = self.link.listener.clone();
                 let engine = listener.shared.engine.clone();
                 if is_about_credentials(&ask) {
-                    self.signing_in.get_or_insert_default().proven = engine.moment();
+                    let signing_in = self.signing_in.get_or_insert_default();
+                    (signing_in.proven, signing_in.finding) = (engine.moment(), None);
                 }
                 let caller = self.caller();
                 let asked = asks::answer(engine, ask, caller, |host| {
@@ -319,9 +328,8 @@ impl Driver {
             Event::Indicated(state) => self.indicated(state),
             Event::PeerClosed => self.close_politely(),
             Event::Ended { fault, by_peer } => self.ended(fault.as_ref(), by_peer),
-            Event::AuthFailed { username, mechanism, condition } => {
-                self.sign_in_failed(username.as_deref(), mechanism, condition);
-            }
+            Event::AuthFailed { tried, condition } => self.sign_in_failed(&tried, Some(condition)),
+            Event::AuthBrokenOff(tried) => self.sign_in_failed(&tried, None),
             Event::AuthOk { account, mechanism } => {
                 let shared = &self.link.listener.shared;
                 shared.engine.metrics.sign_ins.inc();

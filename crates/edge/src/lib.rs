@@ -11,6 +11,7 @@ mod asks;
 pub mod c2s;
 pub mod component;
 mod driver;
+mod finding;
 pub mod limits;
 pub mod metrics;
 mod monotonic;

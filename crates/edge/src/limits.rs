@@ -123,3 +123,6 @@ pub const COMPONENT_STALL_MS: u64 = 30_000;
 /// Source addresses without a connection whose attempts to connect are remembered, some 100 bytes
 /// each; the longest quiet are forgotten first.
 pub const QUIET_SOURCES_MAX: usize = 262_144;
+
+/// Bytes of the name that somebody claimed when a sign-in failed, as the log shows it.
+pub const LOGGED_NAME_BYTES_MAX: usize = 256;

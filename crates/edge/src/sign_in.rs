@@ -13,7 +13,8 @@ use stentor_stream::event::Answer;
 use stentor_stream::fault::Fault;
 use stentor_stream::sign_in::{self, Enabled, ExtendedOffer, IssuedToken, Resumption, SignedIn};
 
-use crate::asks::{Answered, Caller, account_of, is_hasty};
+use crate::asks::{Answered, Caller, account_of, is_hasty, refused, too_often};
+use crate::finding::Finding;
 
 /// What a domain offers over TLS beside its mechanisms; none where it has only the old profile.
 pub(crate) fn offer(host: &Host, mechanisms: &[Mechanism]) -> Option<ExtendedOffer> {
@@ -74,18 +75,18 @@ pub(crate) struct Shown {
 }
 
 /// Whether a token is good.
-pub(crate) async fn token(engine: &Engine, caller: &Caller, shown: Shown) -> Answer {
+pub(crate) async fn token(engine: &Engine, caller: &Caller, shown: Shown) -> Answered {
     // Others' guesses at the password do not lock out a device that needs none.
     if is_hasty(engine, caller, None) {
-        return Answer::Refused(Condition::TemporaryAuthFailure);
+        return too_often();
     }
     let Some(account) = account_of(caller, &shown.username) else {
-        return Answer::Refused(Condition::NotAuthorized);
+        return refused(Condition::NotAuthorized, Finding::NoAccount);
     };
     let Shown { client, proof, usage, .. } = &shown;
     match engine.take_token(&account, ShownToken { client, proof, usage: *usage }).await {
-        Ok(data) => Answer::Token(data),
-        Err(condition) => Answer::Refused(condition),
+        Ok(data) => Answered::Machine(Answer::Token(data)),
+        Err(condition) => refused(condition, Finding::Token),
     }
 }
 

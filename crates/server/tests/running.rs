@@ -200,9 +200,9 @@ fn the_fail2ban_filter_finds_failed_sign_ins_and_their_source() {
     let (sentence, rest) = rest.split_once("127.0.0.1 ").unwrap();
     let rule = filter.lines().find(|line| line.starts_with("failregex = ")).unwrap();
     let sentence = sentence.replace('.', r"\.");
-    assert!(rule.contains(&format!(r"\s*WARN \S+: {sentence}<ADDR> .*condition=")), "{line}");
-    assert!(rest.ends_with(" condition=\"not-authorized\""), "{line}");
-    assert!(filter.contains("_guess = (?:not-authorized|"), "{filter}");
+    assert!(rule.contains(&format!(r"\s*WARN \S+: {sentence}<ADDR> .*reason=")), "{line}");
+    assert!(rest.contains(" reason=\"wrong-password\" condition="), "{line}");
+    assert!(filter.contains("_guess = (?:wrong-password|"), "{filter}");
 }
 
 #[test]

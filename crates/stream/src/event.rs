@@ -1,5 +1,6 @@
 //! What passes between a server's stream machine and its shell.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use stentor_jid::{BareJid, FullJid};
@@ -53,13 +54,13 @@ pub enum Event {
     },
     /// An attempt to sign in failed; the client has been told.
     AuthFailed {
-        /// The name it tried, as far as it got.
-        username: Option<String>,
-        /// The mechanism it tried, if it was one of ours.
-        mechanism: Option<Mechanism>,
+        /// What the client tried.
+        tried: Tried,
         /// What the client has been told.
         condition: Condition,
     },
+    /// The stream ended amid an attempt to sign in, of which the client was told nothing.
+    AuthBrokenOff(Tried),
     /// The client's credentials are right; it gets a resource now, or will ask for one.
     AuthOk {
         /// Who it is.
@@ -67,6 +68,18 @@ pub enum Event {
         /// How it proved that.
         mechanism: Mechanism,
     },
+}
+
+/// An attempt to sign in, as far as it got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// The name it tried: a localpart, or what it claimed instead of one.
+    pub username: Option<String>,
+    /// The domain.
+    pub domain: Option<String>,
+    /// The mechanism that it named, whether we know it or not; none if that cannot be the name of a
+    /// mechanism (RFC 4422 §3.1).
+    pub mechanism: Option<Cow<'static, str>>,
 }
 
 /// A question of the machine. Each is answered exactly once, by the [`Answer`] named with it.

@@ -82,3 +82,6 @@ pub const S2S_PROBE_AFTER_MS: u64 = 120_000;
 
 /// Milliseconds in which another server must answer what it has handled, or send anything else.
 pub const S2S_ANSWER_WAIT_MS: u64 = 120_000;
+
+/// Bytes of the name of a SASL mechanism (RFC 4422 §3.1).
+pub const MECHANISM_NAME_BYTES_MAX: usize = 20;

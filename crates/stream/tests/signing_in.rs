@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use stentor_sasl::{Bindings, Condition, Mechanism, client};
 use stentor_stream::Millis;
 use stentor_stream::c2s::{C2s, ConnInfo, TlsInfo};
-use stentor_stream::event::{Answer, Ask, Event};
+use stentor_stream::event::{Answer, Ask, Event, Tried};
 use stentor_stream::pair::{Accounts, Served, both_bindings, tokens};
 use support::{At, HEADER, auth, served, served_by, stream_error};
 
@@ -40,10 +40,9 @@ fn fails_wrong_password_unknown_user_and_impossible_user_alike() {
         assert!(matches!(
             &served.events[..],
             [Event::AuthFailed {
-                username: Some(_),
-                mechanism: Some(Mechanism::Plain),
+                tried: Tried { username: Some(_), domain: Some(_), mechanism: Some(mechanism) },
                 condition: Condition::NotAuthorized,
-            }]
+            }] if mechanism == "PLAIN"
         ));
         assert_eq!(
             served.say(&auth("PLAIN", "\0juliet\0r0m30myr0m30")),
@@ -125,6 +124,55 @@ fn aborts_on_request() {
     let response = format!("<response xmlns='{SASL}'>Yz1iaXdz</response>");
     assert_eq!(served.say(&response), failure("malformed-request"), "the exchange is over");
     assert_eq!(served.say(&format!("<abort xmlns='{SASL}'/>")), failure("aborted"));
+}
+
+#[test]
+fn names_a_mechanism_that_it_does_not_know() {
+    for (mechanism, named) in [
+        ("DIGEST-MD5", Some("DIGEST-MD5")),
+        ("SCRAM-SHA-1-PLUS-PLUS", None),
+        ("x oauth", None),
+        ("", None),
+    ] {
+        let mut served = served(At::Auth);
+        assert_eq!(served.say(&auth(mechanism, "x")), failure("invalid-mechanism"));
+        let [Event::AuthFailed { tried, .. }] = &served.events[..] else { panic!("{mechanism}") };
+        assert_eq!(tried.mechanism.as_deref(), named);
+        assert_eq!(tried.domain.as_deref(), Some("capulet.example"));
+    }
+}
+
+#[test]
+fn tells_of_attempts_that_nothing_decided() {
+    let begin = auth("SCRAM-SHA-256", "n,,n=juliet,r=rOprNGfwEbeRWgbNEkqO");
+    let cut = |served: &mut Served| {
+        served.machine.handle_eof(Millis(0));
+        served.settle();
+    };
+    let close = |served: &mut Served| drop(served.say("</stream:stream>"));
+    let stray = |served: &mut Served| drop(served.say("<x xmlns='urn:example:x'/>"));
+    let wait = |served: &mut Served| drop(served.wait(120_000));
+    let again = |served: &mut Served| drop(served.say(&auth("PLAIN", "\0juliet\0x")));
+    let ends: [fn(&mut Served); 5] = [cut, close, stray, wait, again];
+    for (n, end) in ends.into_iter().enumerate() {
+        let mut served = served(At::Auth);
+        served.say(&begin);
+        end(&mut served);
+        let tried = served.events.iter().filter_map(|event| match event {
+            Event::AuthBrokenOff(tried) => Some(tried),
+            _ => None,
+        });
+        let tried: Vec<_> = tried.cloned().collect();
+        let scram = Tried {
+            username: Some("juliet".to_owned()),
+            domain: Some("capulet.example".to_owned()),
+            mechanism: Some("SCRAM-SHA-256".into()),
+        };
+        assert_eq!(tried, [scram], "{n}");
+    }
+    let mut served = served(At::Auth);
+    cut(&mut served);
+    assert!(!served.events.iter().any(|event| matches!(event, Event::AuthBrokenOff(_))));
 }
 
 #[test]

@@ -2,35 +2,39 @@
 //! those whom it concerns are told.
 
 use stentor_jid::BareJid;
-use stentor_sasl::{Condition, Mechanism};
+use stentor_sasl::Condition;
+use stentor_stream::event::Tried;
 
 use super::{Done, Driver, Silence};
+use crate::finding::{is_guess, reason};
+use crate::limits::LOGGED_NAME_BYTES_MAX;
 
 impl Driver {
-    pub(super) fn sign_in_failed(
-        &mut self,
-        username: Option<&str>,
-        mechanism: Option<Mechanism>,
-        condition: Condition,
-    ) {
+    /// `condition` is what the client was told; nothing if the stream ended before that.
+    pub(super) fn sign_in_failed(&mut self, tried: &Tried, condition: Option<Condition>) {
         let shared = &self.link.listener.shared;
         let engine = &shared.engine;
         engine.metrics.sign_ins_failed.inc();
         let source = self.link.peer.ip();
-        let account =
-            username.and_then(|name| BareJid::from_parts(Some(name), self.machine.domain()?).ok());
+        let username = tried.username.as_deref();
+        let domain = tried.domain.as_deref();
+        let account = username.and_then(|name| BareJid::from_parts(Some(name), domain?).ok());
+        // What cannot be an account is shown as it was claimed.
+        let claimed = account.as_ref().map(BareJid::as_str).or(username);
+        let claimed = claimed.map(|name| &name[..name.floor_char_boundary(LOGGED_NAME_BYTES_MAX)]);
+        let finding = self.signing_in.as_mut().and_then(|signing_in| signing_in.finding.take());
         let now_ms = engine.clock.unix_ms();
         tracing::warn!(
             event = "sign_in_failed",
             %source,
-            account = account.as_ref().map(BareJid::as_str),
-            mechanism = mechanism.map(Mechanism::name),
+            account = claimed,
+            mechanism = tried.mechanism.as_deref(),
             tls = self.tls_version(),
-            condition = condition.name(),
+            reason = reason(condition, finding),
+            condition = condition.map_or("none", Condition::name),
             "A sign-in failed."
         );
-        // Only guesses count: a client that aborts or speaks another mechanism has tried nothing.
-        if !matches!(condition, Condition::NotAuthorized | Condition::AccountDisabled) {
+        if !condition.is_some_and(|condition| is_guess(condition, finding)) {
             return;
         }
         let guard = &engine.credentials.guard;

@@ -13,7 +13,7 @@ use super::expect_task::{ExpectTask, Proven};
 use super::known::Known;
 use super::wire::Wire;
 use super::{Next, State, expect_tls, stray};
-use crate::event::{Answer, Ask, Event};
+use crate::event::{Answer, Ask, Event, Tried};
 use crate::fault::{Fault, Limit, Misbehaviour};
 use crate::feature::Bits;
 use crate::sasl_text::{self, BadData};
@@ -150,11 +150,14 @@ impl ExpectAuth {
         known: &mut Known,
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
-        self.attempt = None;
+        self.break_off(known, wire);
         let named = auth.attr("mechanism");
         let mechanism = match choose(named.as_deref(), known) {
             Ok(mechanism) => mechanism,
-            Err(condition) => return self.refuse(condition, Profile::Rfc6120, known, wire),
+            Err(condition) => {
+                let tried = named_only(auth, known);
+                return fail(condition, Profile::Rfc6120, tried, known, wire);
+            }
         };
         let attempt = self.attempt.insert(Attempt::begin(mechanism, None, known));
         match sasl_text::read(auth) {
@@ -173,14 +176,17 @@ impl ExpectAuth {
         known: &mut Known,
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
-        self.attempt = None;
+        self.break_off(known, wire);
         let request = Authenticate::read(authenticate).and_then(|request| {
             let mechanism = choose_extended(&request, known)?;
             Ok((mechanism, request))
         });
         let (mechanism, mut request) = match request {
             Ok(request) => request,
-            Err(condition) => return self.refuse(condition, Profile::Extended, known, wire),
+            Err(condition) => {
+                let tried = named_only(authenticate, known);
+                return fail(condition, Profile::Extended, tried, known, wire);
+            }
         };
         // XEP-0509 §2.2: a client that speaks for other features is told so, without prejudice.
         if request.config_version.is_some() && request.config_version != known.config_version {
@@ -251,7 +257,12 @@ impl ExpectAuth {
             Ok(Step::NeedPassword { username, password }) => {
                 (Asked::Password, Ask::Password { username: self.note(&username), password })
             }
-            Ok(Step::NeedExternal { authzid }) => (Asked::External, Ask::External { authzid }),
+            Ok(Step::NeedExternal { authzid }) => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.username.clone_from(&authzid);
+                }
+                (Asked::External, Ask::External { authzid })
+            }
             Ok(Step::NeedAnonymous { .. }) => (Asked::Anonymous, Ask::Anonymous),
         };
         self.asked = Some(asked);
@@ -342,12 +353,23 @@ impl ExpectAuth {
         known: &mut Known,
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
-        let attempt = self.attempt.take();
-        let (mechanism, username) = match attempt {
-            Some(attempt) => (Some(attempt.mechanism), attempt.username),
-            None => (None, None),
-        };
-        fail(condition, profile, mechanism, username, known, wire)
+        let tried = self.attempt(known).unwrap_or_else(|| nothing(known));
+        self.attempt = None;
+        fail(condition, profile, tried, known, wire)
+    }
+
+    /// Tells of an attempt that will not be decided.
+    pub(super) fn break_off(&mut self, known: &Known, wire: &mut Wire) {
+        if let Some(tried) = self.attempt(known) {
+            self.attempt = None;
+            wire.emit(Event::AuthBrokenOff(tried));
+        }
+    }
+
+    /// The attempt that is under way.
+    fn attempt(&self, known: &Known) -> Option<Tried> {
+        let attempt = self.attempt.as_ref()?;
+        Some(tried(attempt.mechanism, attempt.username.as_deref(), known))
     }
 
     /// Whether an exchange by XEP-0388 waits for its client.
@@ -416,18 +438,16 @@ pub(super) fn refuse_unencrypted(
     known: &mut Known,
     wire: &mut Wire,
 ) -> Result<Next, Fault> {
-    let mechanism = element.attr("mechanism").and_then(|name| Mechanism::from_name(&name));
     let is_extended = element.ns() == xep0388_sasl2::NS;
     let profile = if is_extended { Profile::Extended } else { Profile::Rfc6120 };
-    fail(Condition::EncryptionRequired, profile, mechanism, None, known, wire)
+    fail(Condition::EncryptionRequired, profile, named_only(element, known), known, wire)
 }
 
 /// Tells the client and the shell that an attempt failed; too many end the stream (§6.4.5).
 pub(super) fn fail(
     condition: Condition,
     profile: Profile,
-    mechanism: Option<Mechanism>,
-    username: Option<String>,
+    tried: Tried,
     known: &mut Known,
     wire: &mut Wire,
 ) -> Result<Next, Fault> {
@@ -437,12 +457,33 @@ pub(super) fn fail(
         }
         Profile::Extended => xep0388_sasl2::write_failure(w, condition, |_| ()),
     });
-    wire.emit(Event::AuthFailed { username, mechanism, condition });
+    wire.emit(Event::AuthFailed { tried, condition });
     known.auth_failures = known.auth_failures.saturating_add(1);
     if known.auth_failures > wire.settings.auth_retries_max {
         return Err(Fault::Limit(Limit::AuthRetries));
     }
     Ok(Next::Stay)
+}
+
+/// An attempt by a mechanism of ours.
+pub(super) fn tried(mechanism: Mechanism, username: Option<&str>, known: &Known) -> Tried {
+    let mechanism = Some(mechanism.name().into());
+    Tried { mechanism, username: username.map(str::to_owned), ..nothing(known) }
+}
+
+/// An attempt that did not get beyond the name of a mechanism.
+fn named_only(element: ElementRef<'_>, known: &Known) -> Tried {
+    // RFC 4422 §3.1; what is not such a name is not repeated.
+    let is_name = |name: &str| {
+        let may_hold = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || b"-_".contains(&c);
+        (1..=limits::MECHANISM_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(may_hold)
+    };
+    let named = element.attr("mechanism").filter(|name| is_name(name));
+    Tried { mechanism: named.map(|name| name.into_owned().into()), ..nothing(known) }
+}
+
+fn nothing(known: &Known) -> Tried {
+    Tried { domain: known.domain().map(str::to_owned), ..Tried::default() }
 }
 
 /// The mechanism named by the client, if it may be used here.

@@ -9,7 +9,7 @@ use stentor_stanza::Condition as StanzaCondition;
 use stentor_xml::{ElementRef, Frame, Writer};
 
 use super::established::Established;
-use super::expect_auth::{ExpectAuth, Profile, fail};
+use super::expect_auth::{ExpectAuth, Profile, fail, tried};
 use super::expect_bind::ExpectBind;
 use super::known::Known;
 use super::wire::Wire;
@@ -284,9 +284,14 @@ impl ExpectTask {
         wire: &mut Wire,
     ) -> Result<Next, Fault> {
         let SignIn { account, mechanism, .. } = &*self.sign_in;
-        let username = account.local().map(str::to_owned);
-        fail(condition, Profile::Extended, Some(*mechanism), username, known, wire)?;
+        fail(condition, Profile::Extended, tried(*mechanism, account.local(), known), known, wire)?;
         Ok(Next::Go(State::Auth(ExpectAuth::default())))
+    }
+
+    /// Tells of an attempt that will not be decided.
+    pub(super) fn break_off(&self, known: &Known, wire: &mut Wire) {
+        let tried = tried(self.sign_in.mechanism, self.sign_in.account.local(), known);
+        wire.emit(Event::AuthBrokenOff(tried));
     }
 }
 

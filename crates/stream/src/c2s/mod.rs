@@ -229,6 +229,7 @@ impl C2s {
     /// Tells that the connection broke, or that the client sent its last byte.
     pub fn handle_eof(&mut self, now: Millis) {
         self.wire.now = now;
+        self.break_off_sign_in();
         match &mut self.phase {
             Phase::Negotiating(_) | Phase::Established(_) => self.end(Some(Fault::Lost), true),
             Phase::Owing(_) => self.finish(None),
@@ -362,6 +363,7 @@ impl C2s {
 
     /// The client's closing tag.
     fn handle_end(&mut self) {
+        self.break_off_sign_in();
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Established(session) => {
                 let until = self.wire.now.plus(self.wire.settings.close_wait_ms);
@@ -398,6 +400,7 @@ impl C2s {
     /// Says the last words of our side and waits for the client's, unless it has said them.
     fn finish(&mut self, fault: Option<Fault>) {
         let is_by_peer = matches!(fault, Some(Fault::ByPeer(_)));
+        self.break_off_sign_in();
         let session = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Negotiating(mut negotiation) => {
                 // §5.4.3.2: no XML while the handshake is under way.
@@ -430,6 +433,17 @@ impl C2s {
         let until = self.wire.now.plus(self.wire.settings.close_wait_ms);
         let session = session.filter(|_| fault.is_none());
         self.phase = Phase::Closing(Closing { fault, until, session });
+    }
+
+    /// Tells of an attempt to sign in that the end of the stream leaves undecided.
+    fn break_off_sign_in(&mut self) {
+        let Phase::Negotiating(negotiation) = &mut self.phase else { return };
+        let Negotiation { known, state } = &mut **negotiation;
+        match state {
+            State::Auth(state) => state.break_off(known, &mut self.wire),
+            State::Task(state) => state.break_off(known, &mut self.wire),
+            State::Header(_) | State::Tls(_) | State::Bind(_) => {}
+        }
     }
 
     fn write_last(&mut self, fault: Option<&Fault>) {
