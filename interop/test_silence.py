@@ -47,6 +47,11 @@ def saw_leave(watcher, jid):
     return any(is_presence(e, jid, "unavailable") for e in watcher.elements)
 
 
+def has_ended(stream):
+    stream.peek()
+    return stream.is_closed
+
+
 def come_back(server, counted, account):
     """Asks on a new connection for the session that was counted."""
     stream = RawStream(server, "tls")
@@ -122,6 +127,7 @@ def test_xml_47_presence_18_packets_that_are_dropped(server_with, enter, far, wa
     assert not [e for e in seen if is_presence(e, phone.jid, "unavailable")]
     # What it was told meanwhile comes once the network is mended.
     far.mend()
+    stay_alive(alice, tablet, until=lambda: has_ended(phone))
     heard = phone.expect_stream_error("connection-timeout")
     assert any(is_question(e) for e in heard), "it was asked"
     # Whoever answers stays, however long.

@@ -232,6 +232,27 @@ impl Durable {
         self.renumber(0, &old, |number| if number > behind { number + count } else { number })
     }
 
+    /// The stanzas behind this number stand in another order: `moved` has their new numbers in the
+    /// former order, and `last` is the last of them now. Returns what is to be written.
+    pub(super) fn reorder(&mut self, behind: u64, moved: &[u64], last: u64) -> Option<Write> {
+        debug_assert_eq!(self.last, behind + moved.len() as u64, "all of them are known here");
+        let new = |number: u64| {
+            let index = number.checked_sub(behind + 1).and_then(|n| usize::try_from(n).ok());
+            index.and_then(|index| moved.get(index)).copied().unwrap_or(number)
+        };
+        let write = if self.kept.iter().any(|number| new(*number) != *number) {
+            let old: Vec<u64> = self.kept.iter().map(|number| self.seq(*number)).collect();
+            Some(self.renumber(0, &old, new))
+        } else {
+            for (_, answer) in &mut self.open {
+                *answer = answer.map(new);
+            }
+            None
+        };
+        self.last = last;
+        write
+    }
+
     /// Moves all numbers to a new epoch. `old` are the places of what is kept.
     fn renumber(&mut self, acked: u64, old: &[u64], moved: impl Fn(u64) -> u64) -> Write {
         self.epoch = self.epoch.saturating_add(1);

@@ -4,25 +4,15 @@
 //! What is held has no place among the stanzas of the session yet, and no number of XEP-0198: it
 //! gets both when it leaves the hold, which it does in order and before anything that came later.
 
-use std::collections::BTreeMap;
-use std::hash::Hash;
-
-use hashbrown::HashMap;
-use stentor_jid::Jid;
-use stentor_stanza::{Kind, Stanza};
-
-use super::{Fate, Item};
+use super::Item;
+use super::latest::Latest;
 use crate::limits::{HELD_BYTES_MAX, HELD_ITEMS_MAX};
-use crate::worth::{self, Content};
+use crate::worth;
 
 /// Stanzas that wait, in the order in which they will leave.
 #[derive(Default)]
 pub(super) struct Hold {
-    items: BTreeMap<u64, Item>,
-    /// The places of those that a later one of the same kind replaces.
-    latest: HashMap<News, u64>,
-    next: u64,
-    bytes: usize,
+    latest: Latest,
     saved: Saved,
     since_ms: i64,
 }
@@ -34,13 +24,6 @@ pub struct Saved {
     pub stanzas: u64,
     /// Their bytes.
     pub bytes: u64,
-}
-
-/// News of which only the latest counts, by whose it is.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum News {
-    Presence(Jid),
-    ChatState(Jid),
 }
 
 impl Hold {
@@ -63,36 +46,20 @@ impl Hold {
 
     /// Holds an entry back. False if there is too much now: then all of it must leave.
     pub(super) fn push(&mut self, item: Item) -> bool {
-        let earlier = news(&item).and_then(|news| self.latest.insert(news, self.next));
-        if let Some(earlier) = earlier {
-            self.replace(earlier);
+        if let Some(bytes) = self.latest.push(0, item) {
+            self.saved.stanzas += 1;
+            self.saved.bytes += bytes as u64;
         }
-        self.bytes += bytes(&item);
-        self.items.insert(self.next, item);
-        self.next += 1;
-        self.items.len() <= HELD_ITEMS_MAX && self.bytes <= HELD_BYTES_MAX
-    }
-
-    fn replace(&mut self, earlier: u64) {
-        let Some(item) = self.items.remove(&earlier) else { return };
-        self.bytes -= bytes(&item);
-        self.saved.stanzas += 1;
-        self.saved.bytes += bytes(&item) as u64;
-        if let Item::Stanza(_, fate @ Fate::Shared(_), _) = item {
-            // One of several copies is gone; whoever loses the last one drops it as well.
-            fate.lose(u64::MAX);
-        }
+        self.latest.len() <= HELD_ITEMS_MAX && self.latest.bytes() <= HELD_BYTES_MAX
     }
 
     /// Everything, in order; the hold is empty.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Item> + use<> {
-        self.latest = HashMap::new();
-        self.bytes = 0;
-        std::mem::take(&mut self.items).into_values()
+        self.latest.take().map(|(_, item)| item)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.latest.is_empty()
     }
 
     /// What has been saved since the last time.
@@ -101,31 +68,11 @@ impl Hold {
     }
 }
 
-fn news(item: &Item) -> Option<News> {
-    let Item::Stanza(stanza, ..) = item else { return None };
-    let from = stanza.head.from.clone()?;
-    match stanza.head.kind {
-        Kind::Presence(_) => Some(News::Presence(from)),
-        Kind::Message(_) => is_chat_state(stanza).then_some(News::ChatState(from)),
-        Kind::Iq(_) => None,
-    }
-}
-
-/// Copies of chat states say something about somebody who is not their sender: they stay as they
-/// are.
-fn is_chat_state(stanza: &Stanza) -> bool {
-    Content::of(stanza) == Content::ChatState
-}
-
-fn bytes(item: &Item) -> usize {
-    match item {
-        Item::Stanza(stanza, ..) => stanza.bytes_len(),
-        Item::Stored(_) => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use stentor_stanza::Stanza;
+
+    use super::super::Fate;
     use super::*;
 
     fn item(xml: &str) -> Item {
@@ -172,7 +119,7 @@ mod tests {
             ]
         );
         let first = item(&of("a@x.example/1", "away"));
-        let bytes = bytes(&first) as u64 + bytes(&item(&typing("composing"))) as u64;
+        let bytes = (first.bytes_len() + item(&typing("composing")).bytes_len()) as u64;
         assert_eq!(hold.take_saved(), Saved { stanzas: 2, bytes });
         assert_eq!(hold.take_saved(), Saved::default());
     }

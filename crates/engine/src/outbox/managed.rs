@@ -9,6 +9,7 @@ use stentor_stanza::Stanza;
 use stentor_store::{OpenIq, Write, Writer};
 
 use super::durable::{Durable, Former};
+use super::parked::Parked;
 use super::unacked::{TooHigh, Unacked};
 use super::{Acknowledged, Fate, Inner, Item, Outbox};
 use crate::clock::Clock;
@@ -21,16 +22,43 @@ pub(super) struct Managed {
     pub(super) waiting: u64,
     /// What of all outlives the process, once the session may be resumed.
     pub(super) durable: Option<Durable>,
+    /// What waits apart, while the session is without a stream.
+    pub(super) parked: Option<Box<Parked>>,
+}
+
+impl Managed {
+    fn new(clock: Arc<dyn Clock>, waiting: u64) -> Self {
+        Self { unacked: Unacked::new(clock), waiting, durable: None, parked: None }
+    }
+
+    /// An entry takes its place at the end of the queue.
+    pub(super) fn note_queued(&mut self, item: &Item) {
+        if item.is_stanza() {
+            self.waiting += 1;
+            if let Some(parked) = &mut self.parked {
+                parked.pass();
+            }
+        }
+    }
+
+    /// The first entry of the queue was taken. Its bytes are held until it is acknowledged.
+    pub(super) fn note_taken(&mut self, item: &Item) {
+        self.waiting -= u64::from(item.is_stanza());
+        self.unacked.push(item.clone());
+    }
+
+    /// Entries beside those of the queue.
+    pub(super) fn len(&self) -> usize {
+        self.unacked.len() + self.parked.as_ref().map_or(0, |parked| parked.len())
+    }
 }
 
 impl Outbox {
     /// Keeps from here on what is taken until it is acknowledged (XEP-0198 §3).
     pub(crate) fn count(&self, clock: Arc<dyn Clock>) {
-        let unacked = Unacked::new(clock);
         let mut inner = self.0.lock();
         let waiting = stanzas_in(&inner.queue);
-        let managed = Managed { unacked, waiting, durable: None };
-        inner.asked.get_or_insert_default().managed = Some(managed);
+        inner.asked.get_or_insert_default().managed = Some(Managed::new(clock, waiting));
     }
 
     /// Whether what is taken is kept until it is acknowledged.
@@ -74,9 +102,11 @@ impl Outbox {
     ) {
         let mut inner = self.0.lock();
         inner.is_parked = true;
-        let durable = Some(Durable::restored(session, writer, former));
-        let waiting = stanzas.len() as u64;
-        let managed = Managed { unacked: Unacked::new(clock), waiting, durable };
+        let managed = Managed {
+            durable: Some(Durable::restored(session, writer, former)),
+            parked: Some(Box::default()),
+            ..Managed::new(clock, stanzas.len() as u64)
+        };
         inner.asked.get_or_insert_default().managed = Some(managed);
         for (stanza, fate) in stanzas {
             inner.bytes += stanza.bytes_len();
@@ -150,7 +180,7 @@ impl Outbox {
     }
 
     /// The client takes the session up again and has handled `h` stanzas, modulo 2³²: what it has
-    /// not is in front, to be sent once more.
+    /// not is in front, to be sent once more. [`Outbox::gather`] is due then.
     ///
     /// # Errors
     /// It was not sent so many.
@@ -176,6 +206,24 @@ impl Outbox {
             managed.unacked.begin_at(u64::from(h));
         }
         Ok(Acknowledged { marks: Vec::new(), write: Some(write) })
+    }
+
+    /// There will be a stream again: what waited apart takes its place among the others, and of the
+    /// presence of one address only the latest stays. Returns what is to be written.
+    pub(crate) fn gather(&self) -> Option<Write> {
+        let mut inner = self.0.lock();
+        // XEP-0352 §5.2: the new stream is active.
+        inner.let_go();
+        let queue = std::mem::take(&mut inner.queue);
+        let managed = inner.managed_mut()?;
+        let acked = managed.unacked.taken();
+        let gathered = managed.parked.take().unwrap_or_default().gather(queue, acked);
+        managed.waiting = gathered.stanzas;
+        let (last, durable) = (acked + gathered.stanzas, managed.durable.as_mut());
+        let write = durable.and_then(|durable| durable.reorder(acked, &gathered.moved, last));
+        inner.bytes = inner.bytes.saturating_sub(gathered.freed_bytes);
+        inner.queue = gathered.queue;
+        write
     }
 
     /// Whether the session comes from an earlier process and has not been resumed since.
@@ -216,8 +264,8 @@ impl Outbox {
     }
 }
 
-fn stanzas_in(queue: &VecDeque<Item>) -> u64 {
-    queue.iter().filter(|item| matches!(item, Item::Stanza(..))).count() as u64
+pub(super) fn stanzas_in(queue: &VecDeque<Item>) -> u64 {
+    queue.iter().filter(|item| item.is_stanza()).count() as u64
 }
 
 impl Inner {
@@ -235,5 +283,74 @@ impl Inner {
 
     pub(super) fn durable_mut(&mut self) -> Option<&mut Durable> {
         self.managed_mut()?.durable.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::OUTBOX_HARD_ITEMS;
+    use crate::outbox::Close;
+
+    struct Noon;
+
+    impl Clock for Noon {
+        fn unix_ms(&self) -> i64 {
+            12
+        }
+    }
+
+    fn parked() -> Outbox {
+        let outbox = Outbox::default();
+        outbox.count(Arc::new(Noon));
+        outbox.park();
+        outbox
+    }
+
+    fn show(outbox: &Outbox, from: usize, show: &str) {
+        let xml = format!("<presence from='{from}.example'><show>{show}</show></presence>");
+        outbox.push(Stanza::parse(xml.as_bytes()).unwrap(), Fate::Forget);
+    }
+
+    #[test]
+    fn a_contact_that_comes_and_goes_does_not_fill_the_outbox_of_a_session_without_a_stream() {
+        let outbox = parked();
+        show(&outbox, 1, "xa");
+        let bytes = outbox.bytes();
+        for _ in 0..2 * OUTBOX_HARD_ITEMS {
+            show(&outbox, 1, "xa");
+        }
+        assert_eq!((outbox.bytes(), outbox.closing()), (bytes, None));
+        assert_eq!(outbox.drain().len(), 1);
+    }
+
+    #[test]
+    fn what_waits_apart_is_bounded_with_the_rest() {
+        let outbox = parked();
+        for contact in 0..=OUTBOX_HARD_ITEMS {
+            assert_eq!(outbox.closing(), None, "{contact}");
+            show(&outbox, contact, "xa");
+        }
+        assert_eq!(outbox.closing(), Some(Close::Overflow));
+        assert_eq!(outbox.drain().len(), OUTBOX_HARD_ITEMS + 1);
+    }
+
+    #[test]
+    fn an_acknowledgement_frees_what_was_left_out_no_more_than_once() {
+        let outbox = Outbox::default();
+        outbox.count(Arc::new(Noon));
+        for n in ["away", "xa"] {
+            show(&outbox, 1, n);
+            outbox.pop();
+        }
+        outbox.park();
+        show(&outbox, 1, "dnd");
+        outbox.resume(0).unwrap();
+        assert!(outbox.gather().is_none(), "nothing of it is in a store");
+        outbox.unpark();
+        assert_eq!(outbox.queued(), Some(1));
+        outbox.pop();
+        outbox.acknowledge(1).unwrap();
+        assert_eq!(outbox.bytes(), 0);
     }
 }

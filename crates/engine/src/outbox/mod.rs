@@ -3,7 +3,9 @@
 mod durable;
 mod fate;
 mod hold;
+mod latest;
 mod managed;
+mod parked;
 mod unacked;
 
 use std::collections::VecDeque;
@@ -20,6 +22,7 @@ pub use self::fate::{Copies, Fate};
 use self::hold::Hold;
 pub use self::hold::Saved;
 use self::managed::Managed;
+use self::parked::Parked;
 pub use self::unacked::TooHigh;
 use crate::limits::{OUTBOX_HARD_BYTES, OUTBOX_HARD_ITEMS, OUTBOX_SOFT_BYTES};
 
@@ -66,6 +69,20 @@ pub struct Stored {
     pub ids: Vec<u64>,
     /// Their bytes in the store.
     pub bytes: u64,
+}
+
+impl Item {
+    const fn is_stanza(&self) -> bool {
+        matches!(self, Self::Stanza(..))
+    }
+
+    /// Bytes of memory that count; a mark has none.
+    fn bytes_len(&self) -> usize {
+        match self {
+            Self::Stanza(stanza, ..) => stanza.bytes_len(),
+            Self::Stored(_) => 0,
+        }
+    }
 }
 
 /// When a stanza was queued, in milliseconds since 1970; none where nobody may ever ask, which is
@@ -218,9 +235,14 @@ impl Outbox {
         .await;
     }
 
-    /// The session is without a stream: nobody takes anything until [`Outbox::unpark`].
+    /// The session is without a stream: nobody takes anything until [`Outbox::unpark`]. What only
+    /// says how things are waits apart until [`Outbox::gather`].
     pub(crate) fn park(&self) {
-        self.0.lock().is_parked = true;
+        let mut inner = self.0.lock();
+        inner.is_parked = true;
+        if let Some(managed) = inner.managed_mut() {
+            managed.parked.get_or_insert_default();
+        }
     }
 
     /// There is a stream again.
@@ -258,10 +280,7 @@ impl Outbox {
         let item = inner.queue.pop_front()?;
         match (inner.managed_mut(), &item) {
             // Its bytes are held until it is acknowledged.
-            (Some(managed), item) => {
-                managed.waiting -= u64::from(matches!(item, Item::Stanza(..)));
-                managed.unacked.push(item.clone());
-            }
+            (Some(managed), item) => managed.note_taken(item),
             (None, Item::Stanza(stanza, ..)) => inner.bytes -= stanza.bytes_len(),
             (None, Item::Stored(_)) => {}
         }
@@ -319,12 +338,11 @@ impl Outbox {
         inner.close.get_or_insert(Close::Shutdown);
         inner.let_go();
         inner.bytes = 0;
-        let mut items = inner
-            .asked
-            .take()
-            .and_then(|asked| asked.managed)
-            .map_or_else(VecDeque::new, |mut m| m.unacked.take());
+        let managed = inner.asked.take().and_then(|asked| asked.managed);
+        let Some(mut managed) = managed else { return std::mem::take(&mut inner.queue) };
+        let mut items = managed.unacked.take();
         items.append(&mut inner.queue);
+        items.extend(managed.parked.into_iter().flat_map(|parked| parked.into_items()));
         items
     }
 }
@@ -335,19 +353,37 @@ impl Inner {
     }
 
     fn enqueue(&mut self, item: Item, bytes: usize, is_kept: bool) -> Option<Place> {
+        self.bytes += bytes;
+        let item = if is_kept { item } else { self.park_item(item)? };
         let place = match (self.durable_mut(), &item) {
             (Some(durable), Item::Stanza(stanza, ..)) => durable.note(stanza, is_kept),
             _ => None,
         };
         if let Some(managed) = self.managed_mut() {
-            managed.waiting += u64::from(matches!(item, Item::Stanza(..)));
+            managed.note_queued(&item);
         }
-        self.bytes += bytes;
         self.queue.push_back(item);
+        self.keep_bounds();
+        place
+    }
+
+    /// What may wait apart while there is no stream does; all else is returned.
+    fn park_item(&mut self, item: Item) -> Option<Item> {
+        match self.managed_mut().and_then(|managed| managed.parked.as_mut()) {
+            Some(parked) if Parked::takes(&item) => {
+                let freed = parked.push(item);
+                self.bytes -= freed;
+                self.keep_bounds();
+                None
+            }
+            _ => Some(item),
+        }
+    }
+
+    fn keep_bounds(&mut self) {
         if self.bytes > OUTBOX_HARD_BYTES || self.len() > OUTBOX_HARD_ITEMS {
             self.close = Some(Close::Overflow);
         }
-        place
     }
 
     /// Whether the entry waits; if not, all that waited leaves with it.
@@ -363,16 +399,13 @@ impl Inner {
     fn let_go(&mut self) {
         let Some(hold) = self.hold_mut().filter(|hold| !hold.is_empty()) else { return };
         for item in hold.take() {
-            let bytes = match &item {
-                Item::Stanza(stanza, ..) => stanza.bytes_len(),
-                Item::Stored(_) => 0,
-            };
+            let bytes = item.bytes_len();
             self.enqueue(item, bytes, false);
         }
     }
 
     fn len(&self) -> usize {
-        self.queue.len() + self.managed().map_or(0, |managed| managed.unacked.len())
+        self.queue.len() + self.managed().map_or(0, Managed::len)
     }
 
     /// The number of the stanza that was taken last.

@@ -55,6 +55,7 @@ impl Engine {
                 }
             };
             let mut stage: Stage = acknowledged.write.into_iter().collect();
+            session.resource.outbox.gather().into_iter().for_each(|write| stage.push(write));
             if was_restored {
                 session.forget_written();
             }

@@ -3,8 +3,10 @@
 //! Sessions whose stream broke and that may go on over another one.
 //! Implements: §5 (resumption, also while the former stream still looks alive), §4 (what becomes of
 //! unacknowledged stanzas when a session is given up).
-//! Left out: nothing of a single server. The elements and the counting are the stream's; what is
-//! read when the process begins is `restore.rs`.
+//! Left out: of presence that is not acknowledged, what the next of the same address has overtaken is
+//! not sent again (§5 has everything sent): it is news no more (`outbox/parked.rs`). The elements and
+//! the counting are the stream's; what is read when the process begins is `restore.rs`.
+//! Status: complete
 
 mod come_back;
 mod record;

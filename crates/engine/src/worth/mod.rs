@@ -126,6 +126,16 @@ pub fn may_wait(stanza: &Stanza) -> bool {
     }
 }
 
+/// Whether a stanza says how somebody is present, and no more: once the next of the same address has
+/// come, nobody needs it. What a room tells of its occupants is the steps (XEP-0045 §7).
+#[must_use]
+pub fn is_state(stanza: &Stanza) -> bool {
+    let kind = stanza.head.kind;
+    let is_state =
+        matches!(kind, Kind::Presence(PresenceType::Available | PresenceType::Unavailable));
+    is_state && !is_of_room(stanza)
+}
+
 /// XEP-0045 §7.2, §7.14, §8.2: what a room tells an occupant about itself has a status.
 fn answers_an_occupant(presence: &Stanza) -> bool {
     let x = presence.child(content::NS_MUC_USER, "x");
@@ -139,7 +149,7 @@ fn copied(message: &Stanza) -> Option<Stanza> {
     Stanza::parse(inner.raw()).ok()
 }
 
-/// Whether a message comes from, or is for, an occupant of a room (XEP-0045 §7.5).
+/// Whether a message or presence comes from, or is for, an occupant of a room (XEP-0045 §7.2, §7.5).
 #[must_use]
 pub fn is_of_room(stanza: &Stanza) -> bool {
     stanza.has_child(content::NS_MUC_USER, "x")
