@@ -33,6 +33,7 @@ mod xep0386_bind2;
 mod xep0388_sasl2;
 mod xep0424_retract;
 mod xep0430_inbox;
+mod xep0431_full_text;
 mod xep0441_mam_prefs;
 mod xep0484_fast;
 mod xep0490_displayed;

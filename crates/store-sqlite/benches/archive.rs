@@ -6,16 +6,17 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod inputs;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stentor_jid::{BareJid, Jid};
-use stentor_store::{
-    ArchiveEntry, ArchiveFilter, ArchiveRange, Edge, Stage, Stores, Ticket, Write,
-};
+use inputs::{Random, conversation, entry, message, processor_secs, user, wait};
+use stentor_jid::Jid;
+use stentor_store::{ArchiveFilter, ArchiveRange, Edge, Stage, Stores, Ticket, Write};
 use stentor_store_sqlite::{Options, Sqlite};
 
 fn main() {
@@ -28,77 +29,12 @@ fn main() {
     }
 }
 
-fn wait<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
-/// Numbers that look random and are the same every time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-
-    /// Words as people use them: few often, many seldom.
-    fn text(&mut self) -> String {
-        let count = 3 + self.below(10);
-        let words: Vec<String> = (0..count)
-            .map(|_| {
-                let common = 1 + self.below(VOCABULARY);
-                format!("word{}", self.below(common))
-            })
-            .collect();
-        words.join(" ")
-    }
-}
-
-fn user(n: u64) -> BareJid {
-    BareJid::new(&format!("user{n}@example.org")).unwrap()
-}
-
-fn entry(id: u64, peer: Jid, body: &Arc<[u8]>, text: &Arc<str>, is_sent: bool) -> ArchiveEntry {
-    ArchiveEntry {
-        id,
-        at_ms: i64::try_from(id / 1_000).unwrap(),
-        peer,
-        is_sent,
-        flags: 0,
-        body: body.clone(),
-        text: Some(text.clone()),
-        origin_id: Some(format!("5b2e0a3c-8f0e-4d0a-9f63-{id:012x}")),
-        stanza_id: None,
-    }
-}
-
-fn message(id: u64, from: &BareJid, to: &BareJid, text: &str) -> Arc<[u8]> {
-    let xml = format!(
-        "<message xmlns='jabber:client' type='chat' id='m{id}' from='{from}/phone.4711' \
-         to='{to}'><body>{text}</body><request xmlns='urn:xmpp:receipts'/><active \
-         xmlns='http://jabber.org/protocol/chatstates'/><markable \
-         xmlns='urn:xmpp:chat-markers:0'/><origin-id xmlns='urn:xmpp:sid:0' \
-         id='5b2e0a3c-8f0e-4d0a-9f63-{id:012x}'/></message>"
-    );
-    xml.into_bytes().into()
-}
-
 fn create(stores: &Stores, count: u64) {
     let owners = (0..count).map(user);
     let stage: Stage = owners
         .map(|owner| Write::CreateAccount { owner, created_ms: 0, keys: Vec::new() })
         .collect();
     wait(stores.writer.submit(stage)).unwrap();
-}
-
-/// Seconds of processor time that this process has used.
-fn processor_secs() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
-    ticks / 100.0
 }
 
 fn writes() {
@@ -127,32 +63,10 @@ fn write(folder: &Path, options: &Options, accounts: u64, archived: bool) -> (Du
     let sqlite = Sqlite::open(folder, options).unwrap();
     let stores = sqlite.stores();
     create(&stores, accounts);
-    let mut random = Random(0x2545_F491_4F6C_DD1D);
-    let stages: Vec<Stage> = (1..=u64::from(MESSAGES))
-        .map(|n| {
-            let (from, to) = (user(random.below(accounts)), user(random.below(accounts)));
-            let text: Arc<str> = random.text().into();
-            let body = message(n, &from, &to, &text);
-            if !archived {
-                let (owner, body) = (to, body.to_vec().into());
-                return Write::StoreOffline { owner, received_ms: 0, body }.into();
-            }
-            let full = |jid: &BareJid| Jid::new(&format!("{jid}/phone.4711")).unwrap();
-            let id = 1_700_000_000_000_000 + n * 1_000;
-            let sent = entry(id, full(&to), &body, &text, true);
-            let received = ArchiveEntry {
-                at_ms: sent.at_ms,
-                ..entry(id + 1, full(&from), &body, &text, false)
-            };
-            let received = ArchiveEntry { origin_id: sent.origin_id.clone(), ..received };
-            [
-                Write::PutArchive { owner: from, entry: sent },
-                Write::PutArchive { owner: to, entry: received },
-            ]
-            .into_iter()
-            .collect()
-        })
-        .collect();
+    let mut stages = conversation(u64::from(MESSAGES), accounts);
+    if !archived {
+        stages = stages.into_iter().map(|stage| offline(&stage)).collect();
+    }
     let (before, begin) = (processor_secs(), Instant::now());
     wait(async {
         let mut waiting: VecDeque<Ticket> = VecDeque::new();
@@ -169,6 +83,13 @@ fn write(folder: &Path, options: &Options, accounts: u64, archived: bool) -> (Du
     let wall = begin.elapsed();
     wait(sqlite.stop()).unwrap();
     (wall, processor_secs() - before)
+}
+
+/// The recipient's message, kept for later instead.
+fn offline(stage: &Stage) -> Stage {
+    let Some(Write::PutArchive { owner, entry }) = stage.writes().last() else { unreachable!() };
+    let body = entry.body.to_vec().into();
+    Write::StoreOffline { owner: owner.clone(), received_ms: 0, body }.into()
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
@@ -198,7 +119,7 @@ fn queries() {
 fn fill(stores: &Stores, size: u64) {
     create(stores, 1);
     let owner = user(0);
-    let mut random = Random(0x2545_F491_4F6C_DD1D);
+    let mut random = Random::new();
     for from in (0..size).step_by(1_000) {
         let stage: Stage = (from..from + 1_000)
             .map(|n| {
@@ -267,6 +188,5 @@ fn ask(stores: &Stores, size: u64) -> Vec<(&'static str, Duration, usize)> {
 const MESSAGES: u32 = 200_000;
 /// Messages on their way at a time, as many sessions have.
 const WINDOW: usize = 512;
-const VOCABULARY: u64 = 20_000;
 const PAGE: u32 = 50;
 const RUNS: usize = 101;

@@ -2,8 +2,9 @@
 //!
 //! Keeps the messages of an account and answers queries over them.
 //! Implements: §3 (what is kept, in what order, for how long, ids), §4 (queries, filters, form
-//! fields, paging, flipped pages), §5 (metadata), §6.1.1 (archives of accounts), §7, §8.1; the
-//! field of XEP-0431; what XEP-0386 §3.2 says about archives and offline messages. Which messages are worth keeping is `engine/src/worth`.
+//! fields, paging, flipped pages), §5 (metadata), §6.1.1 (archives of accounts), §7, §8.1; what
+//! XEP-0386 §3.2 says about archives and offline messages. Which messages are worth keeping is
+//! `engine/src/worth`.
 //! Left out: §6.1.2 and §6.1.3 (archives of rooms and nodes), which come with those services;
 //! groupchat messages in archives of accounts (§6.1.1 leaves that open), though the field
 //! `include-groupchat` is understood.
@@ -16,7 +17,7 @@ mod query;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use stentor_engine::worth::{self, Content, Worth};
+use stentor_engine::worth;
 use stentor_engine::{
     AccountState, Cx, Direction, Engine, Factory, Module, OptionDoc, Record, Recorded, Registrar,
     Request, Scope, Spec, Status, Xep,
@@ -26,10 +27,10 @@ use stentor_payload::limits::STANZA_ID_BYTES_MAX;
 use stentor_payload::{xep0059_rsm, xep0359_sid};
 use stentor_stanza::{Condition, Id, Stanza, StanzaError};
 use stentor_store::{ArchiveEntry, Stage, Write};
-use stentor_xml::ns;
 
-use crate::limits::{ARCHIVE_PAGE_MAX, ARCHIVE_TEXT_BYTES_MAX};
+use crate::limits::ARCHIVE_PAGE_MAX;
 use crate::xep0424_retract as retract;
+use crate::xep0431_full_text as full_text;
 use crate::xep0441_mam_prefs::{self as prefs, Policy, Prefs};
 use query::{AskFields, Query};
 
@@ -121,7 +122,7 @@ impl Module for Archive {
         r.set::<Prefs, _>(Scope::Account, &self);
         r.disco(Scope::Account, &[NS, EXTENDED, GROUPCHAT_FIELD, xep0059_rsm::NS]);
         if self.config.full_text {
-            r.disco(Scope::Account, &[NS_FULL_TEXT]);
+            r.disco(Scope::Account, &[full_text::NS]);
         }
         if self.config.preferences {
             r.resident(Arc::new(prefs::Rows));
@@ -182,7 +183,7 @@ impl Record for Archive {
             is_sent: cx.direction == Direction::Sent,
             flags: if worth::is_of_room(stanza) { FLAG_OF_ROOM } else { 0 },
             body: cx.bytes.of(stanza),
-            text: self.has_full_text(cx.engine).then(|| text(stanza, worth)).flatten(),
+            text: self.has_full_text(cx.engine).then(|| full_text::text(stanza, worth)).flatten(),
             origin_id: sender_id(stanza),
             stanza_id: None,
         };
@@ -201,27 +202,6 @@ fn peer(cx: &Cx<'_>, stanza: &Stanza) -> Jid {
     other.clone().unwrap_or_else(|| cx.account.jid.clone().into())
 }
 
-/// What a search looks at: subject and bodies in all languages. What stands in for an encrypted
-/// message or for an unknown extension says nothing.
-fn text(stanza: &Stanza, worth: Worth) -> Option<Arc<str>> {
-    let is_text =
-        matches!(worth.content, Content::Text | Content::Correction | Content::Invitation);
-    if !is_text || stanza.children().any(|c| worth::is_encryption(c.ns())) {
-        return None;
-    }
-    let mut text = String::new();
-    for child in stanza.children().filter(|c| c.ns() == ns::CLIENT) {
-        if matches!(child.name(), "body" | "subject") {
-            if !text.is_empty() {
-                text.push('\n');
-            }
-            text.push_str(&child.text());
-        }
-    }
-    text.truncate(text.floor_char_boundary(ARCHIVE_TEXT_BYTES_MAX));
-    (!text.is_empty()).then(|| text.into())
-}
-
 /// How the sender calls the message: what corrections, reactions and retractions name.
 fn sender_id(stanza: &Stanza) -> Option<String> {
     let origin = || xep0359_sid::origin_id(stanza).map(Id::from);
@@ -237,7 +217,3 @@ pub(crate) const NS: &str = "urn:xmpp:mam:2";
 const EXTENDED: &str = "urn:xmpp:mam:2#extended";
 /// The field `include-groupchat` is understood (§7).
 const GROUPCHAT_FIELD: &str = "urn:xmpp:mam:2#groupchat-field";
-/// Archives can be searched (XEP-0431 §2.1).
-const NS_FULL_TEXT: &str = "urn:xmpp:fulltext:0";
-/// The field for that (XEP-0431 §3.1).
-const FULL_TEXT_FIELD: &str = "{urn:xmpp:fulltext:0}fulltext";

@@ -8,8 +8,9 @@ use stentor_stanza::{Condition, StanzaError};
 use stentor_store::{ArchiveFilter, Edge};
 use stentor_xml::{ElementRef, Writer};
 
-use super::{FULL_TEXT_FIELD, NS};
+use super::NS;
 use crate::limits::{ARCHIVE_IDS_MAX, ARCHIVE_QUERY_ID_BYTES_MAX};
+use crate::xep0431_full_text as full_text;
 
 /// A query (§4), its ids as they were written.
 #[derive(Debug, Default, PartialEq)]
@@ -68,7 +69,7 @@ impl Query {
         self.filter.start_ms = moment("start")?;
         self.filter.end_ms = moment("end")?;
         self.filter.with = form.field("with").and_then(Field::as_jid);
-        self.filter.text = value(FULL_TEXT_FIELD).map(str::to_owned);
+        self.filter.text = value(full_text::FIELD).map(str::to_owned);
         self.before_id = value("before-id").map(str::to_owned);
         self.after_id = value("after-id").map(str::to_owned);
         self.ids = form.field("ids").map_or_else(Vec::new, |f| f.values.clone());
@@ -140,7 +141,7 @@ pub(super) struct Fields {
 
 impl Encode for Fields {
     fn encode(&self, w: &mut Writer) {
-        let shown = FIELDS.iter().filter(|f| self.has_full_text || f.var != FULL_TEXT_FIELD);
+        let shown = FIELDS.iter().filter(|f| self.has_full_text || f.var != full_text::FIELD);
         let form = shown.fold(Form::new(FormKind::Form).of_type(NS), |form, field| {
             let shown = Field::new(field.kind, field.var);
             // The list of all ids is not offered; any may be named.
@@ -162,7 +163,7 @@ const FIELDS: &[Expected] = &[
     Expected::optional(FieldKind::ListMulti, "ids"),
     // §4.1.4: understood, and without effect where no archive of an account has groupchat messages.
     Expected::optional(FieldKind::Boolean, "include-groupchat"),
-    Expected::optional(FieldKind::TextSingle, FULL_TEXT_FIELD),
+    Expected::optional(FieldKind::TextSingle, full_text::FIELD),
 ];
 const BAD_REQUEST: StanzaError = StanzaError::new(Condition::BadRequest);
 
@@ -209,7 +210,7 @@ mod tests {
             ("after-id", &["a"]),
             ("ids", &["1", "2"]),
             ("include-groupchat", &["false"]),
-            (FULL_TEXT_FIELD, &["baptized"]),
+            (full_text::FIELD, &["baptized"]),
         ]))
         .unwrap();
         let filter = &query.filter;
@@ -225,7 +226,7 @@ mod tests {
 
     #[test]
     fn empty_fields_filter_nothing() {
-        let empty = form(&[("start", &[""]), ("with", &[]), (FULL_TEXT_FIELD, &[""])]);
+        let empty = form(&[("start", &[""]), ("with", &[]), (full_text::FIELD, &[""])]);
         assert_eq!(read(&empty).unwrap().filter, ArchiveFilter::default());
     }
 
@@ -265,8 +266,8 @@ mod tests {
         let form = Form::find(frame.root()).unwrap().unwrap();
         assert!(form.fields.iter().all(|field| !field.is_required));
         assert!(form.field("ids").unwrap().is_open);
-        assert!(form.field(FULL_TEXT_FIELD).is_none());
+        assert!(form.field(full_text::FIELD).is_none());
         let frame = Frame::build(|w| Fields { has_full_text: true }.encode(w));
-        assert!(Form::find(frame.root()).unwrap().unwrap().field(FULL_TEXT_FIELD).is_some());
+        assert!(Form::find(frame.root()).unwrap().unwrap().field(full_text::FIELD).is_some());
     }
 }
