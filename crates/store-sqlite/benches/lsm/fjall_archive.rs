@@ -78,7 +78,7 @@ impl FjallArchive {
         for text in [entry.origin_id.as_deref(), entry.stanza_id.as_deref(), entry.text.as_deref()]
         {
             let text = text.unwrap_or_default();
-            value.extend_from_slice(&(text.len() as u32).to_be_bytes());
+            value.extend_from_slice(&text.len().to_be_bytes());
             value.extend_from_slice(text.as_bytes());
         }
         value.extend_from_slice(&entry.body);
