@@ -1,8 +1,12 @@
 //! Whether a client really has the stored messages that it was handed.
 //!
-//! That the socket took them proves little: the connection may be dead already. So a ping follows
-//! them (XEP-0199), and only its answer, or an orderly end of the stream, lets them leave the
-//! store. A connection that breaks before that repeats them at the next login and loses none.
+//! That the socket took them proves little: the connection may be dead already. So a question
+//! follows them, and only its answer, or an orderly end of the stream, lets them leave the store. A
+//! connection that breaks before that repeats them at the next login and loses none.
+//!
+//! The question is the one for the client's version (XEP-0092) and not a ping: every answer will do
+//! (RFC 6120 §8.2.3), and go-sendxmpp, as Debian has it, ends at any whose payload is not a `query`,
+//! with the messages that it had not printed yet.
 
 use std::collections::VecDeque;
 
@@ -10,7 +14,7 @@ use smol_str::format_smolstr;
 use stentor_engine::{Item, Stored};
 use stentor_jid::{BareJid, FullJid};
 use stentor_payload::Encode as _;
-use stentor_payload::xep0199_ping::Ping;
+use stentor_payload::xep0092_version::Ask;
 use stentor_stanza::{Head, IqType, Kind, Stanza};
 
 /// Stored messages whose arrival is not confirmed yet. Almost no session has had any, and then it
@@ -31,11 +35,11 @@ impl Confirmations {
         let inner = self.0.get_or_insert_default();
         inner.asked = inner.asked.wrapping_add(1);
         let head = Head::new(Kind::Iq(IqType::Get)).to(to.clone()).from(from);
-        let ping = Stanza::build(head.id(format_smolstr!("{PREFIX}{}", inner.asked)), |w| {
-            Ping.encode(w);
+        let question = Stanza::build(head.id(format_smolstr!("{PREFIX}{}", inner.asked)), |w| {
+            Ask.encode(w);
         });
         inner.waiting.push_back((inner.asked, stored));
-        Some(ping)
+        Some(question)
     }
 
     /// What a stanza from the client confirms; none if it is no answer of ours.
@@ -92,8 +96,8 @@ mod tests {
         let jid = FullJid::new("juliet@capulet.example/balcony").unwrap();
         let mut confirmations = Confirmations::default();
         for id in 1..=3 {
-            let ping = confirmations.ask(stored(id), &jid).unwrap();
-            assert_eq!(ping.head.id.as_deref(), Some(format!("stored-{id}").as_str()));
+            let question = confirmations.ask(stored(id), &jid).unwrap();
+            assert_eq!(question.head.id.as_deref(), Some(format!("stored-{id}").as_str()));
         }
         assert!(confirmations.hear(&answer("other", "result")).is_none());
         assert!(confirmations.hear(&answer("stored-9", "result")).is_none());

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use stentor_engine::{
     Factory, IqCx, Module, OnGet, OptionDoc, Registrar, Scope, Spec, Status, Xep,
 };
-use stentor_payload::{Decode, Encode};
+use stentor_payload::Encode;
+use stentor_payload::xep0092_version::{Ask, NS};
 use stentor_stanza::StanzaError;
-use stentor_xml::{ElementRef, Writer};
+use stentor_xml::Writer;
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Version>();
@@ -54,17 +55,6 @@ impl Module for Version {
     }
 }
 
-struct Ask;
-
-impl Decode for Ask {
-    const NS: &'static str = NS;
-    const NAME: &'static str = "query";
-
-    fn decode(_: ElementRef<'_>) -> Result<Self, StanzaError> {
-        Ok(Self)
-    }
-}
-
 struct Answer {
     version: &'static str,
     os: Option<&'static str>,
@@ -89,5 +79,3 @@ impl OnGet<Ask> for Version {
         Ok(Answer { version, os: self.config.os.then_some(std::env::consts::OS) })
     }
 }
-
-const NS: &str = "jabber:iq:version";

@@ -12,6 +12,7 @@ pub mod xep0059_rsm;
 pub mod xep0060_pubsub;
 pub mod xep0077_register;
 pub mod xep0082_time;
+pub mod xep0092_version;
 pub mod xep0115_caps;
 pub mod xep0191_blocking;
 pub mod xep0199_ping;
