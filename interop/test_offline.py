@@ -635,6 +635,7 @@ def test_off_31_storage_quota(server_with, enter):
     chat(alice, other.jid, "another's room")
     assert alice.ping() == []
     assert [body(e) for e in offline_of(server, account, 100)] == [str(n) for n in range(100)]
+    until(lambda: server.waiting_messages(account) == 0, "the server knows that he has them")
     chat(alice, account.jid, "room again")
     assert alice.ping() == []
     assert [body(e) for e in offline_of(server, account, 1)] == ["room again"]

@@ -163,6 +163,14 @@ fn is_before_resumption(state: &AccountState, stanza: &Stanza) -> bool {
     }
 }
 
+/// The session that is handed what is stored, if it could be no other.
+pub(crate) fn sole_taker(state: &AccountState) -> Option<u64> {
+    let takes = |r: &&Arc<Resource>| r.priority().is_some_and(|priority| priority >= 0);
+    let mut takers = state.resources().iter().filter(takes);
+    let first = takers.next()?;
+    takers.next().is_none().then_some(first.serial)
+}
+
 fn resource_of(stanza: &Stanza) -> Option<&str> {
     stanza.head.to.as_ref().and_then(|to| to.resource())
 }

@@ -361,7 +361,8 @@ enum Waiting {
     No,
     /// As if nobody were there (RFC 6121 §8.5.2.1.1): whoever comes gets it.
     ForWhoComes,
-    /// Behind what is being handed to a session, or waits for those that may be resumed.
+    /// Behind what is being handed to a session, or is handed to it once it is resumed. None where
+    /// several may be resumed: whoever is first then has it twice, which is better than not at all.
     Behind(Option<u64>),
 }
 
@@ -412,7 +413,8 @@ fn place(
         Delivered::Bounced => Err(StanzaError::new(Condition::ServiceUnavailable)),
         Delivered::Missed => keep(cx, state, stanza, kept, stage, Waiting::ForWhoComes),
         Delivered::Queued => {
-            let behind = Waiting::Behind(state.offline.flushing);
+            let handed = state.offline.flushing.or_else(|| deliver::sole_taker(state));
+            let behind = Waiting::Behind(handed);
             let outcome = keep(cx, state, stanza, kept, stage, behind);
             if matches!(outcome, Ok(Placed { waiting: Waiting::Behind(_), .. })) {
                 return outcome;

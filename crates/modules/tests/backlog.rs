@@ -252,7 +252,10 @@ async fn a_session_whose_stream_broke_gets_the_rest_in_order_once_it_is_resumed(
     for n in 0..200 {
         write(&mut romeo, n, JULIET, &long).await;
     }
-    let juliet = world.connect("juliet@capulet.example/r").await;
+    let mut juliet = world.connect("juliet@capulet.example/r").await;
+    // What comes behind the rest is not copied to it before (XEP-0280).
+    juliet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    juliet.receive_all();
     let session = juliet.session().clone();
     let (id, _) = session.enable_sm(true, None).await.unwrap();
     begin(&juliet);
