@@ -4,9 +4,9 @@
 
 use stentor_jid::Jid;
 use stentor_payload::{
-    Decode, Encode, xep0004_forms, xep0016_privacy, xep0030_disco, xep0059_rsm, xep0060_pubsub,
-    xep0082_time, xep0115_caps, xep0191_blocking, xep0297_forward, xep0334_hints, xep0352_csi,
-    xep0357_push, xep0359_sid, xep0372_references, xep0377_reports,
+    Decode, Encode, xep0004_forms, xep0016_privacy, xep0030_disco, xep0050_commands, xep0059_rsm,
+    xep0060_pubsub, xep0082_time, xep0115_caps, xep0191_blocking, xep0297_forward, xep0334_hints,
+    xep0352_csi, xep0357_push, xep0359_sid, xep0372_references, xep0377_reports,
 };
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, Frame};
@@ -29,6 +29,7 @@ fn elements(element: ElementRef<'_>) {
     same::<xep0059_rsm::Page>(element);
     same::<xep0016_privacy::Change>(element);
     same::<xep0377_reports::Report>(element);
+    let _ = xep0050_commands::Command::decode(element);
     same::<xep0357_push::Enable>(element);
     let _ = xep0357_push::Disable::decode(element);
     let _ = xep0352_csi::ClientState::read(element);

@@ -13,6 +13,7 @@ use stentor_xml::Writer;
 use tokio::sync::Semaphore;
 
 use crate::account::{Account, AccountState, OfflineState};
+use crate::awaited::Awaited;
 use crate::clock::Clock;
 use crate::component::Components;
 use crate::component::xep0355_delegation::Nested;
@@ -55,6 +56,8 @@ pub struct Engine {
     pub metrics: Metrics,
     /// Milliseconds since the Unix epoch at which the server started.
     pub started_ms: i64,
+    /// Whose coming is waited for.
+    pub awaited: Awaited,
     pub(crate) resumable: Resumable,
     pub(crate) asked: Asked,
     pub(crate) detached: Detached,
@@ -100,6 +103,7 @@ impl Engine {
             components: ArcSwap::default(),
             started_ms: clock.unix_ms(),
             clock,
+            awaited: Awaited::default(),
             asked: Asked::default(),
             shown_ids: ShownIds::new(credentials.secret()),
             credentials,

@@ -1,5 +1,6 @@
 //! Domains of ours: rows that name a profile, and the profile's modules and settings.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use stentor_store::HostRow;
 
 use crate::account::AccountState;
 use crate::chores::Chore;
+use crate::commands::Command;
 use crate::disco::{DiscoNode, DiscoNodes};
 use crate::iq::{IqTable, Scope};
 use crate::module::Spec;
@@ -42,6 +44,8 @@ pub struct Profile {
     pub administrators: Vec<BareJid>,
     pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) chores: Vec<Arc<dyn Chore>>,
+    commands: Vec<(&'static str, Arc<dyn Command>)>,
+    shared: Vec<Arc<dyn Any + Send + Sync>>,
     nodes: Vec<(Scope, &'static str, Arc<dyn DiscoNode>)>,
     account_nodes: Vec<Arc<dyn DiscoNodes>>,
     pub(crate) phases: Phases,
@@ -52,6 +56,11 @@ impl Host {
     /// How much of a chat an account wants to be told of while away, if it says so.
     pub fn wish(&self, chat: &BareJid, state: &AccountState) -> Option<Wish> {
         self.profile.phases.heed.iter().find_map(|module| module.wish(chat, state))
+    }
+
+    /// Whether an account wants to be told while away when this contact comes.
+    pub fn awaits(&self, contact: &BareJid, state: &AccountState) -> bool {
+        self.profile.phases.heed.iter().any(|module| module.awaits(contact, state))
     }
 
     /// Whether one of the domain's sessions takes part in what is for many.
@@ -84,11 +93,25 @@ impl Profile {
             sign_in: registrar.sign_in,
             residents: registrar.residents,
             chores: registrar.chores,
+            commands: registrar.commands,
+            shared: registrar.shared,
             nodes: registrar.nodes,
             account_nodes: registrar.account_nodes,
             phases: registrar.phases,
             iqs: registrar.iqs,
         }
+    }
+
+    /// The commands of accounts, by their nodes.
+    #[must_use]
+    pub fn commands(&self) -> &[(&'static str, Arc<dyn Command>)] {
+        &self.commands
+    }
+
+    /// What a module of the profile shares under this type.
+    #[must_use]
+    pub fn shared<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.shared.iter().find_map(|shared| shared.clone().downcast().ok())
     }
 
     /// Who answers service discovery for nodes of accounts that come and go.
@@ -296,6 +319,19 @@ mod tests {
         fn wish(&self, chat: &BareJid, _: &AccountState) -> Option<Wish> {
             (chat.as_str() == self.0).then_some(self.1)
         }
+
+        fn awaits(&self, contact: &BareJid, _: &AccountState) -> bool {
+            contact.as_str() == self.0
+        }
+    }
+
+    #[test]
+    fn what_modules_share_is_found_by_its_type() {
+        let mut registrar = Registrar::default();
+        registrar.share(Arc::new(7_u32));
+        let profile = Profile::new(Settings::default(), registrar);
+        assert_eq!(profile.shared::<u32>().as_deref(), Some(&7));
+        assert_eq!(profile.shared::<u64>(), None);
     }
 
     #[test]
@@ -310,5 +346,7 @@ mod tests {
         assert_eq!(wish("a@x.example"), Some(Wish::Never));
         assert_eq!(wish("b@x.example"), Some(Wish::OnMention));
         assert_eq!(wish("c@x.example"), None);
+        let awaits = |who: &str| host.awaits(&BareJid::new(who).unwrap(), &AccountState::default());
+        assert!(awaits("b@x.example") && !awaits("c@x.example"));
     }
 }

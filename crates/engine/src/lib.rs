@@ -9,11 +9,13 @@
 
 pub mod account;
 mod ask;
+pub mod awaited;
 pub mod backlog;
 mod bind;
 pub mod chores;
 pub mod clients;
 pub mod clock;
+pub mod commands;
 pub mod component;
 pub mod credentials;
 mod deliver;

@@ -125,3 +125,12 @@ pub const OWN_REQUESTS_MAX: usize = 16_384;
 
 /// Seconds that the server waits for an answer to a request of its own.
 pub const OWN_REQUEST_WAIT_SECS: u64 = 30;
+
+/// Pairs of a contact and an account that waits for its coming.
+pub const AWAITED_MAX: usize = 65_536;
+
+/// Resources of one such contact elsewhere of which it is known that they are there.
+pub const AWAITED_RESOURCES_MAX: usize = 16;
+
+/// Milliseconds after which somebody who comes was away: who comes earlier has just lost a connection.
+pub const AWAY_MS: i64 = 5 * 60_000;

@@ -1,6 +1,7 @@
 //! What the engine counts.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 /// Declares what a crate counts: the name of each as it is shown, its kind and its help text.
@@ -25,6 +26,9 @@ macro_rules! metrics {
     };
 }
 
+/// Why something failed: the name of a condition, of which there are few.
+pub type Reason = [(&'static str, &'static str); 1];
+
 metrics! {
     /// The engine's counters. Each increment is one atomic addition.
     pub struct Metrics as "stentor" {
@@ -48,12 +52,17 @@ metrics! {
         strangers_refused: Counter = "Messages and requests of strangers that were too many";
         csi_stanzas_saved: Counter = "Stanzas not sent to inactive clients, because later ones said the same anew";
         csi_bytes_saved: Counter = "Bytes of those stanzas";
+        pushes_tried: Counter = "Notifications that were published, each attempt for itself";
+        pushes_failed: Family<Reason, Counter> = "Notifications that came to nothing, by what was answered";
         pushes_sent: Counter = "Notifications that push services took";
         pushes_retried: Counter = "Notifications tried again";
         pushes_paused: Counter = "Registrations paused because their service does not answer";
         pushes_removed: Counter = "Registrations removed because their service refuses";
         pushes_folded: Counter = "Notifications that another one told as well";
         pushes_expired: Counter = "Notifications that came too late";
+        pushes_held: Counter = "Notifications that waited because the device was told too often";
+        pushes_throttled: Gauge = "Devices that wait because too much is on its way to their service";
+        pushes_services_silent: Counter = "Services left alone because they do not answer";
         pushes_put_off: Counter = "Notifications put off because too many wait";
         pushes_waiting: Gauge = "Devices that wait to be told something";
         writes_refused: Counter = "Writes that the store refused";

@@ -44,7 +44,7 @@ impl Engine {
         let (Some(host), Ok(Some(_))) = (self.host(jid.domain()), self.account(jid).await) else {
             return;
         };
-        self.post(&host, jid, OWNER_OF_LOCKED.to_owned()).await;
+        self.post(&host, jid, MessageType::Normal, OWNER_OF_LOCKED).await;
         let lasts = "Passwords are refused for a while; `stentor account unlock` lifts that.";
         let text = format!("Too many sign-ins to the account {jid} have failed. {lasts}");
         self.tell_administrators(&host, jid, &text).await;
@@ -68,17 +68,23 @@ impl Engine {
     /// Tells the administrators of a domain something about an account, apart from its owner.
     async fn tell_administrators(self: &Arc<Self>, host: &Host, about: &BareJid, text: &str) {
         for administrator in host.profile.administrators.iter().filter(|who| *who != about) {
-            self.post(host, administrator, text.to_owned()).await;
+            self.post(host, administrator, MessageType::Normal, text).await;
         }
     }
 
+    /// Tells those of an account who are there something that means nothing later, in the name of
+    /// its domain (RFC 6121 §5.2.2: a headline).
+    pub async fn tell_present(self: &Arc<Self>, host: &Host, to: &BareJid, text: &str) {
+        self.post(host, to, MessageType::Headline, text).await;
+    }
+
     /// Sends a message of a domain of ours.
-    async fn post(self: &Arc<Self>, from: &Host, to: &BareJid, text: String) {
+    async fn post(self: &Arc<Self>, from: &Host, to: &BareJid, kind: MessageType, text: &str) {
         let Ok(domain) = BareJid::new(&from.domain) else { return };
-        let head = Head::new(Kind::Message(MessageType::Normal)).from(domain).to(to.clone());
+        let head = Head::new(Kind::Message(kind)).from(domain).to(to.clone());
         let head = head.id(format!("notice-{}", self.next_serial()));
         let message = Stanza::build(head, |w| {
-            w.text_element("body", ns::CLIENT, &text);
+            w.text_element("body", ns::CLIENT, text);
         });
         match self.route(to.as_jid()) {
             Route::Remote => drop(self.send_remote(message)),

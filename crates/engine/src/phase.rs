@@ -163,6 +163,9 @@ pub struct AttendCx<'a> {
 pub trait Heed: Send + Sync + 'static {
     /// The user's wish; none if there is none. `chat` is a contact or a room.
     fn wish(&self, chat: &BareJid, state: &AccountState) -> Option<Wish>;
+
+    /// Whether the user wants to be told when this contact comes.
+    fn awaits(&self, contact: &BareJid, state: &AccountState) -> bool;
 }
 
 /// How much of a chat a user wants to be told of.

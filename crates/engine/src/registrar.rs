@@ -1,5 +1,6 @@
 //! What modules register themselves with, and the profile that comes of it.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use stentor_payload::Decode;
 use stentor_xml::Frame;
 
 use crate::chores::Chore;
+use crate::commands::Command;
 use crate::disco::{DiscoNode, DiscoNodes};
 use crate::iq::{Asker, Getter, IqTable, OnAsk, OnGet, OnSet, Request, Scope, Setter};
 use crate::module::Spec;
@@ -26,9 +28,11 @@ pub struct Registrar {
     pub(crate) disco: Disco,
     pub(crate) nodes: Vec<(Scope, &'static str, Arc<dyn DiscoNode>)>,
     pub(crate) account_nodes: Vec<Arc<dyn DiscoNodes>>,
+    pub(crate) commands: Vec<(&'static str, Arc<dyn Command>)>,
     pub(crate) stream_features: Vec<StreamFeature>,
     pub(crate) sign_in: Rules,
     pub(crate) administrators: Vec<BareJid>,
+    pub(crate) shared: Vec<Arc<dyn Any + Send + Sync>>,
     pub(crate) specs: Vec<&'static Spec>,
     pub(crate) clashes: Vec<String>,
 }
@@ -145,6 +149,14 @@ impl Registrar {
         self.account_nodes.push(nodes);
     }
 
+    /// Lets owners of accounts execute a command; `node` names it (XEP-0050 §3.2).
+    pub fn command(&mut self, node: &'static str, command: Arc<dyn Command>) {
+        if self.commands.iter().any(|(known, _)| *known == node) {
+            self.clashes.push(format!("two commands {node}"));
+        }
+        self.commands.push((node, command));
+    }
+
     /// Says what an account is beside an account.
     pub fn account_identity(&mut self, category: &'static str, kind: &'static str) {
         self.disco.account_identities.push((category, kind));
@@ -173,6 +185,12 @@ impl Registrar {
     /// Has work that is due now and then.
     pub fn chore(&mut self, chore: Arc<dyn Chore>) {
         self.chores.push(chore);
+    }
+
+    /// Lets whoever has the profile find this by its type: work that is under way can tell whether
+    /// the configuration has changed since it began.
+    pub fn share<T: Any + Send + Sync>(&mut self, shared: Arc<T>) {
+        self.shared.push(shared);
     }
 
     /// Takes part in the phase `screen`.

@@ -54,3 +54,9 @@ pub const PUSH_NODE_BYTES_MAX: usize = 1_024;
 
 /// Bytes of an enabled push service with its options (XEP-0357); beyond, `not-acceptable`.
 pub const PUSH_ENABLE_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of the node of a command (XEP-0050).
+pub const COMMAND_NODE_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the id of a command's session; ours are shorter.
+pub const COMMAND_SESSION_BYTES_MAX: usize = 256;

@@ -1,7 +1,8 @@
 //! XEP-0357: Push Notifications, version 0.4.1.
 //!
 //! How a client has its server tell a push service what happens, and what the server tells it.
-//! Implements: §5, §6 (enabling and disabling), §7 (publishing), §8 (remote disabling).
+//! Implements: §5, §6 (enabling and disabling), §7 (publishing; beside the summary how urgent it is,
+//! in the headers of XEP-0131), §8 (remote disabling).
 //! Left out: nothing.
 
 use stentor_jid::Jid;
@@ -11,7 +12,7 @@ use stentor_xml::{ElementRef, Writer};
 use crate::limits::{PUSH_ENABLE_BYTES_MAX, PUSH_NODE_BYTES_MAX};
 use crate::xep0004_forms::{Field, FieldKind, Form, FormKind};
 use crate::xep0060_pubsub::{NS as NS_PUBSUB, PUBLISH_OPTIONS};
-use crate::{Decode, Encode};
+use crate::{Decode, Encode, xep0082_time};
 
 /// Where notifications are to go (§5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,45 @@ pub struct Summary {
     pub sender: Option<String>,
     /// What it says.
     pub body: Option<String>,
+    /// How urgent it is.
+    pub weight: Weight,
+}
+
+/// How a service may deal with a notification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Whether the device is to be woken at once.
+    pub urgency: Urgency,
+    /// For how many seconds from `at_ms` on it is of use.
+    pub ttl_secs: u64,
+    /// When it happened, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// A word for what it is about.
+    pub topic: &'static str,
+}
+
+/// How urgent a notification is (XEP-0131 §5.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// It may wait until the device is awake.
+    #[default]
+    Low,
+    /// It may wait a little.
+    Medium,
+    /// Somebody waits.
+    High,
+}
+
+impl Urgency {
+    /// Its word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
 }
 
 impl Decode for Enable {
@@ -107,11 +147,26 @@ pub fn write_publish(
     w.open("pubsub", NS_PUBSUB).open("publish", NS_PUBSUB).attr_opt("node", node);
     w.open("item", NS_PUBSUB).open("notification", NS);
     form.encode(w);
+    write_headers(w, &summary.weight);
     w.close().close().close();
     if let Some(options) = options {
         w.open("publish-options", NS_PUBSUB);
         options.encode(w);
         w.close();
+    }
+    w.close();
+}
+
+/// XEP-0131 §5: what services over other networks have fields of their own for (RFC 8030 §5.2, §5.3).
+fn write_headers(w: &mut Writer, weight: &Weight) {
+    w.open("headers", NS_HEADERS);
+    for (name, value) in [
+        ("Urgency", weight.urgency.name()),
+        ("TTL", &weight.ttl_secs.to_string()),
+        ("Created", &xep0082_time::write(weight.at_ms)),
+        ("Keywords", weight.topic),
+    ] {
+        w.open("header", NS_HEADERS).attr("name", name).text(value).close();
     }
     w.close();
 }
@@ -146,6 +201,8 @@ fn node_of(element: ElementRef<'_>) -> Result<Option<String>, StanzaError> {
 pub const NS: &str = "urn:xmpp:push:0";
 /// The type of the form that sums up (§7).
 const FORM_SUMMARY: &str = "urn:xmpp:push:summary";
+/// Headers of stanzas (XEP-0131).
+const NS_HEADERS: &str = "http://jabber.org/protocol/shim";
 const BAD_REQUEST: StanzaError = StanzaError::new(Condition::BadRequest);
 
 #[cfg(test)]
@@ -195,6 +252,12 @@ mod tests {
             requests: 2,
             sender: Some("juliet@capulet.example/balcony".into()),
             body: Some("Wherefore art thou, Romeo?".into()),
+            weight: Weight {
+                urgency: Urgency::High,
+                ttl_secs: 60,
+                at_ms: 1_767_323_045_000,
+                topic: "message",
+            },
         };
         let frame = Frame::build(|w| write_publish(w, Some("n"), &summary, options.as_ref()));
         assert_eq!(
@@ -206,7 +269,9 @@ mod tests {
              <field var='pending-subscription-count'><value>2</value></field>\
              <field var='last-message-sender'><value>juliet@capulet.example/balcony</value></field>\
              <field var='last-message-body'><value>Wherefore art thou, Romeo?</value></field></x>\
-             </notification></item></publish><publish-options>\
+             <headers xmlns='http://jabber.org/protocol/shim'><header name='Urgency'>high</header>\
+             <header name='TTL'>60</header><header name='Created'>2026-01-02T03:04:05Z</header>\
+             <header name='Keywords'>message</header></headers></notification></item></publish><publish-options>\
              <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
              <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
              <field var='secret'><value>eruio234vzxc2kla-91</value></field></x></publish-options>\

@@ -131,6 +131,12 @@ impl World {
         self.engine.abandon_all();
         self.engine = engine(&self.stores, &self.clock, self.settings.clone(), &self.modules);
     }
+
+    /// Reads other module options while the engine runs, as a reload of the configuration does.
+    pub fn reload(&mut self, modules: &str) {
+        modules.clone_into(&mut self.modules);
+        self.engine.replace_hosts(hosts(self.settings.clone(), modules));
+    }
 }
 
 impl Default for World {
@@ -235,18 +241,22 @@ impl Client {
 }
 
 fn engine(stores: &Stores, clock: &Arc<Stopped>, settings: Settings, modules: &str) -> Arc<Engine> {
+    let credentials = Credentials::new(b"secret", 4_096, GuardSettings::default());
+    let hosts = hosts(settings, modules);
+    let engine = Engine::new(stores.clone(), hosts, clock.clone(), credentials);
+    // The clock stands still, so ids would be used again after a restart.
+    engine.skip_ids(wait(stores.archive.last_id()).unwrap());
+    engine
+}
+
+fn hosts(settings: Settings, modules: &str) -> Hosts {
     let tables: BTreeMap<String, toml::Value> = toml::from_str(modules).unwrap();
     let profile = stentor_modules::registry::profile(settings, tables)
         .unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
     let profile = Arc::new(profile);
     let hosts = ["capulet.example", "montague.example"]
         .map(|domain| Host { domain: domain.into(), profile: profile.clone() });
-    let credentials = Credentials::new(b"secret", 4_096, GuardSettings::default());
-    let hosts = Hosts::new(hosts).with_profiles([("default".to_owned(), profile)].into());
-    let engine = Engine::new(stores.clone(), hosts, clock.clone(), credentials);
-    // The clock stands still, so ids would be used again after a restart.
-    engine.skip_ids(wait(stores.archive.last_id()).unwrap());
-    engine
+    Hosts::new(hosts).with_profiles([("default".to_owned(), profile)].into())
 }
 
 /// Waits for the store where nothing can be awaited.

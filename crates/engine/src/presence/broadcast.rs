@@ -185,7 +185,7 @@ pub(crate) fn show_contact(
 
 /// §4.3.1: a contact of another server is probed, from one bare address to the other (§4.3); an
 /// answer comes as presence.
-fn probe_abroad(engine: &Arc<Engine>, user: &BareJid, contact: &BareJid) {
+pub(crate) fn probe_abroad(engine: &Arc<Engine>, user: &BareJid, contact: &BareJid) {
     let head = Head::new(Kind::Presence(PresenceType::Probe)).from(user.clone());
     let probe = Stanza::empty(head.to(contact.clone()));
     if engine.send_remote(probe.clone()).is_err() && engine.links.get().is_some() {

@@ -32,6 +32,8 @@ pub enum Content {
     Correction,
     /// An invitation to a room, or the answer to one (XEP-0045 §7.8.2, XEP-0249).
     Invitation,
+    /// A room tells somebody who is not in it that it was spoken of (XEP-0452).
+    Mention,
     /// A call goes on or ends (XEP-0353, XEP-0482).
     CallState,
     /// Somebody calls (XEP-0353 §3.1, XEP-0482 §2.1).
@@ -92,6 +94,7 @@ fn of_element(element: ElementRef<'_>) -> Content {
         NS_REACTIONS | NS_FASTENING => Content::Attachment,
         NS_CORRECTION => Content::Correction,
         NS_CONFERENCE => Content::Invitation,
+        NS_MENTIONS => Content::Mention,
         NS_MUC_USER => {
             let invites = |c: ElementRef<'_>| matches!(c.name(), "invite" | "decline");
             if element.children().any(invites) { Content::Invitation } else { Content::Nothing }
@@ -155,6 +158,8 @@ const NS_FASTENING: &str = "urn:xmpp:fasten:0";
 const NS_CORRECTION: &str = "urn:xmpp:message-correct:0";
 /// Direct invitations (XEP-0249).
 const NS_CONFERENCE: &str = "jabber:x:conference";
+/// Mentions that rooms forward (XEP-0452).
+pub const NS_MENTIONS: &str = "urn:xmpp:mmn:0";
 /// Calls before their session (XEP-0353).
 const NS_JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
 /// Invitations to calls (XEP-0482).

@@ -21,7 +21,8 @@ use stentor_stanza::{Kind, MessageType, PresenceType, Stanza};
 use crate::phase::Direction;
 
 pub use content::{
-    Content, NS_CHAT_STATES, NS_MARKERS, NS_RECEIPTS, NS_REPLY, NS_RETRACTION, is_encryption,
+    Content, NS_CHAT_STATES, NS_MARKERS, NS_MENTIONS, NS_RECEIPTS, NS_REPLY, NS_RETRACTION,
+    is_encryption,
 };
 
 /// What becomes of a message, as far as the message itself decides it.
@@ -214,7 +215,7 @@ fn wake(kind: MessageType, content: Content) -> Wake {
         return Wake::No;
     }
     match content {
-        Content::Text | Content::Invitation => Wake::Message,
+        Content::Text | Content::Invitation | Content::Mention => Wake::Message,
         Content::Call => Wake::Call,
         // What was told already looks different now.
         Content::Correction | Content::Retraction | Content::Attachment | Content::CallState => {
