@@ -75,8 +75,11 @@ pub const PUSH_BODY_CHARS_MAX: usize = 100;
 /// Seconds for which it is of use to tell a device that somebody calls.
 pub const PUSH_CALL_SECS: u64 = 30;
 
-/// Seconds for which it is of use to tell a device of anything else: four weeks.
-pub const PUSH_SECS: u64 = 28 * 24 * 3_600;
+/// Requests to one push service that wait for an answer at once, whatever is configured.
+pub const PUSH_UNDER_WAY_MAX: usize = 4_096;
+
+/// Push services of which it is known how much is on its way to them, and whether they answer.
+pub const PUSH_SERVICES_MAX: usize = 4_096;
 
 /// Resources at push services that are told something at once; twice as many if that is urgent. Others
 /// wait in the store.
@@ -84,3 +87,9 @@ pub const PUSH_LANES_MAX: usize = 16_384;
 
 /// Messages of one account that wait for somebody's acknowledgement; of more the last become one.
 pub const PUSH_WATCHED_MAX: usize = 256;
+
+/// Sessions of commands (XEP-0050) that one client has begun of late and that are known.
+pub const COMMAND_SESSIONS_MAX: usize = 16;
+
+/// Lines of the hours in which an account's devices are told.
+pub const PUSH_HOURS_MAX: usize = 14;

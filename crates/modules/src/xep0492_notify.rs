@@ -3,29 +3,47 @@
 //! What an account wishes to be told of each chat while it is away, out of its bookmarks
 //! (XEP-0402).
 //! Implements: §2.1, §3 (the setting without an identity counts for the server, which is none of the
-//! user's applications).
-//! Left out: §2.2 (settings by identity), which applications read for themselves; §2.3.
+//! user's applications), §2.3 (one advanced setting: to be told when a contact comes).
+//! Left out: §2.2 (settings by identity), which applications read for themselves.
 //! Status: complete
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use stentor_engine::{AccountState, Heed, Registrar, Resident, Slot, Wish, slots};
+use stentor_engine::{
+    AccountState, BoxFuture, Chore, Engine, Heed, Host, Registrar, Resident, Slot, Wish, slots,
+};
 use stentor_jid::BareJid;
 use stentor_store::{Stage, Write};
 use stentor_xml::{ElementRef, Frame, Limits};
 
 /// What the account wishes of each chat; nothing for a chat that it has not said anything of.
 #[derive(Debug, Default)]
-struct Wishes(BTreeMap<BareJid, Wish>);
+struct Settings(BTreeMap<BareJid, Setting>);
 
-/// Keeps the wishes in memory with the account: messages are judged while nobody is there.
-struct Rows;
+/// What it wishes of one chat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Setting {
+    /// How much of it.
+    wish: Option<Wish>,
+    /// Whether to be told when the contact comes.
+    is_awaited: bool,
+}
+
+/// Keeps the settings in memory with the account: messages are judged while nobody is there.
+#[derive(Default)]
+struct Rows {
+    /// Whether it has been found in the store whose coming is waited for.
+    has_looked: AtomicBool,
+}
 
 /// Takes part where accounts publish.
 pub(crate) fn register(r: &mut Registrar) {
-    r.resident(Arc::new(Rows));
-    r.heed(Arc::new(Rows));
+    let rows = Arc::new(Rows::default());
+    r.resident(rows.clone());
+    r.heed(rows.clone());
+    r.chore(rows);
 }
 
 impl Resident for Rows {
@@ -37,26 +55,73 @@ impl Resident for Rows {
         if rows.is_empty() {
             return slots::nothing();
         }
-        let mut wishes = Wishes::default();
+        let mut settings = Settings::default();
         for (chat, value) in rows {
-            let wish = std::str::from_utf8(&value).ok().and_then(read);
-            match (BareJid::new(&chat), wish) {
-                (Ok(chat), Some(wish)) => drop(wishes.0.insert(chat, wish)),
+            match (BareJid::new(&chat), Setting::read(&value)) {
+                (Ok(chat), Some(setting)) => drop(settings.0.insert(chat, setting)),
                 _ => tracing::error!(%chat, "A stored notification setting is damaged."),
             }
         }
-        if wishes.0.is_empty() { slots::nothing() } else { Box::new(wishes) }
+        if settings.0.is_empty() { slots::nothing() } else { Box::new(settings) }
     }
 }
 
 impl Heed for Rows {
     fn wish(&self, chat: &BareJid, state: &AccountState) -> Option<Wish> {
-        state.slots.find::<Wishes>()?.0.get(chat).copied()
+        state.slots.find::<Settings>()?.0.get(chat)?.wish
+    }
+
+    fn awaits(&self, contact: &BareJid, state: &AccountState) -> bool {
+        let settings = state.slots.find::<Settings>();
+        settings.and_then(|s| s.0.get(contact)).is_some_and(|setting| setting.is_awaited)
+    }
+}
+
+/// Whose coming is waited for stands in the store with those who wait.
+impl Chore for Rows {
+    fn run<'a>(&'a self, engine: &'a Arc<Engine>, _: &'a Arc<Host>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if !self.has_looked.swap(true, Ordering::AcqRel) {
+                find_awaited(engine).await;
+            }
+        })
+    }
+}
+
+async fn find_awaited(engine: &Arc<Engine>) {
+    let mut after = None;
+    loop {
+        let page = match engine.stores.data.everyones(KIND, after.take()).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "Whose coming is waited for could not be read.");
+                return;
+            }
+        };
+        let Some((owner, row)) = page.last() else { return };
+        after = Some((owner.clone(), row.key.clone()));
+        for (owner, row) in page {
+            let is_awaited = Setting::read(&row.value).is_some_and(|setting| setting.is_awaited);
+            let contact = BareJid::new(&row.key).ok().filter(|_| is_awaited);
+            let account = if contact.is_some() { engine.account(&owner).await } else { Ok(None) };
+            if let (Some(contact), Ok(Some(account))) = (contact, account) {
+                wait(engine, &owner, &account.lock(), &contact);
+            }
+        }
+    }
+}
+
+/// Waits for a contact from now on. The caller holds the account's lock.
+fn wait(engine: &Arc<Engine>, owner: &BareJid, state: &AccountState, contact: &BareJid) {
+    let is_new = engine.awaited.add(contact, owner, engine.clock.unix_ms());
+    if is_new && state.roster.item(contact).is_some_and(|item| item.to) {
+        engine.probe_contact(owner, contact);
     }
 }
 
 /// Notes what a bookmark says. Another one of the same chat is replaced.
 pub(crate) fn published(
+    engine: &Arc<Engine>,
     owner: &BareJid,
     state: &mut AccountState,
     id: &str,
@@ -65,8 +130,11 @@ pub(crate) fn published(
 ) {
     let Ok(chat) = BareJid::new(id) else { return };
     let conference = Frame::parse_with(payload, &Limits::OWN).ok();
-    let wish = conference.and_then(|frame| of_bookmark(frame.root()));
-    note(owner, state, &chat, wish, stage);
+    let setting = conference.map(|frame| of_bookmark(frame.root())).unwrap_or_default();
+    note(owner, state, &chat, setting, stage);
+    if setting.is_awaited {
+        wait(engine, owner, state, &chat);
+    }
 }
 
 /// Notes that bookmarks are gone.
@@ -77,13 +145,13 @@ pub(crate) fn removed(
     stage: &mut Stage,
 ) {
     for chat in ids.iter().filter_map(|id| BareJid::new(id).ok()) {
-        note(owner, state, &chat, None, stage);
+        note(owner, state, &chat, Setting::default(), stage);
     }
 }
 
 /// Notes that all bookmarks are gone.
 pub(crate) fn cleared(owner: &BareJid, state: &mut AccountState, stage: &mut Stage) {
-    state.slots.put(Wishes::default());
+    state.slots.put(Settings::default());
     stage.push(Write::ClearData { owner: owner.clone(), kind: KIND.into() });
 }
 
@@ -91,33 +159,55 @@ fn note(
     owner: &BareJid,
     state: &mut AccountState,
     chat: &BareJid,
-    wish: Option<Wish>,
+    setting: Setting,
     stage: &mut Stage,
 ) {
-    if state.slots.find::<Wishes>().is_none() {
-        state.slots.put(Wishes::default());
-    }
-    let Some(Wishes(wishes)) = state.slots.find_mut::<Wishes>() else { return };
-    if wishes.get(chat).copied() == wish {
+    let Settings(settings) = state.slots.entry::<Settings>();
+    if settings.get(chat).copied().unwrap_or_default() == setting {
         return;
     }
     let (owner, kind, key) = (owner.clone(), KIND.into(), chat.to_string());
-    stage.push(if let Some(wish) = wish {
-        wishes.insert(chat.clone(), wish);
-        Write::PutData { owner, kind, key, value: name(wish).into() }
-    } else {
-        wishes.remove(chat);
+    stage.push(if setting == Setting::default() {
+        settings.remove(chat);
         Write::RemoveData { owner, kind, key }
+    } else {
+        settings.insert(chat.clone(), setting);
+        Write::PutData { owner, kind, key, value: setting.write() }
     });
 }
 
+impl Setting {
+    /// As it is stored: its words, with a space between.
+    fn write(self) -> Vec<u8> {
+        let online = self.is_awaited.then_some(ONLINE);
+        let words: Vec<_> = self.wish.map(name).into_iter().chain(online).collect();
+        words.join(" ").into_bytes()
+    }
+
+    fn read(value: &[u8]) -> Option<Self> {
+        let mut setting = Self::default();
+        for word in std::str::from_utf8(value).ok()?.split(' ') {
+            match read(word) {
+                Some(wish) => setting.wish = Some(wish),
+                None if word == ONLINE => setting.is_awaited = true,
+                None => return None,
+            }
+        }
+        Some(setting)
+    }
+}
+
 /// The setting for all applications in a bookmark's extensions.
-fn of_bookmark(conference: ElementRef<'_>) -> Option<Wish> {
-    let extensions = conference.child(BOOKMARKS, "extensions")?;
-    let notify = extensions.child(NS, "notify")?;
-    let settings = notify.children().filter(|c| c.ns() == NS);
+fn of_bookmark(conference: ElementRef<'_>) -> Setting {
+    let notify = conference.child(BOOKMARKS, "extensions").and_then(|e| e.child(NS, "notify"));
+    let settings = notify.iter().flat_map(|notify| notify.children().filter(|c| c.ns() == NS));
     let mut usual = settings.filter(|c| c.attr("identity-category").is_none());
-    usual.find_map(|setting| read(setting.name()))
+    let Some((element, wish)) = usual.find_map(|c| Some((c, read(c.name())?))) else {
+        return Setting::default();
+    };
+    let advanced = element.child(NS, "advanced");
+    let is_awaited = advanced.is_some_and(|a| a.child(NS_ADVANCED, ONLINE).is_some());
+    Setting { wish: Some(wish), is_awaited }
 }
 
 fn read(name: &str) -> Option<Wish> {
@@ -140,6 +230,10 @@ const fn name(wish: Wish) -> &'static str {
 /// The node of bookmarks, and the namespace of its items (XEP-0402).
 pub(crate) const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
 const NS: &str = "urn:xmpp:notification-settings:1";
+/// What this server knows of advanced settings (§2.3).
+const NS_ADVANCED: &str = "https://stentor.im/protocol/notify";
+/// To be told when the contact comes.
+const ONLINE: &str = "online";
 /// The kind of the rows.
 const KIND: &str = "notify";
 
@@ -147,7 +241,7 @@ const KIND: &str = "notify";
 mod tests {
     use super::*;
 
-    fn wish(notify: &str) -> Option<Wish> {
+    fn setting(notify: &str) -> Setting {
         let xml = format!(
             "<conference xmlns='{BOOKMARKS}' autojoin='true'><extensions>\
              <notify xmlns='{NS}'>{notify}</notify></extensions></conference>"
@@ -157,19 +251,30 @@ mod tests {
 
     #[test]
     fn s2_1_each_setting_is_read() {
-        assert_eq!(wish("<never/>"), Some(Wish::Never));
-        assert_eq!(wish("<on-mention/>"), Some(Wish::OnMention));
-        assert_eq!(wish("<always/>"), Some(Wish::Always));
-        assert_eq!(wish("<sometimes/>"), None);
-        assert_eq!(wish(""), None);
+        assert_eq!(setting("<never/>").wish, Some(Wish::Never));
+        assert_eq!(setting("<on-mention/>").wish, Some(Wish::OnMention));
+        assert_eq!(setting("<always/>").wish, Some(Wish::Always));
+        assert_eq!(setting("<sometimes/>"), Setting::default());
+        assert_eq!(setting(""), Setting::default());
+    }
+
+    #[test]
+    fn s2_3_of_advanced_settings_one_is_known() {
+        let advanced =
+            |inside: &str| setting(&format!("<always><advanced>{inside}</advanced></always>"));
+        let online = "<online xmlns='https://stentor.im/protocol/notify'/>";
+        assert!(advanced(online).is_awaited);
+        assert!(advanced(&format!("<x xmlns='urn:example:x'/>{online}")).is_awaited);
+        assert!(!advanced("<online xmlns='urn:example:x'/>").is_awaited);
+        assert!(!setting("<always/>").is_awaited);
     }
 
     #[test]
     fn s3_only_the_setting_for_everybody_counts() {
         let by_identity = "<never identity-category='client' identity-type='pc'/>\
             <on-mention identity-category='client' identity-type='phone'/>";
-        assert_eq!(wish(&format!("{by_identity}<always/>")), Some(Wish::Always));
-        assert_eq!(wish(by_identity), None);
+        assert_eq!(setting(&format!("{by_identity}<always/>")).wish, Some(Wish::Always));
+        assert_eq!(setting(by_identity).wish, None);
     }
 
     #[test]
@@ -178,13 +283,11 @@ mod tests {
         let mut stage = Stage::new();
         let owner = BareJid::new("juliet@capulet.example").unwrap();
         let room = BareJid::new("room@muc.example").unwrap();
-        let bookmark = format!(
-            "<conference xmlns='{BOOKMARKS}'><extensions><notify xmlns='{NS}'><never/></notify>\
-             </extensions></conference>"
-        );
-        published(&owner, &mut state, room.as_str(), bookmark.as_bytes(), &mut stage);
-        published(&owner, &mut state, room.as_str(), bookmark.as_bytes(), &mut stage);
-        assert_eq!(Rows.wish(&room, &state), Some(Wish::Never));
+        let setting = Setting { wish: Some(Wish::Never), is_awaited: true };
+        note(&owner, &mut state, &room, setting, &mut stage);
+        note(&owner, &mut state, &room, setting, &mut stage);
+        let heed = Rows::default();
+        assert_eq!(heed.wish(&room, &state), Some(Wish::Never));
         let rows = stage.writes().iter().map(|write| match write {
             Write::PutData { key, value, .. } => (key.clone(), value.clone()),
             other => panic!("{other:?}"),
@@ -192,9 +295,22 @@ mod tests {
         let rows: Vec<_> = rows.collect();
         assert_eq!(rows.len(), 1, "what is so already is not written again");
         let mut again = AccountState::default();
-        again.slots.put(*Rows.build(rows).downcast::<Wishes>().unwrap());
-        assert_eq!(Rows.wish(&room, &again), Some(Wish::Never));
+        again.slots.put(*heed.build(rows).downcast::<Settings>().unwrap());
+        assert_eq!(heed.wish(&room, &again), Some(Wish::Never));
+        assert!(heed.awaits(&room, &again));
         removed(&owner, &mut state, &[room.to_string()], &mut stage);
-        assert_eq!(Rows.wish(&room, &state), None);
+        assert_eq!(heed.wish(&room, &state), None);
+    }
+
+    #[test]
+    fn what_is_stored_is_read_as_it_was_written() {
+        for wish in [Wish::Always, Wish::OnMention, Wish::Never] {
+            for is_awaited in [false, true] {
+                let setting = Setting { wish: Some(wish), is_awaited };
+                assert_eq!(Setting::read(&setting.write()), Some(setting));
+            }
+        }
+        assert_eq!(Setting::read(b"never").unwrap().wish, Some(Wish::Never), "as it was once");
+        assert_eq!(Setting::read(b"sometimes"), None);
     }
 }

@@ -1,6 +1,8 @@
 //! What else follows for an account from what it publishes on nodes that have a meaning of their
 //! own: kept where messages are judged, in the same stage.
 
+use std::sync::Arc;
+
 use stentor_engine::{AccountState, Engine};
 use stentor_jid::BareJid;
 use stentor_store::{NodeItemRow, Stage};
@@ -9,7 +11,7 @@ use crate::{xep0430_inbox as inbox, xep0490_displayed as displayed, xep0492_noti
 
 /// Items were published, and others went for them.
 pub(crate) fn published(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     owner: &BareJid,
     state: &mut AccountState,
     node: &str,
@@ -23,7 +25,7 @@ pub(crate) fn published(
     // What others wrote there is not the owner's wish.
     for row in rows.iter().filter(|row| row.publisher.is_none()) {
         if node == notify::BOOKMARKS {
-            notify::published(owner, state, &row.id, &row.payload, stage);
+            notify::published(engine, owner, state, &row.id, &row.payload, stage);
         }
         if node == displayed::NODE {
             inbox::published(engine, owner, state, &row.id, &row.payload, stage);

@@ -40,7 +40,7 @@ pub(crate) struct Published {
 /// # Errors
 /// Those of §7.1.3, §7.1.5 and §12.11, and `resource-constraint` where the account has its share.
 pub(crate) fn publish(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     account: &Account,
     state: &mut AccountState,
     limits: &Limits,

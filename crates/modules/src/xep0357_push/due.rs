@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use stentor_engine::worth::is_encryption;
 use stentor_engine::{Resident, Slot, slots};
 use stentor_jid::BareJid;
-use stentor_payload::xep0357_push::Summary;
+use stentor_payload::xep0357_push::{Summary, Urgency, Weight};
 use stentor_stanza::Stanza;
 use stentor_store::{Stage, Write};
 use stentor_xml::ns;
 
-use super::Config;
-use crate::limits::{PUSH_BODY_CHARS_MAX, PUSH_CALL_SECS, PUSH_SECS, millis};
+use super::choice::Told;
+use super::config::Config;
+use crate::limits::{PUSH_BODY_CHARS_MAX, PUSH_CALL_SECS, millis};
 
 /// What is due of one account, by the keys of its registrations.
 #[derive(Debug, Default)]
@@ -46,6 +47,12 @@ pub(super) struct Notice {
     count: u32,
     sender: Option<String>,
     body: Option<String>,
+    /// What the log calls it.
+    #[serde(default)]
+    pub(super) mark: String,
+    /// Whether it is told at any time: the user wants to hear of that chat always.
+    #[serde(default)]
+    pub(super) passes: bool,
 }
 
 /// What a device is told for. Of several the last one here counts.
@@ -54,8 +61,12 @@ pub(super) struct Notice {
 pub(super) enum Kind {
     /// What was told already looks different now.
     Quiet,
+    /// A contact is there again.
+    Online,
     /// Somebody asks for a subscription.
     Request,
+    /// Something was said in a room.
+    Room,
     /// A message came.
     Message,
     /// A message came that speaks of the user.
@@ -68,6 +79,32 @@ impl Kind {
     /// Whether it is sent however much has been sent.
     pub(super) const fn is_urgent(self) -> bool {
         matches!(self, Self::Mention | Self::Call)
+    }
+
+    /// How urgent it is: high where a person waits, low where nobody is to be woken.
+    pub(super) const fn urgency(self) -> Urgency {
+        match self {
+            Self::Quiet | Self::Online => Urgency::Low,
+            Self::Request | Self::Room => Urgency::Medium,
+            Self::Message | Self::Mention | Self::Call => Urgency::High,
+        }
+    }
+
+    /// Its word.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Online => "online",
+            Self::Request => "request",
+            Self::Room => "room",
+            Self::Message => "message",
+            Self::Mention => "mention",
+            Self::Call => "call",
+        }
+    }
+
+    const fn is_message(self) -> bool {
+        matches!(self, Self::Room | Self::Message | Self::Mention)
     }
 }
 
@@ -83,41 +120,103 @@ impl Notice {
             body: body.or_else(|| stand_in(config)).filter(|_| kind != Kind::Quiet),
             kind,
             at_ms: now_ms,
-            count: u32::from(matches!(kind, Kind::Message | Kind::Mention)),
+            count: u32::from(kind.is_message()),
+            mark: String::new(),
+            passes: false,
         }
     }
 
     /// Somebody asks for a subscription.
     pub(super) fn request(now_ms: i64, config: &Config) -> Self {
         let (sender, body) = (None, stand_in(config));
-        Self { kind: Kind::Request, at_ms: now_ms, count: 0, sender, body }
-    }
-
-    /// Both in one: the newer one's words, unless it has none.
-    pub(super) fn and(self, newer: Self) -> Self {
-        let (kind, count) = (self.kind.max(newer.kind), self.count.saturating_add(newer.count));
-        match newer.kind {
-            Kind::Quiet => Self { at_ms: newer.at_ms, ..self },
-            _ => Self { kind, count, ..newer },
+        Self {
+            kind: Kind::Request,
+            at_ms: now_ms,
+            count: 0,
+            sender,
+            body,
+            mark: String::new(),
+            passes: false,
         }
     }
 
-    /// Whether it is of no use any more.
-    pub(super) fn is_late(&self, now_ms: i64) -> bool {
-        let secs = if self.kind == Kind::Call { PUSH_CALL_SECS } else { PUSH_SECS };
-        now_ms.saturating_sub(self.at_ms) > millis(secs)
+    /// A contact is there, whom the user calls so.
+    pub(super) fn online(contact: &BareJid, name: Option<&str>, now_ms: i64) -> Self {
+        Self {
+            kind: Kind::Online,
+            at_ms: now_ms,
+            count: 0,
+            sender: Some(contact.to_string()),
+            body: Some(first_line(name.unwrap_or(contact.as_str()))),
+            mark: String::new(),
+            passes: false,
+        }
     }
 
-    /// What is told now. What the operator does not want told any more is left out.
-    pub(super) fn summary(&self, unseen: u32, requests: u32, config: &Config) -> Summary {
+    /// The same, as the log calls it.
+    pub(super) fn marked(self, mark: String) -> Self {
+        Self { mark, ..self }
+    }
+
+    /// The same, told at any time or not.
+    pub(super) fn passing(self, passes: bool) -> Self {
+        Self { passes, ..self }
+    }
+
+    /// Both in one: the newer one's words, unless it has none or they matter less.
+    pub(super) fn and(self, newer: Self) -> Self {
+        let (kind, count) = (self.kind.max(newer.kind), self.count.saturating_add(newer.count));
+        let passes = self.passes || newer.passes;
+        match newer.kind {
+            // Of two who came the newer one is told, of somebody else's words nothing is lost.
+            Kind::Quiet | Kind::Online if self.kind > newer.kind => {
+                Self { at_ms: newer.at_ms, mark: newer.mark, passes, ..self }
+            }
+            _ => Self { kind, count, passes, ..newer },
+        }
+    }
+
+    /// What of it is still of use: nobody answers a call later, but messages that came with it are
+    /// to be read.
+    pub(super) fn in_time(self, now_ms: i64, config: &Config) -> Option<Self> {
+        let age_ms = now_ms.saturating_sub(self.at_ms);
+        if age_ms > millis(config.keep_secs) {
+            return None;
+        }
+        if self.kind != Kind::Call || age_ms <= millis(PUSH_CALL_SECS) {
+            return Some(self);
+        }
+        (self.count > 0).then_some(Self { kind: Kind::Message, ..self })
+    }
+
+    /// What is told now. What the operator does not want told any more is left out, and what the user
+    /// does not want this device to be told.
+    pub(super) fn summary(
+        &self,
+        unseen: u32,
+        requests: u32,
+        config: &Config,
+        told: Told,
+    ) -> Summary {
+        let with_sender = config.with_sender && told >= Told::Sender;
+        let with_body = config.with_body && told >= Told::All;
         Summary {
             count: unseen,
             requests,
-            sender: self.sender.clone().filter(|_| config.with_sender),
-            body: if config.with_body {
-                self.body.clone()
-            } else {
-                self.body.as_ref().and_then(|_| stand_in(config))
+            sender: self.sender.clone().filter(|_| with_sender),
+            body: match &self.body {
+                Some(name) if self.kind == Kind::Online && with_sender => {
+                    Some(format!("{name} is online"))
+                }
+                Some(_) if self.kind == Kind::Online => Some("A contact is online".to_owned()),
+                body if with_body => body.clone(),
+                body => body.as_ref().and_then(|_| stand_in(config)),
+            },
+            weight: Weight {
+                urgency: self.kind.urgency(),
+                ttl_secs: if self.kind == Kind::Call { PUSH_CALL_SECS } else { config.keep_secs },
+                at_ms: self.at_ms,
+                topic: self.kind.name(),
             },
         }
     }
@@ -211,6 +310,21 @@ impl Dues {
     /// What is due to a device.
     pub(super) fn find(&self, key: &str) -> Option<&Notice> {
         self.by_key.get(key)?.notice.as_ref()
+    }
+
+    /// The devices that have not been told something, and for what.
+    pub(super) fn untold(&self) -> Vec<(String, Kind)> {
+        let untold = |(key, due): (&String, &Due)| Some((key.clone(), due.notice.as_ref()?.kind));
+        self.by_key.iter().filter_map(untold).collect()
+    }
+
+    /// Leaves out what is of no use any more. What the log calls it, if that was all of it.
+    pub(super) fn expire(&mut self, key: &str, now_ms: i64, config: &Config) -> Option<String> {
+        let due = self.by_key.get_mut(key)?;
+        let notice = due.notice.take()?;
+        let mark = notice.mark.clone();
+        due.notice = notice.in_time(now_ms, config);
+        due.notice.is_none().then_some(mark)
     }
 
     /// It was told.
@@ -315,7 +429,7 @@ mod tests {
     fn notice(inside: &str, kind: Kind, config: &Config) -> Summary {
         let xml = format!("<message from='romeo@montague.example/o'>{inside}</message>");
         let stanza = Stanza::parse(xml.as_bytes()).unwrap();
-        Notice::of(&stanza, kind, 0, config).summary(1, 0, config)
+        Notice::of(&stanza, kind, 0, config).summary(1, 0, config, Told::All)
     }
 
     #[test]
@@ -356,8 +470,20 @@ mod tests {
         let stanza =
             Stanza::parse(b"<message from='a.example'><body>Soft!</body></message>").unwrap();
         let notice = Notice::of(&stanza, Kind::Message, 0, &config);
-        let summary = notice.summary(1, 0, &Config::default());
+        let summary = notice.summary(1, 0, &Config::default(), Told::All);
         assert_eq!((summary.sender, summary.body.as_deref()), (None, Some("New message")));
+        // Nor what the user does not want told.
+        for (told, has_sender, body) in [
+            (Told::All, true, "Soft!"),
+            (Told::Sender, true, "New message"),
+            (Told::Bare, false, "New message"),
+        ] {
+            let summary = notice.summary(1, 0, &config, told);
+            assert_eq!(
+                (summary.sender.is_some(), summary.body.as_deref()),
+                (has_sender, Some(body))
+            );
+        }
     }
 
     #[test]
@@ -377,8 +503,35 @@ mod tests {
     fn calls_are_soon_late_and_messages_are_not() {
         let config = Config::default();
         let stanza = Stanza::parse(b"<message from='a.example'/>").unwrap();
-        let is_late = |kind, secs: i64| Notice::of(&stanza, kind, 0, &config).is_late(secs * 1_000);
-        assert!(!is_late(Kind::Call, 30) && is_late(Kind::Call, 31));
-        assert!(!is_late(Kind::Message, 28 * 86_400) && is_late(Kind::Message, 29 * 86_400));
+        let of = |kind| Notice::of(&stanza, kind, 0, &config);
+        let later = |notice: Notice, secs: i64| notice.in_time(secs * 1_000, &config);
+        assert!(later(of(Kind::Call), 30).is_some() && later(of(Kind::Call), 31).is_none());
+        assert!(later(of(Kind::Message), 28 * 86_400).is_some());
+        assert!(later(of(Kind::Message), 29 * 86_400).is_none());
+        // The message that came with the call is told all the same.
+        let both = later(of(Kind::Message).and(of(Kind::Call)), 31).unwrap();
+        assert_eq!((both.kind, both.count), (Kind::Message, 1));
+    }
+
+    #[test]
+    fn urgent_is_what_a_person_waits_for() {
+        let stanza = Stanza::parse(b"<message from='a.example'/>").unwrap();
+        let config = Config::default();
+        let weight =
+            |kind| Notice::of(&stanza, kind, 7, &config).summary(1, 0, &config, Told::All).weight;
+        for (kind, urgency) in [
+            (Kind::Call, "high"),
+            (Kind::Mention, "high"),
+            (Kind::Message, "high"),
+            (Kind::Room, "medium"),
+            (Kind::Request, "medium"),
+            (Kind::Online, "low"),
+            (Kind::Quiet, "low"),
+        ] {
+            assert_eq!(weight(kind).urgency.name(), urgency);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+        assert_eq!((weight(Kind::Call).ttl_secs, weight(Kind::Message).ttl_secs), (30, 2_419_200));
+        assert_eq!(weight(Kind::Call).at_ms, 7);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stentor_engine::worth::Wake;
 use stentor_engine::{Flag, Observed, Resource};
 
-use super::Config;
+use super::config::Config;
 use crate::limits::millis;
 
 /// When a message is told of.
@@ -16,16 +16,6 @@ pub(super) enum When {
     Now(Vec<Arc<Resource>>),
     /// After a time, unless one of these has acknowledged it: so many stanzas each.
     Unless(Vec<(Arc<Resource>, u64)>),
-}
-
-impl std::fmt::Debug for When {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Never => "never",
-            Self::Now(_) => "now",
-            Self::Unless(_) => "unless acknowledged",
-        })
-    }
 }
 
 /// Judges a message that these sessions were given.

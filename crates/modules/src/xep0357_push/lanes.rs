@@ -4,45 +4,55 @@
 //! A way is there while something is due, and a task serves it. What is due is in memory and in the
 //! store with the account, so a way that is given up loses nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
-use stentor_engine::request::about;
 use stentor_engine::tally::Tally;
 use stentor_engine::{Account, AccountState, Engine, Host, Resource};
-use stentor_jid::{BareJid, Jid};
-use stentor_payload::xep0004_forms::Form;
-use stentor_payload::xep0357_push::{Summary, write_publish};
-use stentor_stanza::{Condition, ErrorType, IqType, StanzaError};
+use stentor_jid::BareJid;
+use stentor_payload::xep0357_push::Urgency;
+use stentor_stanza::Condition;
 use stentor_store::{Stage, Ticket};
 use tokio::sync::Notify;
 
-use super::Config;
-use super::due::{self, Dues, Notice};
-use super::registration::{self, Registrations};
-use crate::limits::{PUSH_LANES_MAX, millis};
+use super::choice::{self, Told};
+use super::config::Config;
+use super::delivery::{Delivery, Failures, Outcome, Place, remove};
+use super::due::{self, Dues, Kind, Notice};
+use super::registration::Registrations;
+use super::services::{Pass, Service, Services};
+use crate::limits::PUSH_LANES_MAX;
 
 /// All of them.
 pub(super) struct Lanes {
     config: Config,
     lanes: Mutex<HashMap<Place, Lane>>,
-    /// How many notifications went to each device of late.
-    rates: Mutex<Tally<Place>>,
+    services: Services,
+    /// How many notifications went to each device of late, the urgent ones by themselves.
+    rates: Mutex<Tally<(Place, bool)>>,
     /// Whether something was put off because there were too many.
     has_more: AtomicBool,
+    wakes: Mutex<Wakes>,
+    /// How many notices there have been.
+    count: AtomicU64,
 }
 
-/// An account and the key of one of its registrations.
-type Place = (BareJid, String);
+/// Devices that are looked at again later, by the minute. What has no room is found by the chores.
+#[derive(Default)]
+struct Wakes {
+    by_minute: BTreeMap<i64, HashSet<Place>>,
+    count: usize,
+}
 
 #[derive(Default)]
 struct Lane {
     /// Whether more has become due since it was last looked.
     is_called: bool,
-    /// Told when that is urgent.
+    /// Told when somebody waits for that.
     urgent: Arc<Notify>,
 }
 
@@ -52,22 +62,16 @@ enum Step {
     Look,
     /// Nothing for so many milliseconds; something urgent may end that.
     Wait { ms: u64, unless_urgent: bool },
+    /// It is waited until less is on its way to the service; something urgent may end that.
+    Queue { service: Arc<Service>, is_high: bool },
     /// This is sent.
     Send(Box<Delivery>),
+    /// The service will not be told of this account any more, for this reason.
+    Remove(Condition),
+    /// Nothing until then, in milliseconds since 1970.
+    EndUntil(i64),
     /// Nothing any more.
     End,
-}
-
-struct Delivery {
-    account: Arc<Account>,
-    host: Arc<Host>,
-    service: Jid,
-    node: Option<String>,
-    options: Option<Form>,
-    notice: Notice,
-    /// How often somebody had looked, see [`Dues::looks`].
-    looks: u64,
-    summary: Summary,
 }
 
 /// Something is due to all devices of an account but those of some sessions. The caller holds the
@@ -88,7 +92,7 @@ pub(super) fn raise(
             engine.metrics.pushes_folded.inc();
         }
         if !is_paused {
-            lanes.open(engine, (owner.clone(), key), notice.kind.is_urgent());
+            lanes.open(engine, (owner.clone(), key), notice.kind);
         }
     }
 }
@@ -107,12 +111,26 @@ pub(super) fn foresee(
     keys.iter().for_each(|(key, _)| dues.foresee(owner, key, notice, stage));
 }
 
+/// What is due may be told now, or differently: the user has chosen.
+pub(super) fn look_again(
+    lanes: &Arc<Lanes>,
+    engine: &Arc<Engine>,
+    owner: &BareJid,
+    state: &AccountState,
+) {
+    let Some(dues) = state.slots.find::<Dues>() else { return };
+    for (key, kind) in dues.untold() {
+        lanes.open(engine, (owner.clone(), key), kind);
+    }
+}
+
 /// The registrations of all devices of an account but those of some sessions, and whether each is
 /// paused.
 fn keys(state: &AccountState, now_ms: i64, looking: &[Arc<Resource>]) -> Vec<(String, bool)> {
     let Some(registrations) = state.slots.find::<Registrations>() else { return Vec::new() };
     (registrations.0.iter())
         .filter(|(_, r)| r.has_access(state, now_ms) && !looking.iter().any(|s| r.is_of(s)))
+        .filter(|(_, r)| choice::told(state, r) > Told::Nothing)
         .map(|(key, r)| (key.clone(), r.paused_until_ms > now_ms))
         .collect()
 }
@@ -120,25 +138,38 @@ fn keys(state: &AccountState, now_ms: i64, looking: &[Arc<Resource>]) -> Vec<(St
 impl Lanes {
     pub(super) fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
+            services: Services::new(config.under_way_max),
             config,
             lanes: Mutex::default(),
             rates: Mutex::default(),
             has_more: AtomicBool::new(false),
+            wakes: Mutex::default(),
+            count: AtomicU64::new(0),
         })
     }
 
+    /// What the operator chose.
+    pub(super) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the log calls the next notice, also after a restart.
+    pub(super) fn mark(&self, now_ms: i64) -> String {
+        format!("{now_ms:x}-{:x}", self.count.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Sees to it that what is due to a device is sent.
-    fn open(self: &Arc<Self>, engine: &Arc<Engine>, place: Place, is_urgent: bool) {
+    fn open(self: &Arc<Self>, engine: &Arc<Engine>, place: Place, kind: Kind) {
         {
             let mut lanes = self.lanes.lock();
             if let Some(lane) = lanes.get_mut(&place) {
                 lane.is_called = true;
-                if is_urgent {
+                if kind.urgency() == Urgency::High {
                     lane.urgent.notify_one();
                 }
                 return;
             }
-            let room = if is_urgent { 2 * PUSH_LANES_MAX } else { PUSH_LANES_MAX };
+            let room = if kind.is_urgent() { 2 * PUSH_LANES_MAX } else { PUSH_LANES_MAX };
             if lanes.len() >= room {
                 self.has_more.store(true, Ordering::Release);
                 engine.metrics.pushes_put_off.inc();
@@ -152,15 +183,32 @@ impl Lanes {
     }
 
     async fn serve(self: Arc<Self>, engine: &Arc<Engine>, place: Place) {
-        let mut failures = 0;
+        let mut failures = Failures::default();
+        let mut pass = None;
         let mut step = Step::Look;
         loop {
             step = match step {
-                Step::Look => self.look(engine, &place).await,
-                Step::Send(delivery) => self.send(engine, &place, *delivery, &mut failures).await,
+                Step::Look => self.look(engine, &place, pass.take()).await,
+                Step::Send(delivery) => {
+                    let outcome = delivery.send(engine, &place, &self.config, &mut failures).await;
+                    Step::from(outcome)
+                }
+                Step::Queue { service, is_high } => {
+                    pass = self.queue(engine, &place, &service, is_high).await;
+                    Step::Look
+                }
                 Step::Wait { ms, unless_urgent } => {
                     self.wait(&place, ms, unless_urgent).await;
                     Step::Look
+                }
+                Step::Remove(reason) => {
+                    remove(engine, &place, &self.config, reason).await;
+                    Step::End
+                }
+                Step::EndUntil(choice::FOREVER) => Step::End,
+                Step::EndUntil(until_ms) => {
+                    self.wake_later(engine, &place, until_ms);
+                    Step::End
                 }
                 Step::End if self.close(&place) => break,
                 Step::End => Step::Look,
@@ -188,18 +236,55 @@ impl Lanes {
         }
     }
 
+    fn urgent(&self, place: &Place) -> Arc<Notify> {
+        let lanes = self.lanes.lock();
+        lanes.get(place).map(|lane| lane.urgent.clone()).unwrap_or_default()
+    }
+
     async fn wait(&self, place: &Place, ms: u64, unless_urgent: bool) {
-        let urgent = self.lanes.lock().get(place).map(|lane| lane.urgent.clone());
+        let urgent = self.urgent(place);
         let wait = Duration::from_millis(ms);
-        match urgent.filter(|_| unless_urgent) {
-            Some(urgent) => drop(tokio::time::timeout(wait, urgent.notified()).await),
-            None => tokio::time::sleep(wait).await,
+        if unless_urgent {
+            drop(tokio::time::timeout(wait, urgent.notified()).await);
+        } else {
+            tokio::time::sleep(wait).await;
         }
     }
 
+    async fn queue(
+        &self,
+        engine: &Engine,
+        place: &Place,
+        service: &Service,
+        is_high: bool,
+    ) -> Option<Pass> {
+        let urgent = self.urgent(place);
+        engine.metrics.pushes_throttled.inc();
+        let pass = tokio::select! {
+            pass = service.enter(is_high) => pass,
+            () = urgent.notified(), if !is_high => None,
+        };
+        engine.metrics.pushes_throttled.dec();
+        pass
+    }
+
     /// What is to be done for a device now.
-    async fn look(&self, engine: &Arc<Engine>, place: &Place) -> Step {
+    async fn look(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        place: &Place,
+        pass: Option<Pass>,
+    ) -> Step {
         let (owner, _) = place;
+        let Some(host) = engine.host(owner.domain()) else { return Step::End };
+        match host.profile.shared::<Self>() {
+            Some(current) if Arc::ptr_eq(self, &current) => {}
+            // The configuration has changed: what holds now decides.
+            current => {
+                current.iter().for_each(|current| current.open(engine, place.clone(), Kind::Quiet));
+                return Step::End;
+            }
+        }
         let account = match engine.account(owner).await {
             Ok(Some(account)) => account,
             Ok(None) => return Step::End,
@@ -208,152 +293,102 @@ impl Lanes {
                 return Step::End;
             }
         };
-        let Some(host) = engine.host(owner.domain()) else { return Step::End };
         let now_ms = engine.clock.unix_ms();
         let mut stage = Stage::default();
         let (step, ticket) = {
             let mut state = account.lock();
-            let step = self.next(&account, host, &mut state, place, now_ms, &mut stage);
+            let scene = Scene { account: &account, host, place, now_ms };
+            let step = self.next(engine, scene, &mut state, &mut stage, pass);
             (step, submit(engine, stage))
         };
-        if let Some(ticket) = ticket {
-            engine.metrics.pushes_expired.inc();
-            // A refusal is logged, and the account read anew.
-            let _ = engine.settle(&account, ticket).await;
-        }
+        settle(engine, &account, ticket).await;
         step
     }
 
     fn next(
         &self,
-        account: &Arc<Account>,
-        host: Arc<Host>,
+        engine: &Engine,
+        scene: Scene<'_>,
         state: &mut AccountState,
-        place: &Place,
-        now_ms: i64,
         stage: &mut Stage,
+        pass: Option<Pass>,
     ) -> Step {
+        let Scene { account, host, place, now_ms } = scene;
         let (owner, key) = place;
         let requests = u32::try_from(state.roster.requests_len()).unwrap_or(u32::MAX);
         let Some(registration) = state.slots.find::<Registrations>().and_then(|r| r.0.get(key))
         else {
             return Step::End;
         };
-        if registration.paused_until_ms > now_ms {
+        let registration = registration.clone();
+        let told = choice::told(state, &registration);
+        let closed = choice::closed_until_ms(state, now_ms);
+        let dues = state.slots.entry::<Dues>();
+        if let Some(mark) = dues.expire(key, now_ms, &self.config) {
+            dues.told(owner, key, stage);
+            engine.metrics.pushes_expired.inc();
+            tracing::info!(event = "push_expired", account = %owner, mark, "A notification came too late to be sent.");
+        }
+        let Some(notice) = dues.find(key) else { return Step::End };
+        let (kind, mark) = (notice.kind, notice.mark.clone());
+        let closed = closed.filter(|_| kind != Kind::Quiet && !notice.passes);
+        if !self.config.allows(registration.service.domain()) {
+            return Step::Remove(Condition::NotAllowed);
+        }
+        if told == Told::Nothing {
             return Step::End;
         }
-        let (service, node) = (registration.service.clone(), registration.node.clone());
-        let options = registration.options();
-        let dues = state.slots.entry::<Dues>();
-        let Some(notice) = dues.find(key) else { return Step::End };
-        if notice.is_late(now_ms) {
-            dues.take(key);
-            dues.told(owner, key, stage);
-            tracing::info!(event = "push_expired", account = %owner, service = service.domain(), "A notification came too late to be sent.");
-            return Step::Look;
+        if let Some((until_ms, reason)) = closed {
+            hold(engine, owner, &mark, reason);
+            return Step::EndUntil(until_ms);
         }
+        let service = self.services.find(&registration.service, now_ms);
+        let until_ms = registration.paused_until_ms.max(service.silent_until_ms());
+        if until_ms > now_ms {
+            return Step::EndUntil(until_ms);
+        }
+        let (is_urgent, is_high) = (kind.is_urgent(), kind.urgency() == Urgency::High);
+        let rate = (place.clone(), is_urgent);
         let mut rates = self.rates.lock();
-        let full_until = rates.full_until_ms(place, self.config.per_minute, now_ms);
-        if let Some(until_ms) = full_until.filter(|_| !notice.kind.is_urgent()) {
+        if let Some(until_ms) = rates.full_until_ms(&rate, self.config.per_minute, now_ms) {
+            hold(engine, owner, &mark, "rate");
             let ms = u64::try_from(until_ms.saturating_sub(now_ms)).unwrap_or(0);
-            return Step::Wait { ms, unless_urgent: true };
+            return Step::Wait { ms, unless_urgent: !is_urgent };
         }
+        let Some(pass) = pass.or_else(|| service.try_enter(is_high)) else {
+            hold(engine, owner, &mark, "load");
+            return Step::Queue { service, is_high };
+        };
         let looks = dues.looks();
         let Some((unseen, notice)) = dues.take(key) else { return Step::End };
-        rates.add(place.clone(), MINUTE, self.config.per_minute, now_ms);
-        let summary = notice.summary(unseen, requests, &self.config);
+        rates.add(rate, MINUTE, self.config.per_minute, now_ms);
+        let summary = notice.summary(unseen, requests, &self.config, told);
         let account = account.clone();
         Step::Send(Box::new(Delivery {
             account,
             host,
+            registration,
             service,
-            node,
-            options,
             notice,
             looks,
             summary,
+            _pass: pass,
         }))
     }
 
-    /// Sends a notification; what follows depends on the answer.
-    async fn send(
-        &self,
-        engine: &Arc<Engine>,
-        place: &Place,
-        delivery: Delivery,
-        failures: &mut u32,
-    ) -> Step {
-        let Delivery { account, host, service, node, options, notice, looks, summary } = delivery;
-        let (owner, key) = place;
-        let answer = engine
-            .request(&host, &service, IqType::Set, |w| {
-                write_publish(w, node.as_deref(), &summary, options.as_ref());
-            })
-            .await;
-        let log = |event: &str, condition: &str| {
-            let (kind, service) = (notice.kind, service.domain());
-            tracing::info!(event, account = %owner, service, ?kind, condition, "A notification was published, or not.");
-        };
-        let now_ms = engine.clock.unix_ms();
-        let mut stage = Stage::default();
-        let (step, ticket) = {
-            let mut state = account.lock();
-            let step = match answer {
-                Ok(_) => {
-                    *failures = 0;
-                    engine.metrics.pushes_sent.inc();
-                    log("push_sent", "none");
-                    state.slots.entry::<Dues>().told(owner, key, &mut stage);
-                    Step::Look
-                }
-                // §7.1.
-                Err(error) if is_final(&error) => {
-                    engine.metrics.pushes_removed.inc();
-                    log("push_removed", error.condition.name());
-                    registration::remove(&mut state, owner, &mut stage, |r| {
-                        r.service == service && r.node == node
-                    });
-                    Step::End
-                }
-                Err(error) => {
-                    *failures += 1;
-                    let dues = state.slots.entry::<Dues>();
-                    let is_wanted = dues.give_back(key, notice.clone(), looks);
-                    if !is_wanted {
-                        Step::Look
-                    } else if *failures < self.config.tries_max {
-                        engine.metrics.pushes_retried.inc();
-                        log("push_retried", error.condition.name());
-                        Step::Wait { ms: self.patience_ms(*failures), unless_urgent: false }
-                    } else {
-                        engine.metrics.pushes_paused.inc();
-                        log("push_paused", error.condition.name());
-                        self.pause(&mut state, place, now_ms, &mut stage);
-                        Step::End
-                    }
-                }
-            };
-            (step, submit(engine, stage))
-        };
-        if let Some(ticket) = ticket {
-            // A refusal is logged, and the account read anew.
-            let _ = engine.settle(&account, ticket).await;
+    /// Looks again what is due to a device: then, or within the minute after it.
+    fn wake_later(self: &Arc<Self>, engine: &Arc<Engine>, place: &Place, until_ms: i64) {
+        let minute = until_ms.div_euclid(WAKE_MS).saturating_add(1);
+        if !self.wakes.lock().add(minute, place) {
+            return;
         }
-        step
-    }
-
-    fn patience_ms(&self, failures: u32) -> u64 {
-        let doublings = failures.saturating_sub(1).min(RETRY_DOUBLINGS_MAX);
-        about(self.config.retry_secs.saturating_mul(1_000 << doublings))
-    }
-
-    fn pause(&self, state: &mut AccountState, place: &Place, now_ms: i64, stage: &mut Stage) {
-        let (owner, key) = place;
-        let registrations = state.slots.find_mut::<Registrations>();
-        if let Some(registration) = registrations.and_then(|r| r.0.get_mut(key)) {
-            registration.paused_until_ms = now_ms.saturating_add(millis(self.config.pause_secs));
-            stage.push(registration.put(owner, key));
-        }
+        let wait_ms = minute.saturating_mul(WAKE_MS).saturating_sub(engine.clock.unix_ms());
+        let (lanes, engine_too) = (self.clone(), engine.clone());
+        engine.start(async move {
+            tokio::time::sleep(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))).await;
+            let places = lanes.wakes.lock().take(minute);
+            places.into_iter().for_each(|place| lanes.open(&engine_too, place, Kind::Quiet));
+        });
     }
 
     /// Tells what is due to the accounts of a domain and was not told, as after a restart.
@@ -371,11 +406,54 @@ impl Lanes {
             after = Some((owner.clone(), row.key.clone()));
             for (owner, row) in page {
                 if owner.domain() == domain && due::is_untold(&row.value) {
-                    self.open(engine, (owner, row.key), false);
+                    self.open(engine, (owner, row.key), Kind::Quiet);
                 }
             }
         }
     }
+}
+
+impl Wakes {
+    /// Notes a device. Whether it is the first of its minute.
+    fn add(&mut self, minute: i64, place: &Place) -> bool {
+        if self.count >= PUSH_LANES_MAX {
+            return false;
+        }
+        let places = self.by_minute.entry(minute).or_default();
+        let is_first = places.is_empty();
+        self.count += usize::from(places.insert(place.clone()));
+        is_first
+    }
+
+    fn take(&mut self, minute: i64) -> HashSet<Place> {
+        let places = self.by_minute.remove(&minute).unwrap_or_default();
+        self.count -= places.len();
+        places
+    }
+}
+
+impl From<Outcome> for Step {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Look,
+            Outcome::Again { ms } => Self::Wait { ms, unless_urgent: false },
+            Outcome::Paused { until_ms } => Self::EndUntil(until_ms),
+            Outcome::Gone => Self::End,
+        }
+    }
+}
+
+/// Of which device it is decided what is to be done, and when.
+struct Scene<'a> {
+    account: &'a Arc<Account>,
+    host: Arc<Host>,
+    place: &'a Place,
+    now_ms: i64,
+}
+
+fn hold(engine: &Engine, owner: &BareJid, mark: &str, reason: &str) {
+    engine.metrics.pushes_held.inc();
+    tracing::info!(event = "push_held", account = %owner, mark, reason, "A notification waits.");
 }
 
 /// Submits what was staged, if anything was.
@@ -383,65 +461,32 @@ pub(super) fn submit(engine: &Engine, stage: Stage) -> Option<Ticket> {
     (!stage.is_empty()).then(|| engine.stores.writer.submit(stage))
 }
 
-/// §7.1: whether a service will not take notifications for the node any more, for all that is known.
-fn is_final(error: &StanzaError) -> bool {
-    let may_pass = error.kind == ErrorType::Wait
-        || matches!(
-            error.condition,
-            Condition::InternalServerError
-                | Condition::RecipientUnavailable
-                | Condition::RemoteServerNotFound
-                | Condition::RemoteServerTimeout
-                | Condition::ResourceConstraint
-                | Condition::ServiceUnavailable
-                | Condition::UndefinedCondition
-        );
-    !may_pass
+/// Waits until it is on disk. A refusal is logged, and the account read anew.
+pub(super) async fn settle(engine: &Arc<Engine>, account: &Arc<Account>, ticket: Option<Ticket>) {
+    if let Some(ticket) = ticket {
+        let _ = engine.settle(account, ticket).await;
+    }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// The longest wait is 2 to this many times the first.
-const RETRY_DOUBLINGS_MAX: u32 = 10;
+/// Devices that are looked at again within so many milliseconds are looked at together.
+const WAKE_MS: i64 = 10_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn s7_1_what_may_pass_is_told_from_what_will_not() {
-        let is_final = |condition, kind| is_final(&StanzaError::new(condition).of_type(kind));
-        for condition in [
-            Condition::ItemNotFound,
-            Condition::Forbidden,
-            Condition::NotAuthorized,
-            Condition::NotAllowed,
-            Condition::Gone,
-            Condition::BadRequest,
-            Condition::FeatureNotImplemented,
-        ] {
-            let kind = StanzaError::new(condition).kind;
-            assert!(is_final(condition, kind), "{condition:?}");
-            assert!(!is_final(condition, ErrorType::Wait), "{condition:?}, later");
-        }
-        for condition in [
-            Condition::RemoteServerTimeout,
-            Condition::RemoteServerNotFound,
-            Condition::ServiceUnavailable,
-            Condition::InternalServerError,
-            Condition::ResourceConstraint,
-        ] {
-            assert!(!is_final(condition, ErrorType::Cancel), "{condition:?}");
-        }
-    }
-
-    #[test]
-    fn waits_grow_and_are_spread() {
-        let lanes = Lanes::new(Config::default());
-        for failures in 1..8 {
-            let usual = 5_000 << (failures - 1);
-            let wait = lanes.patience_ms(failures);
-            assert!((usual / 2..=usual * 3 / 2).contains(&wait), "{failures}: {wait}");
-        }
-        assert!(lanes.patience_ms(u32::MAX) < 8_000_000);
+    fn devices_to_be_looked_at_later_are_bounded() {
+        let mut wakes = Wakes::default();
+        let place = |n: usize| (BareJid::new("juliet@capulet.example").unwrap(), n.to_string());
+        assert!(wakes.add(1, &place(0)));
+        assert!(!wakes.add(1, &place(0)) && !wakes.add(1, &place(1)) && wakes.add(2, &place(1)));
+        assert_eq!(wakes.count, 3);
+        assert_eq!(wakes.take(1).len(), 2);
+        (0..2 * PUSH_LANES_MAX).for_each(|n| _ = wakes.add(3, &place(n)));
+        assert_eq!(wakes.count, PUSH_LANES_MAX);
+        assert_eq!((wakes.take(2).len(), wakes.take(3).len()), (1, PUSH_LANES_MAX - 1));
+        assert_eq!(wakes.count, 0);
     }
 }

@@ -1,10 +1,10 @@
 //! Whether a message speaks of the user: by a reference, by an answer, or by name.
 
 use stentor_engine::AccountState;
-use stentor_engine::worth::NS_REPLY;
+use stentor_engine::worth::{NS_MENTIONS, NS_REPLY};
 use stentor_jid::{BareJid, Jid};
-use stentor_payload::xep0372_references;
-use stentor_stanza::Stanza;
+use stentor_payload::{xep0297_forward, xep0372_references};
+use stentor_stanza::{MessageType, Stanza};
 use stentor_xml::{ElementRef, ns};
 
 /// The name under which the account is in a room.
@@ -30,6 +30,22 @@ pub(super) fn is_of(
     }
     let Some(name) = nick.or(account.local()) else { return false };
     stanza.child(ns::CLIENT, "body").is_some_and(|body| has_word(&body.text(), name))
+}
+
+/// What was said in a room that the account is not in, as the room forwards it (XEP-0452 §3.2). None
+/// if it is of another room (§4).
+pub(super) fn forwarded(stanza: &Stanza) -> Option<Stanza> {
+    let mentions = stanza.child(NS_MENTIONS, "mentions")?;
+    let inner = xep0297_forward::inner(mentions.child(xep0297_forward::NS, "forwarded")?)?;
+    let inner = Stanza::parse(inner.raw()).ok()?;
+    let room = stanza.head.from.as_ref()?.bare_str();
+    let is_of_room = inner.head.from.as_ref().is_some_and(|from| from.bare_str() == room);
+    (is_of_room && inner.message_type() == Some(MessageType::Groupchat)).then_some(inner)
+}
+
+/// Whether a message claims to be such a one.
+pub(super) fn is_forwarded(stanza: &Stanza) -> bool {
+    stanza.has_child(NS_MENTIONS, "mentions")
 }
 
 /// Whom an element speaks of: a mention, or the author of what is answered (XEP-0461 §3.1).
@@ -96,5 +112,23 @@ mod tests {
         }
         assert!(is_mentioned(&body("Ach, ßonne:"), Some("ßonne")));
         assert!(!is_mentioned(&body("juliet"), Some("Sun")), "there she has another name");
+    }
+
+    #[test]
+    fn xep_0452_a_room_forwards_what_was_said_in_it_and_nothing_else() {
+        let said = |room: &str, kind: &str| {
+            let xml = format!(
+                "<message to='hag66@shakespeare.example' from='coven@chat.shakespeare.example'>\
+                 <mentions xmlns='urn:xmpp:mmn:0'><forwarded xmlns='urn:xmpp:forward:0'>\
+                 <message xmlns='jabber:client' type='{kind}' to='{room}' from='{room}/firstwitch'>\
+                 <body>secondwitch: Thrice the brinded cat hath mew'd.</body></message>\
+                 </forwarded></mentions></message>"
+            );
+            forwarded(&Stanza::parse(xml.as_bytes()).unwrap())
+        };
+        let inner = said("coven@chat.shakespeare.example", "groupchat").unwrap();
+        assert_eq!(inner.head.from.unwrap().as_str(), "coven@chat.shakespeare.example/firstwitch");
+        assert!(said("other@chat.shakespeare.example", "groupchat").is_none());
+        assert!(said("coven@chat.shakespeare.example", "chat").is_none());
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
 use stentor_engine::clients::Clients;
 use stentor_engine::{AccountState, Resident, Resource, Slot, slots};
 use stentor_jid::{BareJid, Jid};
@@ -73,6 +74,17 @@ impl Registration {
     pub(super) fn options(&self) -> Option<Form> {
         let frame = Frame::parse(self.options.as_ref()?.as_bytes()).ok()?;
         Form::decode(frame.root()).ok()
+    }
+
+    /// The resource that enabled it.
+    pub(super) fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// What the log calls the device: nobody learns its node from that.
+    pub(super) fn mark(&self) -> String {
+        let digest = Sha1::digest(key(&self.service, self.node.as_deref()));
+        digest.iter().take(MARK_BYTES).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether this session is one of the device.
@@ -179,6 +191,8 @@ impl Resident for RegistrationRows {
 
 /// The kind of the rows.
 const KIND: &str = "push";
+/// Bytes of a hash that tell the devices of one account apart.
+const MARK_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {

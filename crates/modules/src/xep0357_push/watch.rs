@@ -64,7 +64,10 @@ impl Watches {
             };
             let is_taken =
                 first.sessions.iter().any(|(r, count)| r.outbox.has_acknowledged(*count));
-            if !is_taken {
+            if is_taken {
+                let mark = &first.notice.mark;
+                tracing::debug!(event = "push_forgone", account = %owner, mark, "A client has acknowledged a message.");
+            } else {
                 self.tell(engine, owner, &first).await;
             }
             let Some(at_ms) = self.next_at_ms(owner) else {
@@ -104,10 +107,7 @@ impl Watches {
             state.slots.entry::<Dues>().forgo(owner, &mut stage);
             lanes::submit(engine, stage)
         };
-        if let Some(ticket) = ticket {
-            // A refusal is logged, and the account read anew.
-            let _ = engine.settle(&account, ticket).await;
-        }
+        lanes::settle(engine, &account, ticket).await;
     }
 
     async fn tell(&self, engine: &Arc<Engine>, owner: &BareJid, watched: &Watched) {
@@ -125,13 +125,12 @@ impl Watches {
             if state.slots.entry::<Dues>().looks() != watched.looks {
                 return;
             }
+            let (mark, kind) = (&watched.notice.mark, watched.notice.kind.name());
+            tracing::info!(event = "push_due", account = %owner, mark, kind, "Devices are told of a message that nobody has acknowledged.");
             let mut stage = Stage::default();
             lanes::raise(&self.lanes, engine, owner, &mut state, &mut stage, &watched.notice, &[]);
             lanes::submit(engine, stage)
         };
-        if let Some(ticket) = ticket {
-            // A refusal is logged, and the account read anew.
-            let _ = engine.settle(&account, ticket).await;
-        }
+        lanes::settle(engine, &account, ticket).await;
     }
 }

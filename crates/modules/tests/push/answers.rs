@@ -1,10 +1,10 @@
-//! §7.1: services that do not answer, that refuse, that talk nonsense, and too much to tell.
+//! §7.1: services that do not answer, that refuse, and that talk nonsense.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use stentor_engine::{Handling, Inbound, Links, Pressure};
-use stentor_stanza::StanzaError;
+use stentor_stanza::{MessageType, StanzaError};
 
 use super::*;
 
@@ -23,15 +23,20 @@ async fn silence_is_tried_again_at_growing_times_and_then_left_alone() {
         }
         assert!((30 + usual / 2..=31 + usual * 3 / 2).contains(&secs), "{secs} for {usual}");
     }
-    street.wait(120).await;
+    for _ in 0..4 {
+        street.wait(30).await;
+    }
     assert_eq!(street.told().await, None);
     assert_eq!(street.world.engine.metrics.pushes_paused.get(), 1);
     street.says("<body>y</body>").await;
     street.do_chores().await;
     assert_eq!(street.told().await, None, "it is left alone");
+    street.wait(3_450).await;
+    assert_eq!(street.told().await, None, "and for as long as that");
+    let told = street.told_later().await;
+    assert_eq!(told.count, "2");
+    street.answers(&told.id, "type='result'", "").await;
     street.wait(3_600).await;
-    street.do_chores().await;
-    assert_eq!(street.accepts().await.unwrap().count, "2");
     assert_eq!(street.told().await, None);
 }
 
@@ -83,6 +88,81 @@ async fn what_will_not_pass_removes_the_registration_and_no_other() {
         assert_eq!(street.accepts().await.unwrap().node.as_deref(), Some("good"));
         assert_eq!(street.told().await, None, "{condition}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_there_learns_that_a_device_is_told_nothing_any_more() {
+    for (tell_removed, is_told) in [(true, true), (false, false)] {
+        let mut street = Street::new(&format!("[push]\ntell_removed = {tell_removed}")).await;
+        street.phone_away().await;
+        street.says("<body>x</body>").await;
+        let told = street.told().await.unwrap();
+        let mut laptop = street.world.connect("juliet@capulet.example/laptop").await;
+        laptop.send("<presence/>").await;
+        laptop.receive_all();
+        street.refuses(&told.id, "cancel", "item-not-found").await;
+        let notices: Vec<_> = laptop.receive_all();
+        assert_eq!(notices.len(), usize::from(is_told));
+        for notice in notices {
+            assert_eq!(notice.message_type(), Some(MessageType::Headline));
+            assert_eq!(notice.head.from.as_ref().unwrap().as_str(), "capulet.example");
+            let text = String::from_utf8(notice.to_bytes()).unwrap();
+            assert!(text.contains("`phone`") && text.contains("item-not-found"), "{text}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_down_is_left_alone_for_everybody() {
+    let mut street = Street::new("[push]\ntries_max = 2\npause_secs = 600").await;
+    street.phone_away().await;
+    let nurse = "nurse@capulet.example";
+    street.world.add_account(nurse).await;
+    let mut other = street.world.connect(&format!("{nurse}/phone")).await;
+    enable(&mut other, SERVICE, Some("nurse"), "").await;
+    other.cut().await;
+    street.says("<body>x</body>").await;
+    for _ in 0..2 {
+        assert_eq!(street.told_later().await.node.as_deref(), Some("n"));
+    }
+    street.wait(31).await;
+    assert_eq!(street.world.engine.metrics.pushes_services_silent.get(), 1);
+    street.romeo.send(&message("<body>y</body>").replace(JULIET, nurse)).await;
+    assert_eq!(street.told().await, None, "her device did not have to find out");
+    street.wait(500).await;
+    assert_eq!(street.told().await, None);
+    let mut nodes = vec![street.told_later().await, street.told().await.unwrap()];
+    nodes.sort_by(|a, b| a.node.cmp(&b.node));
+    assert_eq!(
+        nodes.iter().map(|t| t.node.as_deref().unwrap()).collect::<Vec<_>>(),
+        ["n", "nurse"]
+    );
+    for told in nodes {
+        street.answers(&told.id, "type='result'", "").await;
+    }
+    assert_eq!(street.world.engine.metrics.pushes_waiting.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_fails_alone_is_paused_alone() {
+    let mut street = Street::new("[push]\ntries_max = 2").await;
+    let mut phone = street.phone().await;
+    enable(&mut phone, SERVICE, Some("good"), "").await;
+    phone.cut().await;
+    for _ in 0..4 {
+        street.says("<body>x</body>").await;
+        street.wait(20).await;
+        while let Some(told) = street.told().await {
+            if told.node.as_deref() == Some("good") {
+                street.answers(&told.id, "type='result'", "").await;
+            } else {
+                street.refuses(&told.id, "wait", "internal-server-error").await;
+            }
+        }
+    }
+    assert_eq!(street.world.engine.metrics.pushes_paused.get(), 1);
+    assert_eq!(street.world.engine.metrics.pushes_services_silent.get(), 0);
+    assert_eq!(street.world.engine.metrics.pushes_sent.get(), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,54 +219,6 @@ async fn one_device_does_not_delay_another() {
         }
         assert_eq!(counts, [count.to_string(), count.to_string()]);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_answered_slowly_is_told_as_one() {
-    let mut street = Street::new("").await;
-    street.phone_away().await;
-    street.says("<body>1</body>").await;
-    let first = street.told().await.unwrap();
-    for _ in 0..29 {
-        street.says("<body>x</body>").await;
-    }
-    assert_eq!(street.told().await, None);
-    street.answers(&first.id, "type='result'", "").await;
-    assert_eq!(street.accepts().await.unwrap().count, "30");
-    assert_eq!(street.told().await, None);
-    assert_eq!(street.world.engine.metrics.pushes_folded.get(), 28);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_flood_becomes_one_notification_with_the_right_count() {
-    let mut street = Street::new("[push]\nper_minute = 20").await;
-    street.phone_away().await;
-    let mut told = 0;
-    for n in 0..500 {
-        street.says("<body>x</body>").await;
-        told += usize::from(street.accepts().await.is_some());
-        if n % 50 == 0 {
-            street.wait(1).await;
-        }
-    }
-    assert_eq!(told, 20);
-    // Another account is told meanwhile.
-    let nurse = "nurse@capulet.example";
-    street.world.add_account(nurse).await;
-    let mut phone = street.world.connect(&format!("{nurse}/phone")).await;
-    enable(&mut phone, SERVICE, Some("nurse"), "").await;
-    phone.cut().await;
-    street.romeo.send(&message("<body>x</body>").replace(JULIET, nurse)).await;
-    assert_eq!(street.accepts().await.unwrap().node.as_deref(), Some("nurse"));
-    // So is a call, and a mention where those are told apart.
-    street.says("<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>").await;
-    assert_eq!(street.accepts().await.unwrap().count, "500");
-    street.says("<body>x</body>").await;
-    assert_eq!(street.told().await, None);
-    street.wait(61).await;
-    assert_eq!(street.accepts().await.unwrap().count, "501");
-    street.says("<body>x</body>").await;
-    assert_eq!(street.accepts().await.unwrap().count, "502");
 }
 
 #[tokio::test(start_paused = true)]

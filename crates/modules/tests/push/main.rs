@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod choosing;
+mod coming;
+mod load;
 mod registering;
 mod telling;
 
@@ -13,6 +16,7 @@ use stentor_engine::Settings;
 use stentor_payload::xep0004_forms::Form;
 use stentor_stanza::{IqType, Stanza};
 use stentor_testkit::{Client, World};
+use stentor_xml::ElementRef;
 
 const JULIET: &str = "juliet@capulet.example";
 const ROMEO: &str = "romeo@montague.example";
@@ -37,6 +41,9 @@ struct Told {
     body: Option<String>,
     /// A field of the publish options.
     secret: Option<String>,
+    /// What the headers say: how urgent it is, for how long it is of use, when it happened, and what
+    /// it is about.
+    headers: Vec<String>,
 }
 
 impl Street {
@@ -188,5 +195,22 @@ fn told(publish: &Stanza) -> Told {
         sender: field(&summary, "last-message-sender"),
         body: field(&summary, "last-message-body"),
         secret: options.and_then(|form| field(&form, "secret")),
+        headers: headers(notification),
+    }
+}
+
+fn headers(notification: ElementRef<'_>) -> Vec<String> {
+    const SHIM: &str = "http://jabber.org/protocol/shim";
+    let headers = notification.child(SHIM, "headers").unwrap();
+    let named =
+        |header: ElementRef<'_>| format!("{}: {}", header.attr("name").unwrap(), header.text());
+    headers.children().map(named).collect()
+}
+
+impl Told {
+    /// What a header says.
+    fn header(&self, name: &str) -> &str {
+        let lines = self.headers.iter().map(|line| line.split_once(": ").unwrap());
+        lines.into_iter().find(|(known, _)| *known == name).unwrap().1
     }
 }

@@ -20,8 +20,11 @@ async fn a_message_to_somebody_who_is_away_is_told_once() {
             sender: Some("romeo@montague.example/orchard".into()),
             body: Some("Wherefore art thou?".into()),
             secret: None,
+            headers: told.headers.clone(),
         }
     );
+    let headers = ["Urgency: high", "TTL: 2419200", "Keywords: message"];
+    assert!(headers.iter().all(|line| told.headers.contains(&(*line).to_owned())), "{told:?}");
     street.wait(3_600).await;
     assert_eq!(street.told().await, None);
     // The next one counts what nobody has seen; whoever looks ends that.
@@ -242,6 +245,73 @@ async fn requests_for_subscriptions_are_told() {
     assert_eq!(street.told().await, None, "it is the same request");
 }
 
+/// What she wishes to be told of Romeo (XEP-0492).
+pub(super) fn wish(setting: &str) -> String {
+    wish_of(ROMEO, setting)
+}
+
+/// What she wishes to be told of a contact.
+pub(super) fn wish_of(contact: &str, setting: &str) -> String {
+    format!(
+        "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='urn:xmpp:bookmarks:1'>\
+         <item id='{contact}'><conference xmlns='urn:xmpp:bookmarks:1'><extensions>\
+         <notify xmlns='urn:xmpp:notification-settings:1'>{setting}</notify></extensions>\
+         </conference></item></publish></pubsub>"
+    )
+}
+
+// covers: push-08
+#[tokio::test(start_paused = true)]
+async fn of_a_contact_only_what_speaks_of_the_user_is_told_if_she_wishes_so() {
+    let mut street = Street::new("").await;
+    let mut phone = street.phone().await;
+    phone.indicate(ClientState::Inactive);
+    // In a chat of two every message counts.
+    street.says("<body>It is the east</body>").await;
+    assert_eq!(street.accepts().await.unwrap().header("Keywords"), "message");
+    assert_eq!(ask(&mut phone, &wish("<on-mention/>")).await, "");
+    for (inside, is_told) in [
+        ("<body>It is the east</body>", false),
+        ("<body>and Juliet is the sun</body>", true),
+        ("<body>JULIET!</body>", true),
+        ("<body>Juliette is not</body>", false),
+        ("<body>nor is mejuliet</body>", false),
+        (
+            "<body>so</body><reply xmlns='urn:xmpp:reply:0' id='1' to='juliet@capulet.example/x'/>",
+            true,
+        ),
+        (
+            "<body>so</body><reply xmlns='urn:xmpp:reply:0' id='1' to='nurse@capulet.example'/>",
+            false,
+        ),
+        (
+            "<body>you</body><reference xmlns='urn:xmpp:reference:0' type='mention' \
+             uri='xmpp:juliet@capulet.example'/>",
+            true,
+        ),
+        (
+            "<body>her</body><reference xmlns='urn:xmpp:reference:0' type='mention' \
+             uri='xmpp:nurse@capulet.example'/>",
+            false,
+        ),
+        ("<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>", true),
+    ] {
+        street.says(inside).await;
+        let told = street.accepts().await;
+        assert_eq!(told.is_some(), is_told, "{inside}");
+        if let Some(told) = told {
+            let topic = if inside.starts_with("<propose") { "call" } else { "mention" };
+            assert_eq!((told.header("Keywords"), told.header("Urgency")), (topic, "high"));
+        }
+    }
+    assert_eq!(ask(&mut phone, &wish("<never/>")).await, "");
+    street.says("<body>Juliet!</body>").await;
+    assert_eq!(street.told().await, None);
+    assert_eq!(ask(&mut phone, &wish("<always/>")).await, "");
+    street.says("<body>It is the east</body>").await;
+    assert!(street.accepts().await.is_some());
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_rooms_only_mentions_are_told_unless_the_operator_says_otherwise() {
     let said =
@@ -261,5 +331,33 @@ async fn of_rooms_only_mentions_are_told_unless_the_operator_says_otherwise() {
         let mut herself = street.world.connect("romeo@montague.example/Sun").await;
         herself.send(&said.replace("BODY", "I, the sun")).await;
         assert_eq!(street.told().await, None, "{rooms}: her own words");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_room_forwards_to_somebody_who_is_not_in_it_is_a_mention() {
+    // Romeo's account plays the room.
+    let forward = |room: &str| {
+        format!(
+            "<message to='{JULIET}'><mentions xmlns='urn:xmpp:mmn:0'>\
+             <forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' \
+             type='groupchat' from='{room}/Nurse' to='{room}'><body>Hear all</body></message>\
+             </forwarded></mentions></message>"
+        )
+    };
+    for (rooms, is_told) in [("on-mention", true), ("always", true), ("never", false)] {
+        let options = format!("[push]\nrooms = '{rooms}'\nwith_sender = true\nwith_body = true");
+        let mut street = Street::new(&options).await;
+        street.phone_away().await;
+        street.romeo.send(&forward("other@montague.example")).await;
+        assert_eq!(street.told().await, None, "not that room's");
+        street.romeo.send(&forward(ROMEO)).await;
+        let told = street.accepts().await;
+        assert_eq!(told.is_some(), is_told, "{rooms}");
+        if let Some(told) = told {
+            assert_eq!(told.header("Keywords"), "mention");
+            assert_eq!(told.sender.as_deref(), Some("romeo@montague.example/Nurse"));
+            assert_eq!(told.body.as_deref(), Some("Hear all"));
+        }
     }
 }
