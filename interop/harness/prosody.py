@@ -31,6 +31,8 @@ class Prosody(Server):
             "login_delay_after",
             "client_certificates",
             "mechanisms",
+            "push",
+            "components",
         ):
             if getattr(settings, name):
                 raise Unsupported(f"prosody has no {name}")

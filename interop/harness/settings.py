@@ -65,5 +65,7 @@ class Settings:
     client_certificates: str | None = None
     # The form of the log: "text" or "json".
     log_format: str | None = None
+    # What is configured about push notifications, in lines of ours.
+    push: tuple[str, ...] = ()
     # The SASL mechanisms offered.
     mechanisms: list[str] | None = None

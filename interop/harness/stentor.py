@@ -86,6 +86,8 @@ class Stentor(Server):
             lines.append(f"expire_days = {settings.offline_days}")
         admins = json.dumps([f"xmpp:{a}@{settings.hosts[0]}" for a in settings.administrators])
         lines += ["[profile.default.modules.contact]", f"admin = {admins}"]
+        if settings.push:
+            lines += ["[profile.default.modules.push]", *settings.push]
         if settings.open_registration:
             lines += ["[profile.default.modules.register]", "open = true"]
         lines += self._tls() + self._limits() + self._sign_in()
