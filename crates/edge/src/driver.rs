@@ -198,7 +198,8 @@ impl Driver {
 
     /// Answers can be much longer than what asks for them.
     fn has_much_to_write(&self) -> bool {
-        self.session.as_ref().is_some_and(|s| s.resource.outbox.bytes() > OUT_BYTES_MAX)
+        let outbox = self.session.as_ref().map(|session| &session.resource.outbox);
+        !self.out.is_whole() || outbox.is_some_and(|outbox| outbox.bytes() > OUT_BYTES_MAX)
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>) -> bool {
@@ -247,12 +248,12 @@ impl Driver {
     fn bound(&mut self, session: Arc<Session>) {
         let jid = &session.resource.jid;
         tracing::info!(event = "bound", %jid, peer = %self.link.peer, "A session was bound.");
-        self.session = Some(session);
-        self.forget_sign_in();
+        self.begin(session);
     }
 
-    /// Sign-in is over: what it needed is not kept.
-    fn forget_sign_in(&mut self) {
+    /// The client has a session; what signing in needed is not kept.
+    fn begin(&mut self, session: Arc<Session>) {
+        self.session = Some(session);
         self.link.permit.signed_in();
         self.signing_in = None;
         if let Some(mut facts) = self.conn.as_mut().and_then(Conn::take_tls_facts) {
@@ -397,44 +398,57 @@ impl Driver {
             self.machine.take_output(&mut self.out.bytes);
             return self.out.bytes.len() != before;
         };
+        self.out.go_on();
         let may_send = self.machine.is_established() && self.silence == Silence::None;
-        let has_room = self.out.waiting() < OUT_BYTES_MAX && may_send;
+        let has_room = self.has_room(OUT_BYTES_MAX) && may_send;
+        let outbox = &session.resource.outbox;
         if !has_room {
             // Another stream may want the session meanwhile.
-            session.resource.outbox.watch(cx);
+            outbox.watch(cx);
         }
-        let is_ready = has_room && session.resource.outbox.poll_ready(cx).is_ready();
+        // Who makes no room is not waited for when too much waits for him.
+        let is_too_slow = may_send && outbox.closing() == Some(Close::Overflow);
+        let is_ready = is_too_slow || (has_room && outbox.poll_ready(cx).is_ready());
         if is_ready {
-            let closing = session.resource.outbox.closing();
+            let closing = outbox.closing();
             // A receiver that is too slow will not take its backlog now either.
-            if closing != Some(Close::Overflow) {
+            if !is_too_slow {
                 self.fill_from_outbox(OUT_BYTES_MAX);
             }
             if let Some(reason) = closing
-                && self.out.waiting() < OUT_BYTES_MAX
+                && (is_too_slow || self.has_room(OUT_BYTES_MAX))
             {
+                self.out.complete();
                 self.machine.close(Some(fault_of(reason)), monotonic::now());
                 self.poll_events(cx);
                 return true;
             }
         }
-        self.machine.take_output(&mut self.out.bytes);
+        if self.out.is_whole() {
+            self.machine.take_output(&mut self.out.bytes);
+        }
         // Ready and nothing to take: what it was woken for is looked at in another round.
         is_ready || self.out.bytes.len() != before
+    }
+
+    fn has_room(&self, bytes_max: usize) -> bool {
+        self.out.is_whole() && self.out.waiting() < bytes_max
     }
 
     fn fill_from_outbox(&mut self, bytes_max: usize) {
         let Some(session) = &self.session else { return };
         let is_counting = session.resource.outbox.is_counting();
-        while self.out.waiting() < bytes_max {
+        while self.has_room(bytes_max) {
             let Some(item) = session.resource.outbox.pop() else { return };
             match item {
                 Item::Stanza(stanza, fate, since) => {
-                    self.machine.send(&stanza, &mut self.out.bytes);
                     // Only what has a fate beyond the wire is remembered, and only where nothing
                     // keeps it until it is acknowledged.
-                    if !is_counting && !matches!(fate, Fate::Forget) {
-                        self.out.items.push_back((self.out.end(), stanza, fate, since));
+                    let is_kept = !is_counting && !matches!(fate, Fate::Forget);
+                    let behind = self.machine.note_sent(&mut self.out.bytes);
+                    self.out.put(stanza, is_kept.then_some((fate, since)), behind);
+                    if bytes_max == usize::MAX {
+                        self.out.complete();
                     }
                 }
                 // An acknowledgement of what stands before it confirms it.
@@ -453,6 +467,10 @@ impl Driver {
         let mut moved = false;
         let outcome = loop {
             if self.out.waiting() == 0 {
+                self.out.shed();
+                if self.out.go_on() {
+                    continue;
+                }
                 break match conn.poll_flush(cx) {
                     Poll::Ready(Err(error)) => Err(error),
                     Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
@@ -468,6 +486,7 @@ impl Driver {
                 }
             }
         };
+        self.out.shed();
         if conn.pending_len() == 0 {
             self.out.settle();
         }

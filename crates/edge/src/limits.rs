@@ -6,6 +6,10 @@ pub const READ_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of stanzas written out ahead of what the socket has taken.
 pub const OUT_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of one long stanza that a connection has a copy of: one record of TLS. One of twice as many
+/// is written whole.
+pub const PART_BYTES_MAX: usize = 16 * 1024;
+
 /// How many acknowledgements of one client may wait for a commit before the client waits too.
 pub const ACKS_DUE_MAX: usize = 64;
 

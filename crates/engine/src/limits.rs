@@ -15,10 +15,11 @@ pub const DOMAINS_MAX: usize = 100_000;
 /// Bytes of stanzas waiting for one session before its senders are slowed.
 pub const OUTBOX_SOFT_BYTES: usize = 256 * 1024;
 
-/// Bytes of stanzas waiting for one session before the session is ended.
+/// Bytes of stanzas waiting for one session before the session is ended; until it has ended there
+/// may be twice as many.
 pub const OUTBOX_HARD_BYTES: usize = 4 * 1024 * 1024;
 
-/// Stanzas waiting for one session before the session is ended.
+/// Stanzas waiting for one session before the session is ended; the same.
 pub const OUTBOX_HARD_ITEMS: usize = 20_000;
 
 /// Stanzas held back while nobody looks at a client (XEP-0352); with one more all of them leave.

@@ -67,7 +67,7 @@ impl Kept {
 
     /// None for what is no report of ours.
     fn read(by: BareJid, key: &str, value: &[u8]) -> Option<Self> {
-        let frame = Frame::parse(value).ok()?;
+        let frame = Frame::parse_own(value).ok()?;
         let kept = frame.root();
         let messages = kept.children().filter_map(xep0297_forward::inner).filter_map(|message| {
             let frame = Frame::build(|w| {

@@ -141,7 +141,7 @@ impl OnGet<Get> for Private {
         let account = cx.own_kept_account()?;
         let bytes = cx.engine.stores.private.load(&account.jid, &ask.ns, &ask.name).await;
         let bytes = bytes.map_err(|e| refuse::store_error(&e))?;
-        let document = bytes.and_then(|b| Frame::parse(&b).ok());
+        let document = bytes.and_then(|b| Frame::parse_own(&b).ok());
         Ok(Answer { ask, document })
     }
 }

@@ -107,7 +107,7 @@ impl OnGet<Get> for Vcard {
         };
         let bytes = cx.engine.stores.vcard.load(&account.jid).await;
         let bytes = bytes.map_err(|e| refuse::store_error(&e))?;
-        let card = bytes.and_then(|b| Frame::parse(&b).ok());
+        let card = bytes.and_then(|b| Frame::parse_own(&b).ok());
         card.map(Card).ok_or(StanzaError::new(missing))
     }
 }

@@ -151,7 +151,7 @@ impl Resident for Rows {
     fn build(&self, rows: Vec<(String, Vec<u8>)>) -> Slot {
         let stored = rows.into_iter().find(|(key, _)| key == KEY);
         let prefs = stored.and_then(|(_, value)| {
-            let prefs = Prefs::decode(Frame::parse(&value).ok()?.root()).ok();
+            let prefs = Prefs::decode(Frame::parse_own(&value).ok()?.root()).ok();
             if prefs.is_none() {
                 tracing::error!("Stored archive preferences are damaged; the server's are used.");
             }

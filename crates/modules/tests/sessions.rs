@@ -49,7 +49,7 @@ async fn a_session_that_is_ending_is_passed_over_for_the_next_best() {
     let mut other = world.connect("juliet@capulet.example/other").await;
     other.send("<presence/>").await;
     other.receive_all();
-    juliet.session().resource.outbox.close(Close::Overflow);
+    juliet.session().resource.outbox.close(Close::Revoked);
     for to in [JULIET, "juliet@capulet.example/r"] {
         romeo.send(&format!("<message type='chat' to='{to}'><body>x</body></message>")).await;
     }

@@ -27,16 +27,16 @@ impl Edits {
         self.cuts.is_empty() && self.added.is_empty()
     }
 
-    /// Writes what is left of `bytes[inner]`, then what was added.
-    pub(crate) fn write(&self, bytes: &[u8], inner: Range<usize>, out: &mut Vec<u8>) {
+    /// Hands over, piece by piece, what is left of `bytes[inner]`, then what was added.
+    pub(crate) fn write(&self, bytes: &[u8], inner: Range<usize>, mut put: impl FnMut(&[u8])) {
         let mut at = inner.start;
         for cut in &self.cuts {
-            out.extend_from_slice(&bytes[at..cut.start]);
+            put(&bytes[at..cut.start]);
             at = cut.end;
         }
-        out.extend_from_slice(&bytes[at..inner.end]);
+        put(&bytes[at..inner.end]);
         for frame in &self.added {
-            out.extend_from_slice(frame.bytes());
+            put(frame.bytes());
         }
     }
 

@@ -87,7 +87,7 @@ impl Stanza {
     /// # Errors
     /// [`Malformed`] or [`BadStanza`], boxed: the record is damaged.
     pub fn parse(bytes: &[u8]) -> Result<Self, DamagedStanza> {
-        let frame = Frame::parse(bytes)?;
+        let frame = Frame::parse_own(bytes)?;
         Self::from_frame(frame).map_err(|_| DamagedStanza::NotAStanza)
     }
 
@@ -189,11 +189,39 @@ impl Stanza {
         out.push(b'>');
         match edits {
             None => out.extend_from_slice(inner),
-            Some(edits) => edits.write(self.body.bytes(), self.body.root().inner_range(), out),
+            Some(edits) => edits.write(self.body.bytes(), self.body.root().inner_range(), |part| {
+                out.extend_from_slice(part);
+            }),
         }
         out.extend_from_slice(b"</");
         out.extend_from_slice(self.head.kind.name().as_bytes());
         out.push(b'>');
+    }
+
+    /// Writes at most so many bytes of what [`Stanza::write`] writes, behind the first `from` of
+    /// them. Whether that were all that is left.
+    pub fn write_part(&self, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> bool {
+        let mut window = Window { skip: from, room: bytes_max, is_cut: false, out };
+        let mut open = Vec::new();
+        self.head.write_open(&mut open);
+        window.put(&open);
+        let inner = self.body.inner();
+        let edits = self.edits.as_deref().filter(|e| !e.is_empty());
+        if inner.is_empty() && edits.is_none_or(|e| e.added.is_empty()) {
+            window.put(b"/>");
+            return !window.is_cut;
+        }
+        window.put(b">");
+        match edits {
+            None => window.put(inner),
+            Some(edits) => edits.write(self.body.bytes(), self.body.root().inner_range(), |part| {
+                window.put(part);
+            }),
+        }
+        window.put(b"</");
+        window.put(self.head.kind.name().as_bytes());
+        window.put(b">");
+        !window.is_cut
     }
 
     /// The stanza as bytes that [`Stanza::parse`] reads again.
@@ -277,6 +305,28 @@ impl<'a> Iterator for Children<'a> {
             .by_ref()
             .find(|c| !edits.is_some_and(|e| e.is_cut(c.range().start)))
             .or_else(|| self.added.next().map(Frame::root))
+    }
+}
+
+/// What lets a part of what is written through.
+struct Window<'a> {
+    /// Bytes before it.
+    skip: usize,
+    /// Bytes in it that are left.
+    room: usize,
+    /// Whether something stands behind it.
+    is_cut: bool,
+    out: &'a mut Vec<u8>,
+}
+
+impl Window<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let rest = &bytes[self.skip.min(bytes.len())..];
+        self.skip -= bytes.len() - rest.len();
+        let len = rest.len().min(self.room);
+        self.out.extend_from_slice(&rest[..len]);
+        self.room -= len;
+        self.is_cut |= len < rest.len();
     }
 }
 
@@ -404,6 +454,31 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_together_what_is_written_at_once() {
+        let mut edited = read(
+            "<message to='romeo@montague.example' id='a'><body>x &lt; y</body>\
+             <a xmlns='urn:example:a'/>tail</message>",
+        );
+        edited.cut(|c| c.ns() == "urn:example:a");
+        edited.append(|w| {
+            w.leaf("b", "urn:example:b");
+        });
+        for stanza in [edited, read("<presence/>"), read("<message><body>x</body></message>")] {
+            let whole = stanza.to_bytes();
+            for size in 1..=whole.len() + 1 {
+                let (mut parts, mut is_end) = (Vec::new(), false);
+                while !is_end {
+                    let before = parts.len();
+                    is_end = stanza.write_part(before, size, &mut parts);
+                    assert!(parts.len() - before <= size);
+                    assert_eq!(is_end, parts.len() == whole.len());
+                }
+                assert_eq!(parts, whole);
+            }
+        }
+    }
+
+    #[test]
     fn refuses_bad_addresses_types_and_iqs() {
         for (xml, condition) in [
             ("<message to='@x.example'/>", Condition::JidMalformed),
@@ -467,5 +542,16 @@ mod tests {
         assert_eq!(again.head, stanza.head);
         assert_eq!(again.to_bytes(), stanza.to_bytes());
         assert!(Stanza::parse(b"<message><body>").is_err());
+    }
+
+    #[test]
+    fn survives_the_store_though_it_has_become_longer_than_what_may_come() {
+        let mut stanza = read(&format!("<message><body>{}</body></message>", "x".repeat(262_000)));
+        stanza.head.from = Some(Jid::new(&format!("{}@x.example", "a".repeat(1_000))).unwrap());
+        stanza.append(|w| {
+            w.open("a", "urn:example:a").text(&"y".repeat(300_000)).close();
+        });
+        let again = Stanza::parse(&stanza.to_bytes()).unwrap();
+        assert!(again.to_bytes() == stanza.to_bytes());
     }
 }

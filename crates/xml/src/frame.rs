@@ -35,6 +35,16 @@ impl Frame {
         Self::parse_with(bytes, &Limits::default())
     }
 
+    /// Parses an element that this program wrote itself, such as one that it has stored: whatever its
+    /// size was when it came, it may have grown since.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse`](Self::parse).
+    pub fn parse_own(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::parse_with(bytes, &Limits::OWN)
+    }
+
     /// Parses a single element as its own document, under the limits given.
     ///
     /// # Errors

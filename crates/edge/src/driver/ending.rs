@@ -18,6 +18,7 @@ impl Driver {
                 Done::Handled
             }));
         }
+        self.out.complete();
         self.fill_from_outbox(usize::MAX);
         self.machine.close(None, monotonic::now());
     }
@@ -35,6 +36,7 @@ impl Driver {
         }
         self.phase = Phase::Ending;
         self.timer = None;
+        self.out.complete();
         self.machine.take_output(&mut self.out.bytes);
         let last_bytes = self.out.bytes.split_off(self.out.taken);
         let conn = self.conn.take().filter(|_| !matches!(fault, Some(Fault::Lost)));

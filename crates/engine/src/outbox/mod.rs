@@ -131,7 +131,8 @@ pub enum Pressure {
 
 impl Outbox {
     /// Queues a stanza. A queue beyond its hard bounds ends its session; what is in it is routed
-    /// again then, so nothing is lost.
+    /// again then, so nothing is lost. Until it has ended it takes as much again: what was stored
+    /// meanwhile would overtake what waits.
     pub fn push(&self, stanza: Stanza, fate: Fate) -> Pressure {
         let bytes = stanza.bytes_len();
         Self::put_stanza(self.0.lock(), stanza, fate, bytes, false).0
@@ -168,7 +169,7 @@ impl Outbox {
     ) -> (Pressure, Option<Place>) {
         let (pressure, place, waker) = {
             let inner = &mut *inner;
-            if inner.close.is_some() {
+            if inner.takes_nothing() {
                 return (Pressure::Gone, None);
             }
             // What is kept has its place now.
@@ -335,7 +336,7 @@ impl Outbox {
     /// Closes the outbox for good and hands over what nobody took.
     pub fn drain(&self) -> VecDeque<Item> {
         let mut inner = self.0.lock();
-        inner.close.get_or_insert(Close::Shutdown);
+        inner.close = inner.close.filter(|c| *c != Close::Overflow).or(Some(Close::Shutdown));
         inner.let_go();
         inner.bytes = 0;
         let managed = inner.asked.take().and_then(|asked| asked.managed);
@@ -348,6 +349,16 @@ impl Outbox {
 }
 
 impl Inner {
+    fn takes_nothing(&self) -> bool {
+        match self.close {
+            None => false,
+            Some(Close::Overflow) => {
+                self.bytes > 2 * OUTBOX_HARD_BYTES || self.len() > 2 * OUTBOX_HARD_ITEMS
+            }
+            Some(_) => true,
+        }
+    }
+
     fn hold_mut(&mut self) -> Option<&mut Hold> {
         self.asked.as_mut()?.hold.as_deref_mut()
     }
@@ -479,7 +490,9 @@ mod tests {
         }
         assert!(slowed);
         assert_eq!(outbox.closing(), Some(Close::Overflow));
+        assert!(outbox.bytes() <= 2 * OUTBOX_HARD_BYTES + 61_000);
         assert_eq!(outbox.drain().len(), pushed);
+        assert_eq!(outbox.push(message(1), Fate::Reroute), Pressure::Gone, "it has ended");
     }
 
     #[test]
@@ -490,7 +503,8 @@ mod tests {
             assert_eq!(outbox.push(message(60_000), Fate::Reroute), Pressure::Low);
         }
         assert!(outbox.bytes() > OUTBOX_HARD_BYTES);
-        assert_eq!(outbox.push(message(1), Fate::Reroute), Pressure::Gone);
+        while outbox.push(message(60_000), Fate::Reroute) != Pressure::Gone {}
+        assert!(outbox.bytes() <= 2 * OUTBOX_HARD_BYTES + 61_000);
     }
 
     #[test]

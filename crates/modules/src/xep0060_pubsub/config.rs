@@ -179,7 +179,7 @@ impl NodeConfig {
     /// As it was stored. What cannot be read is as usual; a node whose access model cannot be read
     /// is for its owner alone.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        let form = Frame::parse(bytes).ok().and_then(|f| Form::decode(f.root()).ok());
+        let form = Frame::parse_own(bytes).ok().and_then(|f| Form::decode(f.root()).ok());
         let Some(form) = form else {
             tracing::error!("The configuration of a node is damaged; nobody else sees the node.");
             return Self { access: Access::Whitelist, ..Self::default() };

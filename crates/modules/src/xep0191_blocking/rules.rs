@@ -72,7 +72,7 @@ impl Rules {
                 rules.default = String::from_utf8(value).ok();
                 continue;
             }
-            let frame = Frame::parse(&value).ok();
+            let frame = Frame::parse_own(&value).ok();
             match frame.and_then(|frame| List::read(frame.root()).ok()) {
                 Some(list) => {
                     rules.lists.insert(list.name.clone(), Indexed::new(list));

@@ -178,17 +178,22 @@ impl C2s {
     /// Writes a stanza for the client behind what is in `out`, and behind what the machine itself
     /// has to write. False, and nothing is written, unless the session is open.
     pub fn send(&mut self, stanza: &Stanza, out: &mut Vec<u8>) -> bool {
+        let Some(behind) = self.note_sent(out) else { return false };
+        stanza.write(out);
+        out.extend_from_slice(behind.as_bytes());
+        true
+    }
+
+    /// The same for a stanza that the caller writes itself, behind what is put into `out` and before
+    /// what is returned; none if it must not be written.
+    pub fn note_sent(&mut self, out: &mut Vec<u8>) -> Option<&'static str> {
         let asks = match &mut self.phase {
             Phase::Established(session) => session.note_sent(self.wire.now),
             Phase::Owing(_) => false,
-            _ => return false,
+            _ => return None,
         };
         self.wire.take_output(out);
-        stanza.write(out);
-        if asks {
-            out.extend_from_slice(xep0198_sm::ASK.as_bytes());
-        }
-        true
+        Some(if asks { xep0198_sm::ASK } else { "" })
     }
 
     /// Starts counting stanzas, as [`Event::Enable`] asked. With an id the session may be resumed
