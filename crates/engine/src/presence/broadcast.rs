@@ -12,8 +12,10 @@ use crate::backlog::Flush;
 use crate::component::xep0356_privilege;
 use crate::engine::Engine;
 use crate::host::Delivery;
+use crate::iq::BoxFuture;
+use crate::limits::OUTBOX_SOFT_BYTES;
 use crate::locks::Locks;
-use crate::outbox::Fate;
+use crate::outbox::{Close, Fate};
 use crate::phase::{Direction, Flow};
 use crate::pipeline;
 use crate::presence::ghosts::unseen;
@@ -53,15 +55,17 @@ pub(crate) fn available(session: &Arc<Session>, mut stanza: Stanza) -> Handling 
     };
     to_subscribers(&session.engine, &session.account, &session.resource, stanza);
     to_own_resources(&session.account, stanza);
+    let mut greeting = None;
     if former.is_none() {
         // XEP-0356 §7.1: only initial presence.
         xep0356_privilege::show_session(&session.engine, &session.account, stanza);
-        greet(session, requests);
+        greeting = greet(session, requests);
     }
     let mut work = watch::shown(session, stanza, former.as_ref().map(|former| &former.stanza));
     if let Some(flush) = flush {
         work.insert(0, Box::pin(flush.start_first(&session.engine)));
     }
+    work.extend(greeting);
     watch::later(work)
 }
 
@@ -77,8 +81,13 @@ fn used_priority(session: &Session, stanza: &mut Stanza) -> i8 {
     0
 }
 
-/// What a new presence session learns: its siblings, its contacts, requests that wait (§4.2.2).
-pub(crate) fn greet(session: &Session, requests: Vec<Stanza>) {
+/// What a new presence session learns: its siblings, its contacts, requests that wait (§4.2.2). The
+/// client takes the presences of very many contacts one lot after the other: they are not to end the
+/// session for what waits for it. Then its next stanza waits for what is returned.
+pub(crate) fn greet(
+    session: &Arc<Session>,
+    requests: Vec<Stanza>,
+) -> Option<BoxFuture<'static, ()>> {
     let (engine, account, me) = (&session.engine, &session.account, &session.resource);
     let contacts: Vec<_> = {
         let state = account.lock();
@@ -94,13 +103,49 @@ pub(crate) fn greet(session: &Session, requests: Vec<Stanza>) {
         }
         state.roster.subscriptions().cloned().collect()
     };
+    let mut contacts = contacts.into_iter();
     // §4.3.1: the presence of local contacts is known here, no probe is sent.
-    for contact in contacts {
+    for contact in contacts.by_ref() {
         show_contact(engine, account, me, &contact);
+        if me.outbox.bytes() > OUTBOX_SOFT_BYTES {
+            return greet_on(session, contacts.collect(), requests);
+        }
     }
-    // §3.1.3: at each new presence session until it is answered.
+    show_requests(me, requests);
+    None
+}
+
+fn greet_on(
+    session: &Arc<Session>,
+    contacts: Vec<BareJid>,
+    requests: Vec<Stanza>,
+) -> Option<BoxFuture<'static, ()>> {
+    let greeter = session.clone();
+    let greeting = session.aside(async move {
+        let Session { engine, account, resource: me, .. } = &*greeter;
+        for contact in contacts {
+            greeter.wait_for_room().await;
+            if !me.is_available() || me.outbox.closing().is_some() {
+                return;
+            }
+            show_contact(engine, account, me, &contact);
+        }
+        show_requests(me, requests);
+    });
+    match greeting {
+        Some(greeting) => Some(Box::pin(greeting)),
+        // It takes nothing and asks for ever more.
+        None => {
+            session.resource.outbox.close(Close::Overflow);
+            None
+        }
+    }
+}
+
+/// §3.1.3: at each new presence session until it is answered.
+fn show_requests(session: &Resource, requests: Vec<Stanza>) {
     for request in requests {
-        me.outbox.push(request, Fate::Forget);
+        session.outbox.push(request, Fate::Forget);
     }
 }
 

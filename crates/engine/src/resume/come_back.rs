@@ -161,7 +161,8 @@ impl Session {
         if self.resource.is_available() {
             presence::show_absent(self);
             let requests = presence::waiting_requests(self, &self.account.lock());
-            presence::greet(self, requests);
+            // It goes on by itself.
+            drop(presence::greet(self, requests));
         }
         // What it wishes to be notified of was known to the former process alone.
         if let Some(presence) = self.resource.presence() {
