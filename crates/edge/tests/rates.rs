@@ -4,67 +4,22 @@
 
 mod support;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use stentor_edge::{C2sListener, Driver, Link, Rates, Shared};
-use stentor_engine::pace::Rate;
+use stentor_edge::Rates;
+use stentor_engine::{Settings, pace::Rate};
+use stentor_jid::BareJid;
 use stentor_testkit::{Wire, World};
-use stentor_transport::{Conn, Pipe};
-use support::Server;
+use support::piped::Piped;
 use tokio::time::{Instant, sleep};
-
-/// A server without sockets: time passes only when everybody waits.
-struct Slow {
-    listener: Arc<C2sListener>,
-}
-
-impl Slow {
-    async fn with(rates: Rates) -> Self {
-        let world = World::new();
-        Server::create_accounts(&world).await;
-        let shared = Arc::new(Shared { rates, ..Shared::new(world.engine.clone()) });
-        let listener = Arc::new(C2sListener::in_clear(shared));
-        Self { listener }
-    }
-
-    async fn connect(&self, user: &str, domain: &str) -> Wire {
-        let (mine, theirs) = Pipe::pair(1 << 20);
-        let peer = SocketAddr::from(([192, 0, 2, 1], 5222));
-        let permit = self.listener.shared.admission.admit(peer.ip()).unwrap();
-        tokio::spawn(Driver::new(
-            Conn::piped(theirs, peer),
-            Link::new(self.listener.clone(), peer, permit),
-        ));
-        let mut wire = Wire::new(Conn::piped(mine, peer));
-        wire.sign_in(user, domain, "secret").await.unwrap();
-        let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
-        wire.write(bind).unwrap();
-        wire.frame().await.unwrap();
-        // Whatever signing in took, it has a whole burst again.
-        sleep(Duration::from_secs(60)).await;
-        wire
-    }
-
-    async fn juliet(&self) -> Wire {
-        self.connect("juliet", "capulet.example").await
-    }
-
-    async fn romeo(&self) -> Wire {
-        self.connect("romeo", "montague.example").await
-    }
-
-    fn paused(&self) -> u64 {
-        self.listener.shared.metrics.paused.get()
-    }
-}
 
 const NO_LIMITS: Rates = Rates {
     stanzas: Rate::new(0, 0),
     bytes: Rate::new(0, 0),
     account_stanzas: Rate::new(0, 0),
     account_bytes: Rate::new(0, 0),
+    administrator_stanzas: Rate::new(0, 0),
+    administrator_bytes: Rate::new(0, 0),
 };
 
 fn ask(wire: &mut Wire, ids: std::ops::Range<u32>) {
@@ -88,7 +43,7 @@ async fn answers(wire: &mut Wire, ids: std::ops::Range<u32>) -> Vec<u128> {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_too_fast_is_slowed_smoothly_and_nobody_else_is() {
-    let slow = Slow::with(Rates { stanzas: Rate::new(10, 1), ..NO_LIMITS }).await;
+    let slow = Piped::with(Rates { stanzas: Rate::new(10, 1), ..NO_LIMITS }).await;
     let (mut juliet, mut romeo) = (slow.juliet().await, slow.romeo().await);
     ask(&mut juliet, 0..40);
     let of_romeo = async {
@@ -111,7 +66,7 @@ async fn who_is_too_fast_is_slowed_smoothly_and_nobody_else_is() {
 
 #[tokio::test(start_paused = true)]
 async fn the_clients_of_one_account_share_its_rate() {
-    let slow = Slow::with(Rates { account_stanzas: Rate::new(10, 1), ..NO_LIMITS }).await;
+    let slow = Piped::with(Rates { account_stanzas: Rate::new(10, 1), ..NO_LIMITS }).await;
     let (mut phone, mut laptop) = (slow.juliet().await, slow.juliet().await);
     let mut romeo = slow.romeo().await;
     ask(&mut phone, 0..20);
@@ -130,7 +85,7 @@ async fn the_clients_of_one_account_share_its_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_are_counted_whatever_they_are() {
-    let slow = Slow::with(Rates { bytes: Rate::new(10_000, 1), ..NO_LIMITS }).await;
+    let slow = Piped::with(Rates { bytes: Rate::new(10_000, 1), ..NO_LIMITS }).await;
     let mut juliet = slow.juliet().await;
     // Space between stanzas is no stanza, and costs as much.
     juliet.write(&" ".repeat(60_000)).unwrap();
@@ -143,9 +98,94 @@ async fn bytes_are_counted_whatever_they_are() {
 
 #[tokio::test(start_paused = true)]
 async fn without_limits_nobody_waits() {
-    let slow = Slow::with(NO_LIMITS).await;
+    let slow = Piped::with(NO_LIMITS).await;
     let mut juliet = slow.juliet().await;
     ask(&mut juliet, 0..2_000);
     assert_eq!(answers(&mut juliet, 0..2_000).await[1_999], 0);
     assert_eq!(slow.paused(), 0);
+}
+
+/// Messages with these ids, to one who is not there.
+fn write_many(wire: &mut Wire, to: &str, ids: std::ops::Range<u32>) {
+    let messages: String = ids
+        .map(|id| format!("<message to='{to}' type='chat' id='{id}'><body>{id}</body></message>"))
+        .collect();
+    wire.write(&messages).unwrap();
+}
+
+/// The messages up to the answer to a ping, by their ids and errors; and how long that took.
+async fn messages_until_ping(wire: &mut Wire) -> (Vec<(u32, String)>, Duration) {
+    let begun = Instant::now();
+    wire.write("<iq type='get' id='ping'><ping xmlns='urn:xmpp:ping'/></iq>").unwrap();
+    let mut heard = Vec::new();
+    loop {
+        let frame = wire.frame().await.unwrap();
+        let id = frame.root().attr("id").unwrap_or_default().into_owned();
+        match frame.root().name() {
+            "message" => {
+                let error = frame.root().children().find(|child| child.name() == "error");
+                let told = error.map(|error| {
+                    let condition = error.children().next().unwrap().name().to_owned();
+                    format!("{} {condition}", error.attr("type").unwrap())
+                });
+                heard.push((id.parse().unwrap(), told.unwrap_or_default()));
+            }
+            "iq" if id == "ping" => return (heard, begun.elapsed()),
+            _ => {}
+        }
+    }
+}
+
+// covers: off-33
+#[tokio::test(start_paused = true)]
+async fn a_flood_is_slowed_then_refused_one_by_one_and_what_passed_is_stored_in_order() {
+    let options = "[floods]\nmessages_per_minute = 1000\n\
+                   administrator_messages_per_minute = 2500\n\
+                   [contact]\nadmin = ['xmpp:nurse@capulet.example']\n";
+    let rates = Rates {
+        stanzas: Rate::new(100, 1),
+        administrator_stanzas: Rate::new(1_000, 1),
+        ..NO_LIMITS
+    };
+    let world = World::with(Settings::default(), options);
+    for name in ["nurse@capulet.example", "paris@montague.example"] {
+        let jid = BareJid::new(name).unwrap();
+        world.engine.create_account(&jid, "secret".to_owned()).await.unwrap();
+    }
+    let piped = Piped::over(world, rates).await;
+    let mut romeo = piped.romeo().await;
+    let mut paris = piped.connect("paris", "montague.example").await;
+    let mut nurse = piped.connect("nurse", "capulet.example").await;
+
+    // A thousand at once, and fifty that are beyond the limit of a minute.
+    write_many(&mut romeo, "juliet@capulet.example", 0..1_050);
+    let of_paris = async {
+        // Honest, at ten a second: nothing is slowed, refused or ended.
+        let mut most = Duration::ZERO;
+        for n in 0..600 {
+            write_many(&mut paris, "romeo@montague.example", n..n + 1);
+            let (errors, length) = messages_until_ping(&mut paris).await;
+            assert!(errors.is_empty(), "{errors:?}");
+            most = most.max(length);
+            sleep(Duration::from_millis(100)).await;
+        }
+        most
+    };
+    let ((refused, length), most) = tokio::join!(messages_until_ping(&mut romeo), of_paris);
+    let expected: Vec<_> = (1_000..1_050).map(|id| (id, "wait policy-violation".into())).collect();
+    assert_eq!(refused, expected);
+    assert!((9_000..11_000).contains(&length.as_millis()), "a hundred a second: {length:?}");
+    assert!(most < Duration::from_millis(20), "{most:?}");
+
+    // An administrator has a rate and a limit of her own.
+    write_many(&mut nurse, "romeo@montague.example", 0..2_501);
+    let (refused, length) = messages_until_ping(&mut nurse).await;
+    assert_eq!(refused, [(2_500, "wait policy-violation".into())]);
+    assert!((1_400..2_000).contains(&length.as_millis()), "a thousand a second: {length:?}");
+    assert_eq!(piped.listener.shared.engine.metrics.floods_refused.get(), 51);
+
+    let mut juliet = piped.juliet().await;
+    juliet.write("<presence/>").unwrap();
+    let (stored, _) = messages_until_ping(&mut juliet).await;
+    assert_eq!(stored, (0..1_000).map(|id| (id, String::new())).collect::<Vec<_>>());
 }

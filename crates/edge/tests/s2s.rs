@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use stentor_edge::s2s::{Lists, Policy, Terms};
-use stentor_stanza::Condition;
+use stentor_stanza::{Condition, ErrorType};
 use stentor_transport::Listener;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -247,4 +247,44 @@ async fn a_stop_says_what_is_left_and_ends_the_streams() {
         }
     };
     tokio::time::timeout(servers::PATIENCE, closed).await.unwrap();
+}
+
+/// What a domain may send in a minute is limited apart from what accounts may, and nobody else is
+/// concerned.
+// covers: off-33
+#[tokio::test]
+async fn a_flood_of_another_server_is_refused_message_by_message() {
+    let (first, second) = (Half::new("one.example"), Half::new("two.example"));
+    let options = "[floods]\ndomain_messages_per_minute = 100\nmessages_per_minute = 1000\n";
+    let one =
+        Plan { authorities: second.authority(), routes: vec![second.route()], ..Plan::default() };
+    let two = Plan {
+        authorities: first.authority(),
+        routes: vec![first.route()],
+        options,
+        ..Plan::default()
+    };
+    let ((one, _one), (two, _two)) = (alone(first, one).await, alone(second, two).await);
+    let (mut here, mut there) = (one.user().await, two.user().await);
+    for n in 0..150 {
+        here.say(&format!("<message to='user@two.example' type='chat' id='{n}'><body/></message>"))
+            .await;
+    }
+    for n in 0..100 {
+        let message = there.hear_message().await;
+        assert_eq!(message.head.id.as_deref(), Some(n.to_string().as_str()));
+    }
+    for n in 100..150 {
+        let error = here.hear_message().await;
+        assert_eq!(error.head.id.as_deref(), Some(n.to_string().as_str()));
+        let error = error.error().unwrap();
+        assert_eq!(error.condition, Condition::PolicyViolation);
+        assert_eq!(error.kind, ErrorType::Wait);
+    }
+    for n in 0..150 {
+        there
+            .say(&format!("<message to='user@two.example' type='chat' id='{n}'><body/></message>"))
+            .await;
+        assert!(there.hear_message().await.error().is_none());
+    }
 }

@@ -24,6 +24,8 @@ pub struct Account {
     pub is_ephemeral: bool,
     /// Set when the store refused a write: memory is ahead of the disk and must be read again.
     stale: AtomicBool,
+    /// Whether it was an administrator's when a session of it last began.
+    administrator: AtomicBool,
     /// A tick of the directory's clock, for the bounded cache.
     pub(crate) touched: AtomicU64,
     /// How fast its clients send.
@@ -87,6 +89,7 @@ impl Account {
             jid,
             is_ephemeral,
             stale: AtomicBool::new(false),
+            administrator: AtomicBool::new(false),
             touched: AtomicU64::new(0),
             paces: Paces::default(),
             state: Mutex::new(state),
@@ -97,6 +100,15 @@ impl Account {
     /// Locks what changes. Never hold the guard across an await.
     pub fn lock(&self) -> MutexGuard<'_, AccountState> {
         self.state.lock()
+    }
+
+    /// Whether its clients have the rates of administrators, as it was when one of them last came.
+    pub fn is_administrator(&self) -> bool {
+        self.administrator.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_administrator(&self, is_one: bool) {
+        self.administrator.store(is_one, Ordering::Relaxed);
     }
 
     pub(crate) fn mark_stale(&self) {

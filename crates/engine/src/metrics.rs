@@ -50,6 +50,7 @@ metrics! {
         archive_retracted: Counter = "Archived messages that were taken back";
         items_published: Counter = "Items published on nodes of accounts";
         strangers_refused: Counter = "Messages and requests of strangers that were too many";
+        floods_refused: Counter = "Messages refused because their sender sent too many within a minute";
         csi_stanzas_saved: Counter = "Stanzas not sent to inactive clients, because later ones said the same anew";
         csi_bytes_saved: Counter = "Bytes of those stanzas";
         pushes_tried: Counter = "Notifications that were published, each attempt for itself";

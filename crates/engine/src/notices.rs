@@ -38,6 +38,12 @@ impl Engine {
         }
     }
 
+    /// Whether an account is one of the administrators of its domain.
+    pub(crate) fn is_administrator(&self, jid: &BareJid) -> bool {
+        let host = self.host(jid.domain());
+        host.is_some_and(|host| host.profile.administrators.contains(jid))
+    }
+
     /// Tells the owner of an account, and the administrators of its domain, that it is locked for too
     /// many failed sign-ins. Nothing comes of it if there is no such account.
     pub async fn tell_of_lock(self: &Arc<Self>, jid: &BareJid) {

@@ -70,6 +70,7 @@ pub enum Handling {
 
 impl Session {
     pub(crate) fn new(engine: Arc<Engine>, account: Arc<Account>, resource: Arc<Resource>) -> Self {
+        account.note_administrator(engine.is_administrator(&account.jid));
         Self {
             engine,
             account,

@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod floods;
 pub mod limits;
 pub mod registry;
 mod rfc4505_anonymous;

@@ -558,3 +558,31 @@ async fn strangers_of_other_servers_are_slowed_down_unless_they_are_answered() {
     assert_eq!(kinds(&mut juliet).len(), 2);
     assert_eq!(abroad.world.engine.metrics.strangers_refused.get(), 1);
 }
+
+#[tokio::test]
+async fn a_flood_of_another_domain_is_refused_message_by_message() {
+    let options = "[floods]\ndomain_messages_per_minute = 2\nmessages_per_minute = 1\n";
+    let abroad = Abroad::in_world(World::with(Settings::default(), options)).await;
+    let mut juliet = abroad.juliet().await;
+    // All users of a domain count together, and no other domain with them.
+    for from in [ROMEO, "paris@far.example", ROMEO, "tybalt@other.example", "paris@far.example"] {
+        let message =
+            format!("<message from='{from}/o' to='juliet@capulet.example' type='chat' id='1'/>");
+        abroad.comes(&message.replace("/>", "><body>O</body></message>")).await;
+    }
+    assert_eq!(kinds(&mut juliet).len(), 3);
+    let refused = |to: &str| format!("message error juliet@capulet.example > {to}/o");
+    assert_eq!(abroad.left(), [refused(ROMEO), refused("paris@far.example")]);
+    // §8.3.1: an error is not answered by one.
+    abroad
+        .comes(&format!(
+            "<message from='{ROMEO}/o' to='juliet@capulet.example/balcony' type='error'/>"
+        ))
+        .await;
+    assert!(abroad.left().is_empty());
+    abroad.world.advance(60);
+    let message =
+        format!("<message from='{ROMEO}/o' to='juliet@capulet.example'><body>O</body></message>");
+    abroad.comes(&message).await;
+    assert_eq!(abroad.world.engine.metrics.floods_refused.get(), 2);
+}

@@ -344,6 +344,11 @@ fn xep0191_blocking_forms() {
 }
 
 #[test]
+fn floods() {
+    run("floods");
+}
+
+#[test]
 fn strangers() {
     run("strangers");
 }

@@ -27,6 +27,10 @@ pub struct Rates {
     pub account_stanzas: Rate,
     /// Bytes of all connections of one account.
     pub account_bytes: Rate,
+    /// Stanzas of one connection of an administrator, instead of all these.
+    pub administrator_stanzas: Rate,
+    /// Bytes of one.
+    pub administrator_bytes: Rate,
 }
 
 impl Default for Rates {
@@ -36,6 +40,8 @@ impl Default for Rates {
             bytes: Rate::new(BYTES_PER_SEC, BURST_SECS),
             account_stanzas: Rate::new(ACCOUNT_STANZAS_PER_SEC, BURST_SECS),
             account_bytes: Rate::new(ACCOUNT_BYTES_PER_SEC, BURST_SECS),
+            administrator_stanzas: Rate::new(STANZAS_PER_SEC, BURST_SECS),
+            administrator_bytes: Rate::new(BYTES_PER_SEC, BURST_SECS),
         }
     }
 }
@@ -131,10 +137,17 @@ impl Driver {
         self.link.listener.shared.metrics.bytes_in.inc_by(len as u64);
         let (rates, now) = (self.link.listener.shared.rates, monotonic::now());
         let len = len as u64;
-        let own = self.paces.bytes.take(rates.bytes, len, now.0);
-        let account = self.session.as_ref().map(|session| &session.account.paces.bytes);
-        let all = account.map_or(0, |pace| pace.take(rates.account_bytes, len, now.0));
-        self.pause(own.max(all), now);
+        let wait_ms = match self.session.as_ref().map(|session| &session.account) {
+            Some(account) if account.is_administrator() => {
+                self.paces.bytes.take(rates.administrator_bytes, len, now.0)
+            }
+            account => {
+                let own = self.paces.bytes.take(rates.bytes, len, now.0);
+                let all = |pace: &Pace| pace.take(rates.account_bytes, len, now.0);
+                own.max(account.map_or(0, |account| all(&account.paces.bytes)))
+            }
+        };
+        self.pause(wait_ms, now);
     }
 
     /// Deals with a stanza of the client, or begins to.
@@ -162,10 +175,17 @@ impl Driver {
     /// Notes a stanza that came.
     fn count_stanza(&mut self) {
         let (rates, now) = (self.link.listener.shared.rates, self.machine.now());
-        let own = self.paces.stanzas.take(rates.stanzas, 1, now.0);
-        let account = self.session.as_ref().map(|session| &session.account.paces.stanzas);
-        let all = account.map_or(0, |pace| pace.take(rates.account_stanzas, 1, now.0));
-        self.pause(own.max(all), now);
+        let wait_ms = match self.session.as_ref().map(|session| &session.account) {
+            Some(account) if account.is_administrator() => {
+                self.paces.stanzas.take(rates.administrator_stanzas, 1, now.0)
+            }
+            account => {
+                let own = self.paces.stanzas.take(rates.stanzas, 1, now.0);
+                let all = |pace: &Pace| pace.take(rates.account_stanzas, 1, now.0);
+                own.max(account.map_or(0, |account| all(&account.paces.stanzas)))
+            }
+        };
+        self.pause(wait_ms, now);
     }
 
     fn pause(&mut self, wait_ms: u64, now: Millis) {

@@ -16,8 +16,7 @@ impl Driver {
         let jid = &session.resource.jid;
         tracing::info!(event = "resumed", %jid, peer = %self.link.peer, "A session was resumed.");
         confirm(&session, confirmed);
-        self.session = Some(session);
-        self.forget_sign_in();
+        self.begin(session);
     }
 
     pub(super) fn enable(&mut self, resume: bool, max_secs: Option<u32>) {

@@ -62,6 +62,8 @@ pub struct Plan {
     pub dns: Option<SocketAddr>,
     /// What an earlier process left; otherwise there is nothing.
     pub stores: Option<Stores>,
+    /// Options of its modules, as in the configuration.
+    pub options: &'static str,
 }
 
 /// A server that has a port and a certificate, and knows nobody yet.
@@ -95,8 +97,8 @@ impl Half {
     }
 
     pub async fn join(self, plan: Plan) -> Server {
-        let profile =
-            stentor_modules::registry::profile(ProfileSettings::default(), BTreeMap::new());
+        let tables: BTreeMap<String, toml::Value> = toml::from_str(plan.options).unwrap();
+        let profile = stentor_modules::registry::profile(ProfileSettings::default(), tables);
         let host = Host { domain: self.domain.into(), profile: Arc::new(profile.unwrap()) };
         let fresh = || Sqlite::in_memory(&Options::default()).unwrap().stores();
         let stores = plan.stores.unwrap_or_else(fresh);

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part")]
 
+pub mod piped;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

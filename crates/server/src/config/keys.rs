@@ -235,6 +235,10 @@ sections! {
             "What all clients of one account may send together for long; 0 for no limit.";
         ACCOUNT_BYTES_PER_SEC = "account_bytes_per_sec", Number(0, 1_000_000_000_000, "bytes"), "41943040", Restart,
             "The same in bytes.";
+        ADMINISTRATOR_STANZAS_PER_SEC = "administrator_stanzas_per_sec", Number(0, 1_000_000_000, "stanzas"), "20000", Restart,
+            "What one client of an administrator may send for long, in place of these four; 0 for no limit. Administrators are those at `xmpp:` in `admin` of the module `contact`.";
+        ADMINISTRATOR_BYTES_PER_SEC = "administrator_bytes_per_sec", Number(0, 1_000_000_000_000, "bytes"), "20971520", Restart,
+            "The same in bytes.";
         BURST_SECS = "burst_secs", UP_TO_AN_HOUR, "5", Restart,
             "Who was quiet may send at once what these rates bring in so many seconds.";
         HEADER_WAIT_SECS = "header_wait_secs", UP_TO_AN_HOUR, "30", Restart,

@@ -141,6 +141,8 @@ fn limits<'t>(reader: &mut Reader<'_>, value: Option<&'t Value<'t>>, config: &mu
         bytes: rate(s.number(&keys::BYTES_PER_SEC)),
         account_stanzas: rate(s.number(&keys::ACCOUNT_STANZAS_PER_SEC)),
         account_bytes: rate(s.number(&keys::ACCOUNT_BYTES_PER_SEC)),
+        administrator_stanzas: rate(s.number(&keys::ADMINISTRATOR_STANZAS_PER_SEC)),
+        administrator_bytes: rate(s.number(&keys::ADMINISTRATOR_BYTES_PER_SEC)),
     };
     let millis = |secs: u64| secs * 1_000;
     stream.header_wait_ms = millis(s.number(&keys::HEADER_WAIT_SECS));
