@@ -9,7 +9,9 @@ use stentor_sasl::Mechanism;
 
 use crate::fleet::TlsUse;
 use crate::relay;
-use crate::scenario::{archive, chat, idle, kills, login, muc, ping, presence, slow, soak, storm};
+use crate::scenario::{
+    archive, bounds, chat, idle, kills, login, muc, ping, presence, slow, soak, storm,
+};
 use crate::target::Target;
 
 /// Puts load on an XMPP server and tells what that cost.
@@ -102,6 +104,8 @@ enum Scenario {
     Kills(kills::Options),
     /// Pairs that chat beside clients that stopped reading.
     Slow(slow::Options),
+    /// Troubles of every kind beside honest clients: what the server takes, against stated bounds.
+    Bounds(bounds::Options),
     /// Mixed traffic for an hour: memory, open files and threads end as they began.
     Soak(soak::Options),
     /// Serve as the machine's limit: pass bytes on between pairs of sockets.
@@ -154,6 +158,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Scenario::Kills(options) => kills::run(&mut target, &options)?,
         Scenario::Slow(options) => slow::run(&mut target, &options)?,
         Scenario::Soak(options) => soak::run(&mut target, &options)?,
+        // It has a report for each trouble.
+        Scenario::Bounds(options) => return bounds::run(&mut target, &options),
         Scenario::Relay { .. } => return Ok(()),
     };
     target.tell(&report)

@@ -13,6 +13,7 @@ pub struct Report {
     server: String,
     figures: Vec<Figure>,
     remarks: Vec<String>,
+    bounds: Vec<(String, bool)>,
 }
 
 #[derive(Debug)]
@@ -31,6 +32,7 @@ impl Report {
             server: server.into(),
             figures: Vec::new(),
             remarks: Vec::new(),
+            bounds: Vec::new(),
         }
     }
 
@@ -44,6 +46,17 @@ impl Report {
         self.remarks.push(remark.into());
     }
 
+    /// Adds a bound with what was found, and whether it holds.
+    pub fn bound(&mut self, bound: impl Into<String>, holds: bool) {
+        self.bounds.push((bound.into(), holds));
+    }
+
+    /// Whether all bounds hold.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.bounds.iter().all(|(_, holds)| *holds)
+    }
+
     /// The report as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -55,6 +68,10 @@ impl Report {
         for remark in &self.remarks {
             text.push_str(&format!("  ! {remark}\n"));
         }
+        for (bound, holds) in &self.bounds {
+            let verdict = if *holds { "PASS" } else { "FAIL" };
+            text.push_str(&format!("  {verdict} {bound}\n"));
+        }
         text
     }
 
@@ -62,11 +79,14 @@ impl Report {
     #[must_use]
     pub fn json(&self) -> Value {
         let figures = self.figures.iter().map(|f| (f.name.to_owned(), json!(f.value)));
+        let bounds =
+            self.bounds.iter().map(|(bound, holds)| json!({"bound": bound, "holds": holds}));
         json!({
             "scenario": self.scenario,
             "server": self.server,
             "figures": figures.collect::<Map<_, _>>(),
             "remarks": self.remarks,
+            "bounds": bounds.collect::<Vec<_>>(),
         })
     }
 
@@ -94,8 +114,14 @@ mod tests {
         report.figure("deliveries_per_sec", 51_234.5, "/s");
         report.figure("lost", 0.0, "");
         report.remark("The generator was the bottleneck.");
+        report.bound("memory grew by 3 MiB: at most 4 MiB", true);
+        assert!(report.holds());
+        report.bound("all came: all", false);
+        assert!(!report.holds());
         let text = report.text();
         assert!(text.contains("deliveries_per_sec") && text.contains(" 51234"), "{text}");
+        assert!(text.contains("PASS memory") && text.contains("FAIL all came"), "{text}");
+        assert_eq!(report.json()["bounds"][1]["holds"], false);
         assert_eq!(report.json()["figures"]["deliveries_per_sec"], 51_234.5);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.tsv");

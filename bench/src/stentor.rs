@@ -33,6 +33,20 @@ impl Stentor {
         more: &str,
         cpu: Option<usize>,
     ) -> anyhow::Result<Self> {
+        Self::start_with(binary, data, more, cpu, &[])
+    }
+
+    /// The same with keys of the configuration that are set by variables, and win.
+    ///
+    /// # Errors
+    /// As [`Stentor::start`].
+    pub fn start_with(
+        binary: &Path,
+        data: Option<&Path>,
+        more: &str,
+        cpu: Option<usize>,
+        variables: &[(&'static str, String)],
+    ) -> anyhow::Result<Self> {
         let (folder, path) = match data {
             Some(path) => (None, path.to_path_buf()),
             None => {
@@ -55,6 +69,7 @@ impl Stentor {
             }
         };
         command.arg("--config").arg(&config).arg("run").stdin(Stdio::null()).stderr(log);
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
         let child =
             command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));

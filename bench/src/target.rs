@@ -26,6 +26,7 @@ pub struct Target {
     stentor: Option<Stentor>,
     relay: Option<Child>,
     accounts: usize,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Target {
@@ -48,7 +49,27 @@ impl Target {
             stentor: None,
             relay: None,
             accounts: 0,
+            variables: Vec::new(),
         })
+    }
+
+    /// Stops the server that was started, if one was; the next has these variables for its
+    /// configuration.
+    pub fn begin_anew(&mut self, variables: Vec<(&'static str, String)>) {
+        if self.stentor.take().is_some() {
+            self.accounts = 0;
+        }
+        self.variables = variables;
+    }
+
+    /// The port that clients use, without TLS or with STARTTLS where it is known, and the one with TLS
+    /// from the first byte; once there is a server.
+    #[must_use]
+    pub fn ports(&self) -> Option<(SocketAddr, Option<SocketAddr>)> {
+        match &self.stentor {
+            Some(server) => Some((server.plain, Some(server.direct))),
+            None => self.address.map(|address| (address, None)),
+        }
     }
 
     /// Starts or finds the server, makes accounts, and returns a fleet without clients.
@@ -206,7 +227,8 @@ impl Target {
         };
         let more = self.common.configure.clone().unwrap_or_default();
         let data = self.common.data.as_deref();
-        let server = Stentor::start(&binary, data, &more, self.common.server_cpu)?;
+        let cpu = self.common.server_cpu;
+        let server = Stentor::start_with(&binary, data, &more, cpu, &self.variables)?;
         let is_direct = self.common.tls == TlsUse::Direct;
         self.address = Some(if is_direct { server.direct } else { server.plain });
         self.process = Some(Process { pid: server.pid() });

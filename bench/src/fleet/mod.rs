@@ -21,6 +21,7 @@ use stentor_sasl::Mechanism;
 
 use self::peer::{Managed, Peer, READ_BYTES};
 pub use self::sign_in::Resume;
+pub(crate) use self::sign_in::header;
 use self::sign_in::{SignIn, Step};
 pub use self::tls::config as tls_config;
 
@@ -65,6 +66,22 @@ pub struct Login {
     pub resume: Option<Resume>,
 }
 
+/// How little a connection has room for: as over Ethernet, and with a small buffer to receive. On the
+/// loopback interface the kernel takes megabytes for one who does not read.
+#[derive(Clone, Copy, Debug)]
+pub struct Narrow {
+    /// Bytes of a segment.
+    pub segment_bytes: u32,
+    /// Bytes that are received before they are read.
+    pub receive_bytes: usize,
+}
+
+impl Default for Narrow {
+    fn default() -> Self {
+        Self { segment_bytes: 1_460, receive_bytes: 16 * 1024 }
+    }
+}
+
 /// What happened to a client, beside stanzas.
 #[derive(Clone, Debug)]
 pub enum News {
@@ -90,9 +107,9 @@ pub struct Fleet {
     epoll: OwnedFd,
     peers: Vec<Option<Peer>>,
     outs: Outs,
-    events: Vec<Event>,
     input: Box<[u8]>,
     news: Vec<News>,
+    narrow: Option<Narrow>,
 }
 
 /// What clients are about to send.
@@ -124,9 +141,9 @@ impl Fleet {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             peers: Vec::new(),
             outs: Outs::default(),
-            events: Vec::with_capacity(EVENTS),
             input: vec![0; READ_BYTES].into_boxed_slice(),
             news: Vec::new(),
+            narrow: None,
         })
     }
 
@@ -160,12 +177,17 @@ impl Fleet {
         self.peers.len() - 1
     }
 
+    /// How little room connections have that are made from here on.
+    pub const fn narrow(&mut self, narrow: Option<Narrow>) {
+        self.narrow = narrow;
+    }
+
     /// Connects a client. With a login it signs in; without one it is a bare socket.
     ///
     /// # Errors
     /// There is no connection.
     pub fn connect(&mut self, who: usize, login: Option<Login>) -> anyhow::Result<()> {
-        let tcp = dial(self.server.address, who)?;
+        let tcp = dial(self.server.address, who, self.narrow)?;
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(&self.epoll, &tcp, EventData::new_u64(who as u64), flags)?;
         let sign_in = login.map(|login| Box::new(SignIn::new(login, &self.server)));
@@ -193,6 +215,14 @@ impl Fleet {
         if let Some(peer) = &mut self.peers[who] {
             peer.is_deaf = is_deaf;
         }
+    }
+
+    /// Has a client read again that did not, beginning with what has come meanwhile.
+    pub fn wake(&mut self, who: usize, hear: &mut dyn FnMut(usize, &[u8], &mut Outs)) {
+        self.set_deaf(who, false);
+        // Once for what has come, and once for the end, which may have come with it.
+        self.receive(who, hear);
+        self.receive(who, hear);
     }
 
     /// Whether a client is connected and signed in.
@@ -223,13 +253,14 @@ impl Fleet {
     ) -> io::Result<()> {
         self.flush();
         let wait = Timespec::try_from(wait).ok();
-        let mut events = std::mem::take(&mut self.events);
+        // Not kept: what the kernel fills them with may not go to another thread.
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
         match epoll::wait(&self.epoll, spare_capacity(&mut events), wait.as_ref()) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        for event in events.drain(..) {
+        for event in events {
             let who = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
             let flags = event.flags;
             if flags.contains(EventFlags::OUT)
@@ -240,8 +271,11 @@ impl Fleet {
             if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
                 self.receive(who, hear);
             }
+            if flags.contains(EventFlags::RDHUP) {
+                // The end may have come with the last bytes, and makes no event of its own then.
+                self.receive(who, hear);
+            }
         }
-        self.events = events;
         self.flush();
         Ok(())
     }
@@ -302,8 +336,16 @@ impl Fleet {
 }
 
 /// Connects; on the loopback interface from one of many addresses, so that ports suffice.
-fn dial(address: SocketAddr, who: usize) -> anyhow::Result<std::net::TcpStream> {
+fn dial(
+    address: SocketAddr,
+    who: usize,
+    narrow: Option<Narrow>,
+) -> anyhow::Result<std::net::TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if let Some(Narrow { segment_bytes, receive_bytes }) = narrow {
+        socket.set_tcp_mss(segment_bytes)?;
+        socket.set_recv_buffer_size(receive_bytes)?;
+    }
     if let IpAddr::V4(v4) = address.ip()
         && v4.is_loopback()
     {

@@ -32,7 +32,7 @@ pub(super) enum Step {
 }
 
 /// The start tag of a stream.
-pub(super) fn header(domain: &str) -> Vec<u8> {
+pub(crate) fn header(domain: &str) -> Vec<u8> {
     format!(
         "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' \
          xmlns:stream='http://etherx.jabber.org/streams'>"

@@ -1,6 +1,7 @@
 //! What clients do, and how a run is measured.
 
 pub mod archive;
+pub mod bounds;
 pub mod chat;
 pub mod idle;
 pub mod kills;
