@@ -28,7 +28,8 @@ pub use pipe::{Pipe, Writes};
 pub use rustls_pki_types::CertificateDer;
 pub use tls::binding::server_end_point;
 pub use tls::{
-    BadCertificate, CertNames, Certificates, ClientCerts, ConnectorSettings, Expiry,
-    HandshakeError, IdentityFiles, LinkConnector, LoadError, Reason, Roots, TlsAcceptor,
-    TlsConnector, TlsSettings, Trust, UnknownName, VersionMin, Warning, fingerprint,
+    Associated, Association, BadCertificate, CertNames, Certificates, ClientCerts,
+    ConnectorSettings, Expiry, HandshakeError, IdentityFiles, LinkConnector, LoadError, Reason,
+    Roots, TlsAcceptor, TlsConnector, TlsSettings, Trust, UnknownName, VersionMin, Warning,
+    fingerprint,
 };

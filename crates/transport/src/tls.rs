@@ -13,6 +13,7 @@ mod identity;
 mod link_connector;
 mod peer_cert;
 mod provider;
+mod rfc6698_tlsa;
 pub(crate) mod session;
 mod tickets;
 
@@ -24,5 +25,6 @@ pub use identity::{IdentityFiles, LoadError, Reason, Warning};
 pub use link_connector::LinkConnector;
 pub use peer_cert::{BadCertificate, CertNames, ClientCerts, Roots, fingerprint};
 pub use provider::VersionMin;
+pub use rfc6698_tlsa::{Associated, Association};
 
 pub(crate) use certificates::now_secs;

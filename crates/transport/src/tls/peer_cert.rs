@@ -29,6 +29,8 @@ use crate::tls::provider::{provider, signature_algorithms};
 #[derive(Clone)]
 pub struct Roots {
     pub(crate) store: Arc<RootCertStore>,
+    /// The same as they came: records of DNS may name one of them (RFC 6698 §2.1.1).
+    pub(crate) certificates: Arc<[CertificateDer<'static>]>,
 }
 
 impl Roots {
@@ -37,15 +39,16 @@ impl Roots {
     /// # Errors
     /// If the text holds no certificate or one that is not usable as an authority.
     pub fn from_pem(pem: &[u8]) -> Result<Self, BadCertificate> {
-        let mut store = RootCertStore::empty();
+        let (mut store, mut certificates) = (RootCertStore::empty(), Vec::new());
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|e| BadCertificate(e.to_string()))?;
-            store.add(certificate).map_err(|e| BadCertificate(e.to_string()))?;
+            store.add(certificate.clone()).map_err(|e| BadCertificate(e.to_string()))?;
+            certificates.push(certificate);
         }
         if store.is_empty() {
             return Err(BadCertificate("no certificate found".to_owned()));
         }
-        Ok(Self { store: Arc::new(store) })
+        Ok(Self::of(store, certificates))
     }
 
     /// The authorities that the system trusts; none of them is believed where it has none.
@@ -53,8 +56,12 @@ impl Roots {
     pub fn of_system() -> Self {
         let mut store = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
-        store.add_parsable_certificates(found.certs);
-        Self { store: Arc::new(store) }
+        store.add_parsable_certificates(found.certs.iter().cloned());
+        Self::of(store, found.certs)
+    }
+
+    pub(crate) fn of(store: RootCertStore, certificates: Vec<CertificateDer<'static>>) -> Self {
+        Self { store: Arc::new(store), certificates: certificates.into() }
     }
 
     /// Whether a chain, leaf first, leads to one of these authorities at `now_secs` (Unix time).
