@@ -1,9 +1,13 @@
-"""A DNS server on loopback for the domains of the tests; everything else is not there."""
+"""A DNS server on loopback for the domains of the tests; everything else is not there.
+
+It signs its answers (RFC 4035) when that is wanted, each as it is asked for.
+"""
 
 import socket
 import struct
 import threading
 
+import dns.dnssec
 import dns.flags
 import dns.message
 import dns.name
@@ -12,10 +16,15 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .server import free_ports
 
 SOA = "ns.example. hostmaster.example. 1 3600 600 86400 {ttl}"
+
+
+APEX = dns.name.from_text("example")
+DAY = 86400
 
 
 class Dns:
@@ -27,6 +36,11 @@ class Dns:
         # Names that are not answered at all, and all names that were asked for.
         self.silent: set[dns.name.Name] = set()
         self.asked: list[tuple[str, str]] = []
+        # What signs the zone `example`, and names whose answers get wrong signatures.
+        self.key: Ed25519PrivateKey | None = None
+        self.forged: set[dns.name.Name] = set()
+        # A zone in it that nobody signs.
+        self.plain: dns.name.Name | None = None
         self._sockets: list[socket.socket] = []
         self.address, (self.port,) = address, free_ports(1)
         self.listen(address, self.port)
@@ -48,6 +62,23 @@ class Dns:
     def silence(self, *names: str) -> None:
         """Questions about these names get no answer from now on."""
         self.silent.update(map(_name, names))
+
+    def sign(self) -> str:
+        """Everything is signed from now on; the key that a validator begins at."""
+        self.key = Ed25519PrivateKey.generate()
+        made = dns.dnssec.make_dnskey(self.key.public_key(), dns.dnssec.ED25519, flags=257)
+        self.add("example", "DNSKEY", made.to_text())
+        self.add("example", "NS", "ns.example.")
+        return f"example. {DAY} IN DNSKEY {made.to_text()}"
+
+    def leave_unsigned(self, zone: str) -> None:
+        """A zone below `example` that has no signatures."""
+        self.plain = _name(zone)
+        self.add(zone, "NS", "ns.example.")
+
+    def forge(self, name: str) -> None:
+        """The answers about this name are signed wrongly from now on."""
+        self.forged.add(_name(name))
 
     def remove(self, name: str, kind: str) -> None:
         self.records.pop((_name(name), dns.rdatatype.from_text(kind)), None)
@@ -106,13 +137,39 @@ class Dns:
         answer.flags |= dns.flags.RA | dns.flags.AA
         values = self.records.get((name, kind))
         if values:
-            answer.answer.append(dns.rrset.from_text(name, self.ttl, "IN", kind, *values))
+            answer.answer += self._signed(dns.rrset.from_text(name, self.ttl, "IN", kind, *values))
             return answer
-        if not any(known.is_subdomain(name) for known, _ in self.records):
+        is_plain = self._is_plain(name) and kind != dns.rdatatype.DS
+        apex = self.plain if is_plain else APEX
+        soa = dns.rrset.from_text(apex, self.ttl, "IN", "SOA", SOA.format(ttl=self.ttl))
+        answer.authority += self._signed(soa)
+        if self.key and not is_plain:
+            # This name is there and has nothing of the kind.
+            kinds = [dns.rdatatype.to_text(k) for known, k in self.records if known == name]
+            following = "\\000." + name.to_text()
+            nsec = f"{following} {' '.join([*kinds, 'RRSIG', 'NSEC'])}"
+            answer.authority += self._signed(
+                dns.rrset.from_text(name, self.ttl, "IN", "NSEC", nsec)
+            )
+        elif not any(known.is_subdomain(name) for known, _ in self.records):
             answer.set_rcode(dns.rcode.NXDOMAIN)
-        soa = SOA.format(ttl=self.ttl)
-        answer.authority.append(dns.rrset.from_text("example.", self.ttl, "IN", "SOA", soa))
         return answer
+
+    def _is_plain(self, name: dns.name.Name) -> bool:
+        return self.plain is not None and name.is_subdomain(self.plain)
+
+    def _signed(self, rrset: dns.rrset.RRset) -> list[dns.rrset.RRset]:
+        """The records, and their signature where there is one."""
+        # What is said of a zone's keys is said above it.
+        is_plain = self._is_plain(rrset.name) and rrset.rdtype != dns.rdatatype.NSEC
+        if not self.key or is_plain or not rrset.name.is_subdomain(APEX):
+            return [rrset]
+        made = dns.dnssec.make_dnskey(self.key.public_key(), dns.dnssec.ED25519, flags=257)
+        signature = dns.dnssec.sign(rrset, self.key, APEX, made, lifetime=DAY)
+        if rrset.name in self.forged:
+            wrong = bytes([signature.signature[0] ^ 1]) + signature.signature[1:]
+            signature = signature.replace(signature=wrong)
+        return [rrset, dns.rrset.from_rdata(rrset.name, self.ttl, signature)]
 
 
 def _name(text: str) -> dns.name.Name:

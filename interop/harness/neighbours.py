@@ -53,7 +53,7 @@ def neighbourhood(*kinds, certificate: str = "valid", **ours):
         try:
             for kind in kinds:
                 kind, name = kind if isinstance(kind, tuple) else (kind, f"{kind.name}.example")
-                is_ours = kind is Stentor
+                is_ours = issubclass(kind, Stentor)
                 domain = Domain(name, certificate if is_ours else "valid")
                 made.append(kind(region, domain, **(ours if is_ours else {})))
             yield [server.start() for server in made]
@@ -148,6 +148,10 @@ class Stentor(Neighbour):
     def create_account(self, account: Account) -> None:
         words = ("account", "add", account.jid, "--password", account.password)
         run_tool(self.binary, "--config", self.config, *words)
+
+    def command_line(self, *words: str) -> dict:
+        """What a command answers."""
+        return json.loads(run_tool(self.binary, "--config", self.config, "--json", *words))
 
     def metrics(self) -> dict[str, float]:
         """What the page for Prometheus says, by the name with its labels."""

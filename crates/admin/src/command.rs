@@ -12,7 +12,7 @@ use stentor_engine::registration::AccountError;
 use stentor_engine::{BoxFuture, DomainError};
 use stentor_store::StoreError;
 
-use crate::{Cx, accounts, archive, devices, domains, guard, import, reports, server};
+use crate::{Cx, accounts, archive, devices, domains, guard, import, reports, s2s, server};
 
 /// A command of administrators.
 pub trait Command: 'static {
@@ -102,6 +102,8 @@ pub const ALL: &[Entry] = &[
     Entry::of::<reports::ListReports>(),
     Entry::of::<reports::ShowReport>(),
     Entry::of::<reports::DropReport>(),
+    Entry::of::<s2s::ListStreams>(),
+    Entry::of::<s2s::EndStreams>(),
     Entry::of::<server::Status>(),
     Entry::of::<server::Backup>(),
     Entry::of::<server::Reload>(),
@@ -205,6 +207,8 @@ mod tests {
             ("account-unlock", json!({ "jid": "a@capulet.example" })),
             ("blocked-list", json!({})),
             ("blocked-lift", json!({ "address": "192.0.2.1" })),
+            ("s2s-list", json!({ "domain": null })),
+            ("s2s-close", json!({ "domain": "montague.example" })),
             ("reload", json!({})),
             ("stop", json!({})),
         ] {

@@ -14,6 +14,7 @@ pub mod import;
 pub mod limits;
 pub mod metrics;
 pub mod reports;
+pub mod s2s;
 pub mod server;
 pub mod socket;
 #[cfg(test)]
@@ -36,6 +37,8 @@ pub struct Cx {
     pub engine: Arc<Engine>,
     /// Copies the database to a new file. An error is a sentence for the operator.
     pub back_up: Arc<dyn Fn(PathBuf) -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    /// Streams between servers; none where the server does not speak to others.
+    pub s2s: Option<Arc<dyn s2s::ServerStreams>>,
     /// Where wishes go; none where there is no running server.
     pub wishes: Option<mpsc::Sender<Wish>>,
 }

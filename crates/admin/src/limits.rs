@@ -41,3 +41,7 @@ pub const BLOCKED_ROWS: usize = 1_000;
 
 /// Domains that a status names.
 pub const STATUS_DOMAINS: usize = 50;
+
+/// Pairs of domains for which streams stand that one answer lists, and those for which something
+/// waits; with the longest names it fits into a line.
+pub const S2S_ROWS: usize = 200;

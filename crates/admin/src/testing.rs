@@ -13,6 +13,7 @@ pub(crate) fn cx(world: &World) -> Cx {
     Cx {
         engine: world.engine.clone(),
         back_up: Arc::new(|_| Box::pin(async { Ok(()) })),
+        s2s: None,
         wishes: Some(wishes),
     }
 }

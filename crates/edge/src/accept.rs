@@ -9,7 +9,6 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::admission::Permit;
-use crate::limits::HANDSHAKE_WAIT_MS;
 
 /// What serves the connections of a port.
 pub trait Serve: Send + Sync + 'static {
@@ -34,7 +33,7 @@ pub async fn accept<S: Serve>(server: Arc<S>, listener: Listener, mut stop: watc
     }
 }
 
-/// The connection as its stream begins; behind a TLS handshake, of bounded length, if there is an
+/// The connection as its stream begins; behind a TLS handshake, which may take so long, if there is an
 /// acceptor.
 ///
 /// # Errors
@@ -43,10 +42,11 @@ pub(crate) async fn open(
     tcp: TcpStream,
     peer: SocketAddr,
     acceptor: Option<&TlsAcceptor>,
+    wait_ms: u64,
 ) -> Result<Conn, String> {
     let Some(acceptor) = acceptor else { return Ok(Conn::plain(tcp, peer)) };
     let handshake = Conn::accept_tls(tcp, peer, acceptor, &[]);
-    match tokio::time::timeout(Duration::from_millis(HANDSHAKE_WAIT_MS), handshake).await {
+    match tokio::time::timeout(Duration::from_millis(wait_ms), handshake).await {
         Ok(conn) => conn.map_err(|error| error.to_string()),
         Err(_) => Err("it took too long".to_owned()),
     }

@@ -22,6 +22,9 @@ pub const BATCH_STANZAS_MAX: usize = 32;
 /// Milliseconds that a TLS handshake may take.
 pub const HANDSHAKE_WAIT_MS: u64 = 10_000;
 
+/// Milliseconds that a TLS handshake between servers may take: links of many seconds are links.
+pub const S2S_HANDSHAKE_WAIT_MS: u64 = 30_000;
+
 /// Milliseconds that the last bytes of an ended stream may take to leave.
 pub const LINGER_WAIT_MS: u64 = 2_000;
 
@@ -46,17 +49,28 @@ pub const S2S_UNACKED_MAX: usize = 1_000;
 /// Broken streams of other servers that may be resumed at once.
 pub const S2S_RESUMABLE_MAX: usize = 65_536;
 
+/// Domains for which something waits and that the metrics page names; the others are one.
+pub const S2S_DOMAINS_SHOWN_MAX: usize = 64;
+
 /// Seconds in which another server may resume a stream that broke.
 pub const S2S_RESUME_SECS: u32 = 60;
 
 /// Milliseconds that a stream has to let go of what another is to go on with.
 pub const S2S_TAKE_OVER_WAIT_MS: u64 = 5_000;
 
+/// Milliseconds in which a server that has opened a stream says whether it counts stanzas (XEP-0198):
+/// so long nothing that went back on it is taken for arrived.
+pub const S2S_SETTLE_WAIT_MS: u64 = 10_000;
+
 /// Milliseconds between streams to a server of which the former ended as soon.
 pub const S2S_BRIEF_MS: u64 = 1_000;
 
 /// Milliseconds from which on a message that waited is stamped with the time since when (XEP-0203).
 pub const S2S_DELAY_STAMP_MS: u64 = 10_000;
+
+/// Milliseconds for which presence waits for a server that cannot be reached, if messages do not wait
+/// longer.
+pub const S2S_PRESENCE_HOLD_MS: u64 = 3_600_000;
 
 /// How many domains are looked for and connected to at once.
 pub const S2S_CONNECTING_MAX: usize = 256;

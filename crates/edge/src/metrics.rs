@@ -28,7 +28,7 @@ metrics! {
         opened: Counter = "Streams to other servers that stood";
         accepted: Counter = "Domain pairs that other servers were authorized for";
         refused: Counter = "Streams that ended before their domain was proven";
-        failed: Counter = "Attempts to reach a domain that failed";
+        failed: Family<Vec<(&'static str, &'static str)>, Counter> = "Attempts to reach a domain that failed";
         queued: Counter = "Stanzas queued for other servers";
         resumed: Counter = "Streams that went on for broken ones";
         stanzas_out: Counter = "Stanzas sent to other servers";
@@ -46,6 +46,13 @@ metrics! {
         returned: Counter = "Stanzas for components that went back";
         stanzas_out: Counter = "Stanzas sent to components";
         stanzas_in: Counter = "Stanzas that came from components";
+    }
+}
+
+impl FederationMetrics {
+    /// The attempts that failed by this cause.
+    pub(crate) fn failed_by(&self, cause: &'static str) -> Counter {
+        self.failed.get_or_create(&vec![("cause", cause)]).clone()
     }
 }
 

@@ -121,7 +121,7 @@ impl Server {
         })?;
         let due = Arc::new(Notify::new());
         tasks.spawn(chores(core.engine.clone(), due.clone()));
-        tasks.spawn(socket::serve(socket, wire::admin(&core, Some(wish))));
+        tasks.spawn(socket::serve(socket, wire::admin(&core, links.as_ref(), Some(wish))));
         let mut registry = Registry::default();
         core.engine.metrics.register(&mut registry);
         shared.metrics.register(&mut registry);

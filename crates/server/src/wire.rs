@@ -10,8 +10,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use stentor_admin::s2s::{self, ServerStreams};
 use stentor_admin::{Cx, Wish};
-use stentor_edge::s2s::{Discovery, Federation, FederationParts, Links, S2sListener};
+use stentor_edge::s2s::{
+    Discovery, Federation, FederationParts, Links, Policy, QueueFacts, S2sListener, StreamFacts,
+};
 use stentor_edge::{
     Admission, C2sListener, ComponentListener, ComponentSettings, Components, Kind, Metrics,
     Offers, Shared,
@@ -26,7 +29,7 @@ use stentor_transport::{
 };
 use tokio::sync::mpsc;
 
-use crate::config::files::{client_roots, server_roots};
+use crate::config::files::{client_roots, server_roots, trust_anchors};
 use crate::config::{Asked, Config, Listen, PortKind, TlsUse, ascii_name};
 
 /// The open data folder and the engine over it.
@@ -250,7 +253,7 @@ pub(crate) fn federation(
     let parts = FederationParts {
         engine: core.engine.clone(),
         policy: wanted.policy.clone(),
-        discovery: Discovery::new(wanted.dns, wanted.routes.clone()),
+        discovery: Discovery::new(wanted.dns, wanted.routes.clone(), trust_anchors(config)?),
         roots: server_roots(config)?,
         certificates: trust.certificates.clone(),
         version_min: config.version_min,
@@ -331,7 +334,12 @@ pub(crate) fn s2s(
 
 /// What administrators' commands run with.
 #[must_use]
-pub(crate) fn admin(core: &Core, wishes: Option<mpsc::Sender<Wish>>) -> Cx {
+pub(crate) fn admin(
+    core: &Core,
+    links: Option<&Arc<Links>>,
+    wishes: Option<mpsc::Sender<Wish>>,
+) -> Cx {
+    let s2s = links.map(|links| Arc::new(ToOthers(links.clone())) as Arc<dyn ServerStreams>);
     let store = core.store.clone();
     Cx {
         engine: core.engine.clone(),
@@ -339,8 +347,52 @@ pub(crate) fn admin(core: &Core, wishes: Option<mpsc::Sender<Wish>>) -> Cx {
             let copying = store.back_up(path.clone());
             Box::pin(async move { copying.await.map_err(|error| no_copy(&path, &error)) })
         }),
+        s2s,
         wishes,
     }
+}
+
+/// Streams with other servers as administrators see them.
+struct ToOthers(Arc<Links>);
+
+impl ServerStreams for ToOthers {
+    fn streams(&self) -> Vec<s2s::Stream> {
+        let row = |facts: &StreamFacts, pair| s2s::Stream {
+            direction: if facts.is_outgoing { "out" } else { "in" }.to_owned(),
+            pair: named(pair),
+            peer: facts.peer,
+            tls: facts.tls.to_owned(),
+            cipher: facts.cipher.to_owned(),
+            certificate: facts.certificate.to_owned(),
+            how: facts.how.to_owned(),
+            both_ways: facts.is_bidi,
+            since_ms: facts.since_ms,
+        };
+        let rows = |facts: StreamFacts| {
+            let pairs = facts.pairs.clone();
+            pairs.into_iter().map(move |pair| row(&facts, pair))
+        };
+        self.0.streams().into_iter().flat_map(rows).collect()
+    }
+
+    fn waiting(&self) -> Vec<s2s::Waiting> {
+        let waiting = |facts: QueueFacts| s2s::Waiting {
+            pair: named(facts.pair),
+            stanzas: facts.stanzas,
+            bytes: facts.bytes,
+            oldest_secs: facts.waited_ms / 1_000,
+            trouble: facts.trouble.map(|condition| condition.name().to_owned()),
+        };
+        self.0.queues().into_iter().map(waiting).collect()
+    }
+
+    fn end(&self, domain: &str) -> usize {
+        Policy::domain(domain).map_or(0, |domain| self.0.end_streams(&domain))
+    }
+}
+
+fn named(pair: stentor_stream::s2s::Pair) -> s2s::Pair {
+    s2s::Pair { local: pair.local, remote: pair.remote }
 }
 
 fn no_copy(path: &Path, error: &StoreError) -> String {

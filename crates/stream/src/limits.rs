@@ -58,6 +58,10 @@ pub const HEADER_WAIT_MS: u64 = 30_000;
 /// Default wait for a bound session since the connection came in, in milliseconds.
 pub const SIGN_IN_WAIT_MS: u64 = 60_000;
 
+/// Milliseconds until the domain of another server is proven, both ways: with STARTTLS that takes seven
+/// round trips.
+pub const S2S_SIGN_IN_WAIT_MS: u64 = 120_000;
+
 /// Default wait for the peer's closing tag after ours, in milliseconds (RFC 6120 §4.4).
 pub const CLOSE_WAIT_MS: u64 = 1_500;
 

@@ -10,8 +10,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustls::Error;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -275,6 +277,15 @@ impl Conn {
         }
         ready!(self.poll_flush(cx))?;
         self.socket.poll_shutdown(cx)
+    }
+
+    /// Gives up what the peer has not got: once it is dropped, the connection ends by a reset, and
+    /// nothing of that arrives later.
+    pub fn abort(&mut self) {
+        if let Some(tcp) = self.socket.tcp() {
+            // If it fails, the kernel goes on trying for a while.
+            let _ = SockRef::from(&*tcp).set_linger(Some(Duration::ZERO));
+        }
     }
 
     fn plain_tcp(&mut self) -> Result<&mut TcpStream, HandshakeError> {

@@ -21,7 +21,7 @@ use super::lane::{Lane, Shard};
 use crate::accept::{Serve, open};
 use crate::admission::Permit;
 use crate::c2s::Shared;
-use crate::limits::{COMPONENT_STALL_MS, S2S_UNSETTLED_MAX};
+use crate::limits::{COMPONENT_STALL_MS, HANDSHAKE_WAIT_MS, S2S_UNSETTLED_MAX};
 use crate::monotonic;
 use crate::s2s::pump::{Pump, Wake};
 
@@ -72,7 +72,7 @@ impl Serve for ComponentListener {
 impl ComponentListener {
     /// The connection, with TLS if that comes first.
     async fn connection(&self, tcp: TcpStream, peer: SocketAddr) -> Option<Conn> {
-        let opened = open(tcp, peer, self.acceptor.as_deref()).await;
+        let opened = open(tcp, peer, self.acceptor.as_deref(), HANDSHAKE_WAIT_MS).await;
         opened
             .inspect_err(|error| {
                 self.shared.metrics.handshakes_failed.inc();

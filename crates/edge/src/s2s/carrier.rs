@@ -14,7 +14,7 @@ use stentor_stream::s2s::{Incoming, Outgoing, Tally};
 use stentor_stream::{Machine, Millis};
 
 use super::Federation;
-use super::links::Link;
+use super::link::Link;
 use super::pump::Pump;
 use super::queue::Waiting;
 use crate::limits::{ACKS_DUE_MAX, S2S_DELAY_STAMP_MS, S2S_UNSETTLED_MAX};

@@ -4,13 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::rr::{RData, Record};
 use stentor_jid::domain_to_ascii;
 use tokio::task::JoinSet;
 
 use super::rfc2782_srv::{Service, ordered};
+use super::rfc4035_anchors::TrustAnchors;
+use super::rfc7673_dane::{Dane, are_secure};
 use super::rfc8305_race::alternating;
 use crate::limits::{S2S_ADDRESSES_MAX, S2S_SERVERS_MAX};
 
@@ -18,6 +21,7 @@ use crate::limits::{S2S_ADDRESSES_MAX, S2S_SERVERS_MAX};
 pub struct Discovery {
     resolver: Option<TokioResolver>,
     routes: Vec<Route>,
+    is_validating: bool,
 }
 
 /// Where a domain is, whatever DNS says.
@@ -38,10 +42,12 @@ pub struct Route {
 pub(crate) struct Target {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) is_direct_tls: bool,
+    /// What DNS says of its certificate.
+    pub(crate) dane: Dane,
 }
 
-/// Why a domain has no server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a domain has no server; of several reasons the last one here counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum NotFound {
     /// DNS has no such domain, or the domain says that it has no server.
     #[error("DNS knows no server of the domain")]
@@ -49,15 +55,20 @@ pub(crate) enum NotFound {
     /// DNS did not answer.
     #[error("DNS did not answer")]
     NoAnswer,
+    /// What DNS answered is not what its signatures say.
+    #[error("the signatures of DNS are wrong (DNSSEC: bogus)")]
+    Bogus,
 }
 
 impl Discovery {
     /// Discovery by the system's DNS servers, or by the one named.
     ///
     /// Answers are cached as long as their records live. Without any DNS server only routes and
-    /// addresses lead anywhere.
+    /// addresses lead anywhere. With `anchors` answers are validated (RFC 4035), and what signed
+    /// ones say of certificates counts (RFC 7673).
     #[must_use]
-    pub fn new(dns: Option<SocketAddr>, routes: Vec<Route>) -> Self {
+    pub fn new(dns: Option<SocketAddr>, routes: Vec<Route>, anchors: Option<TrustAnchors>) -> Self {
+        let is_validating = anchors.is_some();
         let builder = match dns {
             None => TokioResolver::builder_tokio().ok(),
             Some(server) => {
@@ -69,20 +80,40 @@ impl Discovery {
                 Some(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
             }
         };
+        let builder = builder.map(|builder| match anchors {
+            Some(TrustAnchors(anchors)) => builder.with_trust_anchor(anchors),
+            None => builder,
+        });
         let resolver = builder.and_then(|builder| builder.build().ok());
-        Self { resolver, routes }
+        Self { resolver, routes, is_validating }
+    }
+
+    /// Whether answers are validated.
+    pub(crate) fn is_validating(&self) -> bool {
+        self.is_validating
+    }
+
+    /// Whether DNS is asked for the servers of a domain at all.
+    pub(crate) fn is_by_dns(&self, domain: &str) -> bool {
+        self.route(domain).is_none() && literal(domain).is_none()
+    }
+
+    fn route(&self, domain: &str) -> Option<&Route> {
+        let route = |name: &str| self.routes.iter().find(|r| r.domain == name);
+        route(domain).or_else(|| route("*"))
     }
 
     /// The servers of a domain in the order in which they are tried.
     pub(crate) async fn find(&self, domain: &str) -> Result<Vec<Target>, NotFound> {
-        let route = |name: &str| self.routes.iter().find(|r| r.domain == name);
-        if let Some(route) = route(domain).or_else(|| route("*")) {
-            let addresses = self.addresses(&route.host, route.port).await?;
-            return Ok(vec![Target { addresses, is_direct_tls: route.is_direct_tls }]);
+        let unsigned = |addresses, is_direct_tls| {
+            Ok(vec![Target { addresses, is_direct_tls, dane: Dane::default() }])
+        };
+        if let Some(route) = self.route(domain) {
+            let (addresses, _) = self.addresses(&route.host, route.port).await?;
+            return unsigned(addresses, route.is_direct_tls);
         }
         if let Some(ip) = literal(domain) {
-            let addresses = vec![SocketAddr::new(ip, DEFAULT_PORT)];
-            return Ok(vec![Target { addresses, is_direct_tls: false }]);
+            return unsigned(vec![SocketAddr::new(ip, DEFAULT_PORT)], false);
         }
         let ascii = domain_to_ascii(domain).map_err(|_| NotFound::NoServer)?;
         let (direct, starttls) = tokio::join!(
@@ -100,10 +131,14 @@ impl Discovery {
             (Ok(NotOffered), Err(error)) | (Err(error), Ok(NotOffered) | Err(_)) => {
                 return Err(error);
             }
+            // RFC 7673 §3.1: an answer that is kept back must not lead away from what is signed.
+            (Err(error), Ok(NoRecord)) | (Ok(NoRecord), Err(error)) if self.is_validating => {
+                return Err(error);
+            }
             // RFC 6120 §3.2.2: without any record the domain itself is tried.
             (Ok(NoRecord) | Err(_), Ok(NoRecord)) | (Ok(NoRecord), Err(_)) => {
-                let addresses = self.addresses(&ascii, DEFAULT_PORT).await?;
-                return Ok(vec![Target { addresses, is_direct_tls: false }]);
+                let (addresses, _) = self.addresses(&ascii, DEFAULT_PORT).await?;
+                return unsigned(addresses, false);
             }
         };
         self.targets(ordered(services)).await
@@ -121,8 +156,9 @@ impl Discovery {
         let lookup = match resolver.srv_lookup(name.as_str()).await {
             Ok(lookup) => lookup,
             Err(error) if is_none(&error) => return Ok(Offer::NoRecord),
-            Err(_) => return Err(NotFound::NoAnswer),
+            Err(error) => return Err(why(&error)),
         };
+        let is_secure = are_secure(lookup.answers());
         let services = lookup.answers().iter().filter_map(|record| match &record.data {
             RData::SRV(srv) => Some(Service {
                 priority: srv.priority,
@@ -130,6 +166,7 @@ impl Discovery {
                 host: srv.target.to_ascii(),
                 port: srv.port,
                 is_direct_tls,
+                is_secure,
             }),
             _ => None,
         });
@@ -148,11 +185,7 @@ impl Discovery {
         let mut asked = JoinSet::new();
         for (at, service) in services.into_iter().take(S2S_SERVERS_MAX).enumerate() {
             let resolver = self.resolver.clone();
-            asked.spawn(async move {
-                let addresses = addresses(resolver.as_ref(), &service.host, service.port).await;
-                let is_direct_tls = service.is_direct_tls;
-                (at, addresses.map(|addresses| Target { addresses, is_direct_tls }))
-            });
+            asked.spawn(async move { (at, target(resolver.as_ref(), &service).await) });
         }
         let mut found = asked.join_all().await;
         found.sort_unstable_by_key(|(at, _)| *at);
@@ -160,14 +193,17 @@ impl Discovery {
         for (_, outcome) in found {
             match outcome {
                 Ok(target) => targets.push(target),
-                Err(NotFound::NoAnswer) => why = NotFound::NoAnswer,
-                Err(NotFound::NoServer) => {}
+                Err(error) => why = why.max(error),
             }
         }
         if targets.is_empty() { Err(why) } else { Ok(targets) }
     }
 
-    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NotFound> {
+    async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<(Vec<SocketAddr>, Vec<Record>), NotFound> {
         addresses(self.resolver.as_ref(), host, port).await
     }
 }
@@ -182,31 +218,60 @@ enum Offer {
     Servers(Vec<Service>),
 }
 
+/// Where one server is, and what DNS says of it.
+async fn target(resolver: Option<&TokioResolver>, service: &Service) -> Result<Target, NotFound> {
+    let Service { host, port, is_direct_tls, is_secure, .. } = service;
+    let (addresses, answers) = addresses(resolver, host, *port).await?;
+    let dane = match resolver.filter(|_| *is_secure) {
+        Some(resolver) => Dane::of(resolver, host, *port, &answers).await?,
+        None => Dane::default(),
+    };
+    Ok(Target { addresses, is_direct_tls: *is_direct_tls, dane })
+}
+
+/// The addresses of a host, and the records that say them.
 async fn addresses(
     resolver: Option<&TokioResolver>,
     host: &str,
     port: u16,
-) -> Result<Vec<SocketAddr>, NotFound> {
+) -> Result<(Vec<SocketAddr>, Vec<Record>), NotFound> {
     if let Some(ip) = literal(host) {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+        return Ok((vec![SocketAddr::new(ip, port)], Vec::new()));
     }
     let resolver = resolver.ok_or(NotFound::NoAnswer)?;
     // Fully qualified: no search list.
     let name = if host.ends_with('.') { host.to_owned() } else { format!("{host}.") };
-    let found = match resolver.lookup_ip(name.as_str()).await {
-        Ok(found) => found,
-        Err(error) if is_none(&error) => return Err(NotFound::NoServer),
-        Err(_) => return Err(NotFound::NoAnswer),
-    };
-    let addresses: Vec<IpAddr> = found.iter().take(S2S_ADDRESSES_MAX).collect();
-    if addresses.is_empty() {
-        return Err(NotFound::NoServer);
+    let (four, six) =
+        tokio::join!(resolver.ipv4_lookup(name.as_str()), resolver.ipv6_lookup(name.as_str()));
+    let (mut answers, mut reason) = (Vec::new(), NotFound::NoServer);
+    for outcome in [four, six] {
+        match outcome {
+            Ok(found) => answers.extend(found.answers().iter().cloned()),
+            Err(error) if is_none(&error) => {}
+            Err(error) => reason = reason.max(why(&error)),
+        }
     }
-    Ok(alternating(addresses).into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    let addresses: Vec<IpAddr> = answers.iter().filter_map(|r| r.data.ip_addr()).collect();
+    // RFC 7673 §3.2: of a host with a wrong signature no address is called.
+    if addresses.is_empty() || reason == NotFound::Bogus {
+        return Err(reason);
+    }
+    let addresses = alternating(addresses).into_iter().take(S2S_ADDRESSES_MAX);
+    Ok((addresses.map(|ip| SocketAddr::new(ip, port)).collect(), answers))
 }
 
-fn is_none(error: &NetError) -> bool {
-    error.is_no_records_found() || error.is_nx_domain()
+/// Whether an answer says that there is nothing: signed, or where nothing is.
+pub(super) fn is_none(error: &NetError) -> bool {
+    let is_unsigned = matches!(error, NetError::Dns(DnsError::Nsec { proof: Proof::Insecure, .. }));
+    is_unsigned || error.is_no_records_found() || error.is_nx_domain()
+}
+
+/// Why there is no answer that could be used.
+pub(super) fn why(error: &NetError) -> NotFound {
+    match error {
+        NetError::Dns(DnsError::DnssecBogus | DnsError::Nsec { .. }) => NotFound::Bogus,
+        _ => NotFound::NoAnswer,
+    }
 }
 
 /// An address as a domainpart: IPv4, or IPv6 in brackets (RFC 7622 §3.2).
@@ -227,7 +292,7 @@ mod tests {
 
     async fn found(entries: Vec<Entry>) -> Result<Vec<String>, NotFound> {
         let dns = FakeDns::start(3_600, entries).await;
-        let targets = Discovery::new(Some(dns.addr), Vec::new()).find("a.example").await?;
+        let targets = Discovery::new(Some(dns.addr), Vec::new(), None).find("a.example").await?;
         let text = |target: &Target| {
             let kind = if target.is_direct_tls { "tls" } else { "starttls" };
             let addresses: Vec<_> = target.addresses.iter().map(ToString::to_string).collect();
@@ -298,7 +363,7 @@ mod tests {
         for (ttl, times) in [(3_600, 1), (0, 2)] {
             let entries = vec![srv(STARTTLS, 0, 5269, "h.example"), address("h.example", "::1")];
             let dns = FakeDns::start(ttl, entries).await;
-            let discovery = Discovery::new(Some(dns.addr), Vec::new());
+            let discovery = Discovery::new(Some(dns.addr), Vec::new(), None);
             for _ in 0..2 {
                 assert!(discovery.find("a.example").await.is_ok());
                 assert_eq!(discovery.find("b.example").await, Err(NotFound::NoServer));
@@ -319,7 +384,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_asked_about_again() {
         let dns = FakeDns::start(3_600, vec![failure(DIRECT), failure(STARTTLS)]).await;
-        let discovery = Discovery::new(Some(dns.addr), Vec::new());
+        let discovery = Discovery::new(Some(dns.addr), Vec::new(), None);
         assert_eq!(discovery.find("a.example").await, Err(NotFound::NoAnswer));
         let asked = dns.times(STARTTLS, RecordType::SRV);
         assert_eq!(discovery.find("a.example").await, Err(NotFound::NoAnswer));
@@ -334,16 +399,18 @@ mod tests {
             port: 1,
             is_direct_tls: true,
         };
-        let discovery = Discovery { resolver: None, routes: vec![route("far.example")] };
+        let discovery =
+            Discovery { resolver: None, routes: vec![route("far.example")], is_validating: false };
         let to = |address: &str, is_direct_tls| Target {
             addresses: vec![address.parse().unwrap()],
             is_direct_tls,
+            dane: Dane::default(),
         };
         assert_eq!(discovery.find("far.example").await, Ok(vec![to("127.0.0.1:1", true)]));
         assert_eq!(discovery.find("[::1]").await, Ok(vec![to("[::1]:5269", false)]));
         assert_eq!(discovery.find("10.0.0.1").await, Ok(vec![to("10.0.0.1:5269", false)]));
         assert_eq!(discovery.find("else.example").await, Err(NotFound::NoAnswer));
-        let any = Discovery { resolver: None, routes: vec![route("*")] };
+        let any = Discovery { resolver: None, routes: vec![route("*")], is_validating: false };
         assert_eq!(any.find("else.example").await, Ok(vec![to("127.0.0.1:1", true)]));
     }
 }

@@ -32,7 +32,22 @@ impl Failure {
         match self {
             Self::NotFound(NotFound::NoAnswer) | Self::Unreachable(_) => true,
             Self::Ended(..) => self.condition() == Condition::RemoteServerTimeout,
-            Self::NotFound(NotFound::NoServer) | Self::Certificate(_) | Self::Denied(_) => false,
+            Self::NotFound(NotFound::NoServer | NotFound::Bogus)
+            | Self::Certificate(_)
+            | Self::Denied(_) => false,
+        }
+    }
+
+    /// A word for metrics.
+    pub(crate) fn cause(&self) -> &'static str {
+        match self {
+            Self::NotFound(NotFound::NoServer) => "not-found",
+            Self::NotFound(NotFound::NoAnswer) => "no-dns",
+            Self::NotFound(NotFound::Bogus) => "dnssec",
+            Self::Unreachable(_) => "unreachable",
+            Self::Certificate(_) => "certificate",
+            Self::Denied(_) => "dialback",
+            Self::Ended(..) => "ended",
         }
     }
 

@@ -8,91 +8,27 @@ use std::time::Duration;
 use stentor_engine::Inbound;
 use stentor_stanza::Condition;
 use stentor_stream::fault::Fault;
-use stentor_stream::s2s::{
-    Answer, Ask, How, Incoming, IncomingEvent, IncomingSettings, Key, Offer, Pair, Verdict,
-};
+use stentor_stream::s2s::{Answer, Ask, How, Incoming, IncomingEvent, Key, Offer, Pair, Verdict};
 use stentor_stream::{Ending, Machine as _, Millis};
-use stentor_transport::{Conn, TlsAcceptor};
-use tokio::net::TcpStream;
+use stentor_transport::Conn;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::carrier::{Acks, drain, settle, take_ack, take_in};
-use super::certificates::proves;
-use super::links::{Link, Links};
+use super::certificates::{Proof, proven_by_caller};
+use super::link::Link;
+use super::listener::S2sListener;
 use super::pump::{Counts, Pump, Wake, encryption};
 use super::queue::Doubt;
 use super::resume::{End, Left};
+use super::standing::{Place, StreamFacts, until_unwanted};
 use super::verify::verify;
 use super::xep0368_direct_tls::is_for_servers;
 use super::{Federation, IN_OUR_NAME, UNWANTED};
-use crate::accept::{Serve, open};
-use crate::admission::Permit;
-use crate::c2s::Kind;
-use crate::limits::{HANDSHAKE_WAIT_MS, S2S_RESUME_SECS, S2S_VERIFICATIONS_PER_STREAM_MAX};
+use crate::limits::{
+    S2S_HANDSHAKE_WAIT_MS, S2S_RESUME_SECS, S2S_SETTLE_WAIT_MS, S2S_UNACKED_MAX,
+    S2S_VERIFICATIONS_PER_STREAM_MAX,
+};
 use crate::monotonic;
-
-/// A listening port for other servers.
-pub struct S2sListener {
-    kind: Kind,
-    acceptor: Option<Arc<TlsAcceptor>>,
-    links: Arc<Links>,
-    settings: Arc<IncomingSettings>,
-}
-
-impl S2sListener {
-    /// A port whose connections begin in this way. `name` is told to servers that ask for no
-    /// domain of ours.
-    #[must_use]
-    pub fn new(
-        kind: Kind,
-        acceptor: Option<Arc<TlsAcceptor>>,
-        links: Arc<Links>,
-        name: String,
-    ) -> Arc<Self> {
-        let settings = Arc::new(links.federation.incoming_settings(name));
-        Arc::new(Self { kind, acceptor, links, settings })
-    }
-}
-
-impl Serve for S2sListener {
-    fn admit(&self, peer: SocketAddr) -> Option<Permit> {
-        let federation = &self.links.federation;
-        let permit = federation.admission.admit(peer.ip());
-        if permit.is_none() {
-            federation.metrics.turned_away.inc();
-        }
-        permit
-    }
-
-    fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
-        let metrics = &self.links.federation.metrics;
-        metrics.connections.inc();
-        let connections = metrics.connections.clone();
-        tokio::spawn(async move {
-            if let Some(conn) = self.connection(tcp, peer).await {
-                let mut stream = Stream::new(self, conn, peer);
-                let outcome = stream.turn().await;
-                stream.finish(outcome.err()).await;
-            }
-            connections.dec();
-            drop(permit);
-        });
-    }
-}
-
-impl S2sListener {
-    /// The connection, with TLS if that comes first.
-    async fn connection(&self, tcp: TcpStream, peer: SocketAddr) -> Option<Conn> {
-        let acceptor = self.acceptor.as_deref().filter(|_| self.kind == Kind::DirectTls);
-        let opened = open(tcp, peer, acceptor).await;
-        opened
-            .inspect_err(|error| {
-                self.links.federation.metrics.handshakes_failed.inc();
-                tracing::info!(event = "tls_failed", %peer, error, "A TLS handshake with a server failed.");
-            })
-            .ok()
-    }
-}
 
 /// What a stream waits for beside its socket.
 enum News {
@@ -104,10 +40,12 @@ enum News {
     Waiting,
     /// Another stream is to go on for this one.
     Wanted,
+    /// Somebody wants it ended.
+    Unwanted,
 }
 
 /// One stream while it lasts.
-struct Stream {
+pub(super) struct Stream {
     listener: Arc<S2sListener>,
     peer: SocketAddr,
     pump: Pump,
@@ -126,8 +64,12 @@ struct Stream {
     charged: u64,
     may_read_at: Millis,
     is_authorized: bool,
+    /// Its place among the streams that stand.
+    place: Option<Place>,
     /// Whether we have said that we close.
     is_closing: bool,
+    /// What the certificate has been found to prove, of the domain asked about last.
+    proof: Option<(String, Result<Proof, String>)>,
     /// What the certificate lacks to prove the domain that the peer's header names.
     doubt: Option<String>,
     fault: Option<String>,
@@ -136,11 +78,13 @@ struct Stream {
     resumable: Option<(String, Arc<Notify>)>,
     /// Whether it is known if the stream goes on for a former one.
     is_settled: bool,
+    /// When it is as good as known that the peer does not count stanzas.
+    settled_by: Millis,
     acks: Acks,
 }
 
 impl Stream {
-    fn new(listener: Arc<S2sListener>, conn: Conn, peer: SocketAddr) -> Self {
+    pub(super) fn new(listener: Arc<S2sListener>, conn: Conn, peer: SocketAddr) -> Self {
         let is_tls = conn.facts().tls.is_some();
         let settings = listener.settings.clone();
         let machine = Incoming::new(settings, is_tls, Box::new(token), monotonic::now());
@@ -164,22 +108,26 @@ impl Stream {
             charged: 0,
             may_read_at: monotonic::now(),
             is_authorized: false,
+            place: None,
             is_closing: false,
+            proof: None,
             doubt: None,
             fault: None,
             end: End::Broken,
             resumable: None,
             is_settled: false,
+            settled_by: monotonic::now(),
             acks: Acks::default(),
         }
     }
 
-    async fn turn(&mut self) -> std::io::Result<()> {
+    /// Runs the stream until it ends.
+    pub(super) async fn turn(&mut self) -> std::io::Result<()> {
         loop {
             self.events().await?;
             self.machine.take_output(&mut self.pump.out);
             if self.machine.is_ended() {
-                return self.pump.flush().await;
+                return self.pump.flush_last().await;
             }
             self.fill();
             if *self.stopping.borrow() && !self.is_closing && self.has_nothing_to_say() {
@@ -209,19 +157,19 @@ impl Stream {
                 }
                 Poll::Pending
             });
-            let wanted = async {
-                match resumable {
-                    Some((_, wanted)) => wanted.notified().await,
-                    None => std::future::pending().await,
-                }
-            };
+            let place = self.place.as_ref();
             let wake = tokio::select! {
                 wake = wake => wake?,
                 _ = stopping.changed() => Wake::Other(News::Waiting),
-                () = wanted => Wake::Other(News::Wanted),
+                () = until_wanted(resumable.as_ref()) => Wake::Other(News::Wanted),
+                () = until_unwanted(place) => Wake::Other(News::Unwanted),
             };
+            // Until then the peer may begin to count, and what the socket has is not there yet.
+            let counts_not = self.settled_by <= monotonic::now();
             for (link, taker) in &self.back {
-                settle((link, *taker), &self.machine, &self.pump);
+                if counts_not || link.queue.unacked(*taker) >= S2S_UNACKED_MAX / 2 {
+                    settle((link, *taker), &self.machine, &self.pump);
+                }
             }
             match wake {
                 Wake::Socket | Wake::Other(News::Waiting) => {}
@@ -232,6 +180,11 @@ impl Stream {
                 Wake::Other(News::Handled(handled)) => self.machine.acknowledge(handled),
                 Wake::Other(News::Wanted) => {
                     self.machine.close(Some(Fault::Replaced), monotonic::now());
+                }
+                Wake::Other(News::Unwanted) => {
+                    if !std::mem::replace(&mut self.is_closing, true) {
+                        self.close(None).await;
+                    }
                 }
                 Wake::Timer => self.machine.handle_timeout(monotonic::now()),
             }
@@ -272,20 +225,23 @@ impl Stream {
         match event {
             IncomingEvent::StartTls => self.start_tls().await?,
             IncomingEvent::Ask(Ask::Host { to, from }) => {
-                let proven = from.as_deref().map(|from| self.is_proven(from));
-                let offer =
-                    self.offer(to.as_deref(), from.as_deref(), matches!(proven, Some(Ok(()))));
+                let proven = match from.as_deref() {
+                    Some(from) if self.federation().may_be(from) => Some(self.prove(from).await),
+                    _ => None,
+                };
+                let is_proven = matches!(proven, Some(Ok(_)));
+                let offer = self.offer(to.as_deref(), from.as_deref(), is_proven);
                 self.doubt = proven.and_then(Result::err);
                 self.remote = from;
                 self.machine.handle_answer(Answer::Host(offer), monotonic::now());
             }
-            IncomingEvent::Ask(Ask::Dialback { pair, key }) => self.dial_back(pair, key),
+            IncomingEvent::Ask(Ask::Dialback { pair, key }) => self.dial_back(pair, key).await,
             IncomingEvent::Ask(Ask::Verify { pair, key }) => {
                 let verdict = self.about_our_key(&pair, &key);
                 self.machine.handle_answer(Answer::Verify(pair, key, verdict), monotonic::now());
             }
             IncomingEvent::Ask(Ask::Resume { previd }) => self.resume(previd).await,
-            IncomingEvent::Authorized(pair, how) => self.authorized(&pair, how),
+            IncomingEvent::Authorized(pair, how) => self.authorized(&pair, how).await,
             IncomingEvent::Managed(id) => self.managed(id),
             IncomingEvent::AckRequested => {
                 let received = self.machine.tally().map_or(0, |tally| tally.received);
@@ -333,7 +289,7 @@ impl Stream {
         self.pump.take_input();
         let hint = self.machine.domain().map(str::to_owned);
         let handshake = self.pump.conn.start_tls(&acceptor, &[], hint.as_deref());
-        let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
+        let wait = Duration::from_millis(S2S_HANDSHAKE_WAIT_MS);
         let error = match tokio::time::timeout(wait, handshake).await {
             Ok(Ok(())) => {
                 self.machine.handle_tls(monotonic::now());
@@ -385,20 +341,26 @@ impl Stream {
         }))
     }
 
-    /// Whether the peer's certificate proves a domain; the reason if not.
-    fn is_proven(&self, domain: &str) -> Result<(), String> {
+    /// What the peer's certificate proves a domain by; the reason if it does not.
+    async fn prove(&mut self, domain: &str) -> Result<Proof, String> {
+        if let Some((_, proof)) = self.proof.as_ref().filter(|(of, _)| of == domain) {
+            return proof.clone();
+        }
         let Some(facts) = &self.pump.conn.facts().tls else {
             return Err("the connection is not encrypted".to_owned());
         };
-        if !is_for_servers(facts.alpn.as_deref()) {
-            return Err("the connection was not made for servers".to_owned());
-        }
-        let roots = &self.federation().roots;
-        proves(&facts.client_certs, roots, domain).map_err(|error| error.to_string())
+        let proof = if is_for_servers(facts.alpn.as_deref()) {
+            let chain = facts.client_certs.clone();
+            proven_by_caller(self.federation().clone(), chain, domain.to_owned()).await
+        } else {
+            Err("the connection was not made for servers".to_owned())
+        };
+        self.proof = Some((domain.to_owned(), proof.clone()));
+        proof
     }
 
     /// XEP-0220 §2.2.1: the key is verified, unless the certificate says enough.
-    fn dial_back(&mut self, pair: Pair, key: Key) {
+    async fn dial_back(&mut self, pair: Pair, key: Key) {
         let federation = self.federation().clone();
         let is_ours = federation.engine.federates(&pair.local);
         let verdict = if !is_ours {
@@ -408,7 +370,7 @@ impl Stream {
         } else if federation.engine.is_local(&pair.remote) {
             // Nobody else speaks for a domain of ours.
             Some(Verdict::Error(Condition::NotAcceptable))
-        } else if self.is_proven(&pair.remote).is_ok() {
+        } else if self.prove(&pair.remote).await.is_ok() {
             Some(Verdict::Valid)
         } else {
             // The terms of the domain in the header need not be those of this one.
@@ -450,13 +412,15 @@ impl Stream {
         }
     }
 
-    fn authorized(&mut self, pair: &Pair, how: How) {
-        self.is_authorized = true;
-        let federation = self.federation();
-        federation.metrics.accepted.inc();
+    async fn authorized(&mut self, pair: &Pair, how: How) {
+        if !std::mem::replace(&mut self.is_authorized, true) {
+            self.settled_by = monotonic::now().plus(S2S_SETTLE_WAIT_MS);
+        }
+        self.federation().metrics.accepted.inc();
         self.listener.links.reached(pair);
+        let certificate = Proof::name(&self.prove(&pair.remote).await);
+        self.note_standing(pair, certificate, how);
         let (tls, cipher) = encryption(self.pump.conn.facts());
-        let is_proven = self.is_proven(&pair.remote).is_ok();
         let Pair { local, remote } = pair;
         tracing::info!(
             event = "s2s_in",
@@ -465,10 +429,21 @@ impl Stream {
             peer = %self.peer,
             tls,
             cipher,
-            certificate = if is_proven { "valid" } else { "unproven" },
+            certificate,
             how = how.name(),
             "A stream from another server stands."
         );
+    }
+
+    fn note_standing(&mut self, pair: &Pair, certificate: &'static str, how: How) {
+        if let Some(place) = &self.place {
+            return place.add(pair.clone());
+        }
+        let (federation, facts) = (&self.listener.links.federation, self.pump.conn.facts());
+        let (is_bidi, now_ms) = (self.machine.may_send(pair), federation.engine.clock.unix_ms());
+        let shown = (facts, certificate);
+        let stream = StreamFacts::new(false, pair.clone(), shown, how, (is_bidi, now_ms));
+        self.place = Some(federation.standing.enter(stream));
     }
 
     /// Takes from the queues of pairs that may go back on this stream.
@@ -504,14 +479,18 @@ impl Stream {
         self.machine.close(fault, monotonic::now());
     }
 
-    /// Stanzas are counted from now on: whatever left before is not.
+    /// Stanzas are counted from now on. Whatever left before is not; it is there once anything that
+    /// left later is.
     fn managed(&mut self, id: Option<String>) {
         self.is_settled = true;
-        self.back.iter().for_each(|(link, taker)| link.queue.acked(*taker, u64::MAX));
+        self.back.iter().for_each(|(link, taker)| link.queue.count_anew(*taker));
         let pairs: Vec<Pair> = self.machine.pairs().cloned().collect();
         let resumable = &self.listener.links.resumable;
         resumable.give_up(&pairs);
         self.resumable = id.map(|id| (id.clone(), resumable.enter(id, pairs)));
+        if self.back.iter().any(|(link, taker)| link.queue.unacked(*taker) > 0) {
+            self.machine.ask_for_ack(monotonic::now());
+        }
     }
 
     /// XEP-0198 §5: the peer wants to go on for a former stream.
@@ -534,10 +513,16 @@ impl Stream {
     }
 
     /// The stream is over: what waits for its domain goes another way.
-    async fn finish(&mut self, broken: Option<std::io::Error>) {
+    pub(super) async fn finish(&mut self, broken: Option<std::io::Error>) {
+        self.place = None;
         self.inbound.settle_all().await;
         let links = &self.listener.links;
         let back = std::mem::take(&mut self.back);
+        // It goes another way, and must not come on this one after all.
+        let has_unacked = back.iter().any(|(link, taker)| link.queue.unacked(*taker) > 0);
+        if self.end == End::Broken && self.machine.tally().is_some() && has_unacked {
+            self.pump.conn.abort();
+        }
         let tally = self.machine.tally().filter(|_| self.end == End::Broken);
         match (self.resumable.take(), tally) {
             (Some((id, _)), Some(tally)) => links.park(id, Left::new(tally, back)),
@@ -564,6 +549,14 @@ impl Stream {
         }
         let Counts { presences_out, others_out, presences_in, others_in } = self.pump.counts;
         tracing::info!(event = "s2s_in_ended", remote, %peer, reason, presences_out, others_out, presences_in, others_in, "A stream from another server ended.");
+    }
+}
+
+/// Waits until another stream is to go on for one, if it may be resumed.
+async fn until_wanted(resumable: Option<&(String, Arc<Notify>)>) {
+    match resumable {
+        Some((_, wanted)) => wanted.notified().await,
+        None => std::future::pending().await,
     }
 }
 

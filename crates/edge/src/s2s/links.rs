@@ -1,31 +1,29 @@
 //! The ways to other servers, as the engine sees them: one queue for each domain pair.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use stentor_engine::{Kept, Pressure};
 use stentor_jid::Jid;
-use stentor_stanza::{Condition, Kind, MessageType, Stanza, StanzaError};
+use stentor_stanza::{Condition, Kind, MessageType, PresenceType, Stanza, StanzaError};
 use stentor_stream::Millis;
 use stentor_stream::s2s::Pair;
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use super::Federation;
 use super::facts::Facts;
 use super::failure::Failure;
-use super::lost::spread;
+use super::link::Link;
 use super::outgoing;
 use super::policy::{Lists, Policy};
 use super::queue::{All, Doubt, Queue, Waiting};
 use super::resume::Resumable;
+use super::standing::StreamFacts;
 use super::throttle::Throttle;
 use crate::limits::{
-    S2S_BACK_OFF_MAX_MS, S2S_DRAIN_WAIT_MS, S2S_NEW_DOMAINS_BURST, S2S_NEW_DOMAINS_PER_SEC,
-    S2S_PAIRS_MAX,
+    S2S_DRAIN_WAIT_MS, S2S_NEW_DOMAINS_BURST, S2S_NEW_DOMAINS_PER_SEC, S2S_PAIRS_MAX,
+    S2S_PRESENCE_HOLD_MS,
 };
 use crate::monotonic;
 
@@ -41,39 +39,19 @@ pub struct Links {
     pub(crate) resumable: Resumable,
 }
 
-/// The way for one domain pair.
-pub(crate) struct Link {
-    pub(crate) pair: Pair,
-    pub(crate) queue: Queue,
-    state: Mutex<State>,
-    /// Told when trouble is over.
-    reached: Notify,
-    /// Told when an attempt has come to something.
-    tried: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    taker: Option<u64>,
-    takers: u64,
-    failure: Option<Trouble>,
-    /// Whether its taker has a stream.
-    is_standing: bool,
-    /// Whether a stream broke or the peer said that it goes, and none has stood since.
-    is_doubtful: bool,
-    /// Whether somebody sees to it that its domain is not lost for good.
-    is_sought: bool,
-}
-
-/// Why nobody answered the last time, since when, and until when nobody is asked again.
-#[derive(Clone, Copy)]
-pub(crate) struct Trouble {
-    condition: Condition,
-    /// Whether messages wait for another attempt.
-    is_passing: bool,
-    pub(crate) since: Millis,
-    pub(crate) until: Millis,
-    back_off_ms: u64,
+/// What waits for one domain pair, for a stream or for a word of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueFacts {
+    /// Whose it is; `local` is ours.
+    pub pair: Pair,
+    /// How many stanzas.
+    pub stanzas: usize,
+    /// How many bytes.
+    pub bytes: usize,
+    /// How long the oldest waits, in milliseconds.
+    pub waited_ms: u64,
+    /// What senders are told, if the last attempt failed.
+    pub trouble: Option<Condition>,
 }
 
 impl Links {
@@ -192,18 +170,19 @@ impl Links {
         failure: &Failure,
         goes_on_until: Option<Millis>,
     ) -> Option<u64> {
-        let (now, hold_ms) = (monotonic::now(), self.federation.policy.hold_ms);
+        let now = monotonic::now();
         let condition = failure.condition();
-        self.federation.metrics.failed.inc();
+        self.federation.metrics.failed_by(failure.cause()).inc();
         let is_passing = failure.is_passing();
         let back_off_ms = self.federation.policy.back_off_ms;
         let back_off_ms = link.failed(taker, condition, is_passing, back_off_ms)?;
-        let stays =
-            |w: &Waiting| is_passing && self.may_wait(&w.stanza) && w.since.plus(hold_ms).0 > now.0;
+        let until = |w: &Waiting| w.since.plus(self.hold_ms(&w.stanza));
+        let stays = |w: &Waiting| is_passing && self.may_wait(&w.stanza) && until(w) > now;
         for stanza in link.queue.drain(stays) {
             self.federation.engine.bounce(&stanza, &StanzaError::new(condition));
         }
-        let held = link.queue.oldest().map(|oldest| oldest.plus(hold_ms));
+        link.queue.forget_outdated();
+        let held = link.queue.first(until);
         let Some(by) = held.into_iter().chain(goes_on_until.filter(|by| *by > now)).max() else {
             link.leave(taker);
             return None;
@@ -232,11 +211,30 @@ impl Links {
     }
 
     /// Whether a stanza waits for a server that cannot be reached. Who asks something, or
-    /// announces it, is told at once; a message is what store and forward is for (RFC 6120 §10.4).
+    /// tells somebody by name, is told at once; a message is what store and forward is for (RFC 6120
+    /// §10.4). How somebody is, as all contacts are told, is of use as long as it is so: nobody
+    /// there asks for it when the way is free again.
     fn may_wait(&self, stanza: &Stanza) -> bool {
-        let Kind::Message(kind) = stanza.head.kind else { return false };
-        matches!(kind, MessageType::Chat | MessageType::Normal)
-            && self.federation.policy.hold_ms > 0
+        match stanza.head.kind {
+            Kind::Message(kind) => {
+                matches!(kind, MessageType::Chat | MessageType::Normal)
+                    && self.federation.policy.hold_ms > 0
+            }
+            Kind::Presence(kind) => {
+                matches!(kind, PresenceType::Available | PresenceType::Unavailable)
+                    && !stanza.head.is_directed
+            }
+            Kind::Iq(_) => false,
+        }
+    }
+
+    /// How many milliseconds it waits.
+    fn hold_ms(&self, stanza: &Stanza) -> u64 {
+        let hold_ms = self.federation.policy.hold_ms;
+        match stanza.head.kind {
+            Kind::Presence(_) => hold_ms.max(S2S_PRESENCE_HOLD_MS),
+            _ => hold_ms,
+        }
     }
 
     /// Ends all streams when what waits for servers that can be reached has been sent, and waits for
@@ -261,12 +259,38 @@ impl Links {
     /// How many ways are open or being opened.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.links.lock().values().filter(|link| link.state.lock().taker.is_some()).count()
+        self.links.lock().values().filter(|link| link.is_taken()).count()
     }
 
     /// How many streams to others stand.
     fn standing(&self) -> usize {
-        self.federation.standing.load(Ordering::Relaxed)
+        self.federation.standing.count(true)
+    }
+
+    /// The streams that stand, the oldest first.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamFacts> {
+        self.federation.standing.all()
+    }
+
+    /// Ends the streams with a domain in good order; how many that are. What waits for it takes
+    /// another.
+    pub fn end_streams(&self, remote: &str) -> usize {
+        self.federation.standing.end(remote)
+    }
+
+    /// What waits, for each pair for which something does.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueFacts> {
+        let links: Vec<_> = self.links.lock().values().cloned().collect();
+        let now = monotonic::now();
+        let queues = links.iter().filter_map(|link| {
+            let (stanzas, bytes) = link.queue.size();
+            let waited_ms = link.queue.oldest().map(|since| now.0.saturating_sub(since.0))?;
+            let trouble = link.trouble().map(|trouble| trouble.condition);
+            Some(QueueFacts { pair: link.pair.clone(), stanzas, bytes, waited_ms, trouble })
+        });
+        queues.collect()
     }
 
     /// How many streams went on for broken ones.
@@ -315,141 +339,6 @@ impl Links {
     }
 }
 
-impl Link {
-    fn new(pair: Pair, queue: Queue) -> Self {
-        let (state, reached, tried) = (Mutex::default(), Notify::new(), Notify::new());
-        Self { pair, queue, state, reached, tried }
-    }
-
-    /// Becomes the one that drains the queue. One that has a stream already (`is_ready`) takes it
-    /// from another that has none yet, or of which nothing is under way: what comes later must not
-    /// overtake it (RFC 6120 §10.1). It is given back by [`Link::leave`].
-    fn take_over(&self, is_ready: bool) -> Option<u64> {
-        let mut state = self.state.lock();
-        if let Some(taker) = state.taker
-            && (!is_ready || (state.is_standing && self.queue.unacked(taker) > 0))
-        {
-            return None;
-        }
-        state.takers += 1;
-        state.taker = Some(state.takers);
-        let taker = state.taker;
-        drop(state);
-        if is_ready {
-            self.succeeded();
-        }
-        taker
-    }
-
-    /// Whether this taker still is the one.
-    pub(crate) fn is_taken_by(&self, taker: u64) -> bool {
-        self.state.lock().taker == Some(taker)
-    }
-
-    /// Stops draining; true if that leaves nobody.
-    pub(crate) fn leave(&self, taker: u64) -> bool {
-        let mut state = self.state.lock();
-        let was_mine = state.taker == Some(taker);
-        if was_mine {
-            state.taker = None;
-            state.is_standing = false;
-        }
-        was_mine
-    }
-
-    /// Notes that a stream stands: the next failure waits briefly again.
-    pub(crate) fn succeeded(&self) {
-        self.state.lock().is_standing = true;
-        self.reached();
-    }
-
-    /// Notes that the peer is there.
-    pub(crate) fn reached(&self) {
-        let mut state = self.state.lock();
-        state.is_doubtful = false;
-        if state.failure.take().is_some() {
-            self.reached.notify_waiters();
-        }
-        drop(state);
-        self.tried.notify_waiters();
-    }
-
-    /// Notes how a stream ended: the peer may be gone.
-    pub(crate) fn doubt(&self) {
-        self.state.lock().is_doubtful = true;
-        self.tried.notify_waiters();
-    }
-
-    /// Whether the peer may be gone: it has not been heard of since a stream ended, or an attempt
-    /// failed.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        let state = self.state.lock();
-        state.is_doubtful || state.failure.is_some()
-    }
-
-    /// Waits until trouble is over.
-    pub(crate) fn until_reached(&self) -> Notified<'_> {
-        self.reached.notified()
-    }
-
-    /// Waits until the next attempt has come to something.
-    pub(crate) fn until_tried(&self) -> Notified<'_> {
-        self.tried.notified()
-    }
-
-    /// Whether somebody drains the queue over a stream.
-    pub(crate) fn is_standing(&self) -> bool {
-        self.state.lock().is_standing
-    }
-
-    /// Becomes the one that sees to it that the domain is not lost for good; false if there is one.
-    pub(crate) fn begin_seeking(&self) -> bool {
-        !std::mem::replace(&mut self.state.lock().is_sought, true)
-    }
-
-    pub(crate) fn end_seeking(&self) {
-        self.state.lock().is_sought = false;
-    }
-
-    /// Why the peer cannot be reached, if that is so.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        self.state.lock().failure
-    }
-
-    /// Notes a failure; how long nobody is asked again. None if another took over.
-    fn failed(
-        &self,
-        taker: u64,
-        condition: Condition,
-        is_passing: bool,
-        back_off_ms: u64,
-    ) -> Option<u64> {
-        let mut state = self.state.lock();
-        if state.taker != Some(taker) {
-            return None;
-        }
-        let back_off_ms = state.failure.map_or(back_off_ms, |before| {
-            before.back_off_ms.saturating_mul(2).min(S2S_BACK_OFF_MAX_MS)
-        });
-        let (wait_ms, now) = (spread(back_off_ms), monotonic::now());
-        let (since, until) = (state.failure.map_or(now, |before| before.since), now.plus(wait_ms));
-        state.failure = Some(Trouble { condition, is_passing, since, until, back_off_ms });
-        state.is_standing = false;
-        drop(state);
-        self.tried.notify_waiters();
-        Some(wait_ms)
-    }
-
-    fn is_spare(&self) -> bool {
-        let is_waiting = self.trouble().is_some_and(|f| f.until > monotonic::now());
-        !is_waiting && self.is_idle()
-    }
-
-    fn is_idle(&self) -> bool {
-        self.state.lock().taker.is_none() && self.queue.is_empty()
-    }
-}
-
 fn pair_of(stanza: &Stanza) -> Option<Pair> {
     let (from, to) = (stanza.head.from.as_ref()?, stanza.head.to.as_ref()?);
     let domain = |jid: &stentor_jid::Jid| Policy::domain(jid.domain());
@@ -459,60 +348,4 @@ fn pair_of(stanza: &Stanza) -> Option<Pair> {
 /// The operator does not want it.
 fn blocked() -> StanzaError {
     StanzaError::new(Condition::NotAllowed).with_text("This server does not speak to that domain.")
-}
-
-#[cfg(test)]
-mod tests {
-    use stentor_stanza::{Head, Kind, MessageType};
-
-    use super::*;
-
-    fn link() -> Link {
-        let pair = Pair { local: "one.example".into(), remote: "two.example".into() };
-        Link::new(pair, Queue::default())
-    }
-
-    #[test]
-    fn each_failure_waits_twice_as_long_until_a_stream_stood() {
-        let link = link();
-        let fail = || {
-            let taker = link.take_over(false).unwrap();
-            let wait = link.failed(taker, Condition::RemoteServerTimeout, true, 5_000).unwrap();
-            link.leave(taker);
-            wait
-        };
-        let waits: Vec<u64> = (0..8).map(|_| fail()).collect();
-        let expected = [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000];
-        for (wait, least) in waits.iter().zip(expected) {
-            assert!((least..=least + least / 4).contains(wait), "{waits:?}");
-        }
-        assert!(waits.iter().zip(expected).any(|(wait, least)| *wait != least), "{waits:?}");
-        link.succeeded();
-        assert!(fail() <= 6_250);
-    }
-
-    #[test]
-    fn who_has_a_stream_takes_the_queue_from_who_seeks_one() {
-        let link = link();
-        let seeker = link.take_over(false).unwrap();
-        assert_eq!(link.take_over(false), None);
-        let ready = link.take_over(true).unwrap();
-        assert!(link.is_taken_by(ready) && !link.is_taken_by(seeker));
-        assert_eq!(link.failed(seeker, Condition::RemoteServerTimeout, true, 1), None);
-        assert!(!link.leave(seeker) && link.leave(ready));
-    }
-
-    // RFC 6120 §10.1.
-    #[test]
-    fn nobody_takes_the_queue_while_something_is_under_way() {
-        let link = link();
-        let first = link.take_over(true).unwrap();
-        let head = Head::new(Kind::Message(MessageType::Chat));
-        link.queue.push(Waiting::new(Stanza::empty(head), None, Millis(0), 0)).unwrap();
-        let waiting = link.queue.pop(first).unwrap();
-        link.queue.note_sent(first, 1, waiting);
-        assert_eq!(link.take_over(true), None);
-        link.queue.acked(first, 1);
-        assert!(link.take_over(true).is_some());
-    }
 }

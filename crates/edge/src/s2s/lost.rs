@@ -8,7 +8,8 @@ use std::time::Duration;
 use stentor_stanza::Stanza;
 use stentor_stream::s2s::Pair;
 
-use super::links::{Link, Links};
+use super::link::Link;
+use super::links::Links;
 use super::queue::Waiting;
 use crate::limits::{S2S_LOOK_MS, S2S_PRESENCE_WAIT_MS, S2S_SEEK_WAIT_MS};
 use crate::monotonic;

@@ -1,20 +1,25 @@
 //! Federation: streams from and to other servers.
 //!
-//! `links.rs` is what the engine pushes into, one queue for each domain pair; `outgoing.rs` is the
-//! task that connects and drains a queue; `incoming.rs` is the task of a stream that another server
-//! opened; `carrier.rs` is what both do with queues; `verify.rs` calls back (XEP-0220). What a domain pair may do is authorized by the
-//! machines of `stentor_stream::s2s`; what is believed of a certificate stands in
-//! `certificates.rs`.
+//! `links.rs` is what the engine pushes into, with a queue for each domain pair, whose way is in
+//! `link.rs`; `outgoing.rs` is the task that connects, by `dial.rs`, and drains a queue;
+//! `listener.rs` is a port, and `incoming.rs` the task of a stream that another server opened;
+//! `standing.rs` lists both; `carrier.rs` is what both do with queues; `verify.rs` calls back
+//! (XEP-0220). What a domain pair may do is authorized by the machines of `stentor_stream::s2s`;
+//! what is believed of a certificate stands in `certificates.rs`, what DNS says of it in
+//! `rfc7673_dane.rs`.
 
 mod carrier;
 mod certificates;
+mod dial;
 mod discovery;
 mod facts;
 mod failure;
 #[cfg(test)]
 mod fake_dns;
 mod incoming;
+mod link;
 mod links;
+mod listener;
 mod lost;
 mod outgoing;
 mod policy;
@@ -22,14 +27,16 @@ pub(crate) mod pump;
 mod queue;
 mod resume;
 mod rfc2782_srv;
+mod rfc4035_anchors;
+mod rfc7673_dane;
 mod rfc8305_race;
+mod standing;
 mod throttle;
 mod verify;
 mod xep0185_keys;
 mod xep0368_direct_tls;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use stentor_engine::Engine;
@@ -40,9 +47,13 @@ use stentor_transport::{Certificates, LinkConnector, Roots, VersionMin};
 use tokio::sync::{Semaphore, watch};
 
 pub use self::discovery::{Discovery, Route};
-pub use self::incoming::S2sListener;
-pub use self::links::Links;
+pub use self::links::{Links, QueueFacts};
+pub use self::listener::S2sListener;
 pub use self::policy::{Lists, Policy, Terms};
+pub use self::rfc4035_anchors::{BadAnchors, TrustAnchors};
+use self::rfc7673_dane::Dane;
+use self::standing::Standing;
+pub use self::standing::StreamFacts;
 use self::throttle::Throttle;
 use self::xep0185_keys::Keys;
 use self::xep0368_direct_tls::ALPN;
@@ -66,8 +77,8 @@ pub struct Federation {
     pub(crate) verifying: Semaphore,
     /// Connections of other servers.
     pub(crate) admission: Arc<Admission>,
-    /// Streams to other servers that stand.
-    pub(crate) standing: AtomicUsize,
+    /// Streams that stand.
+    pub(crate) standing: Arc<Standing>,
     pub(crate) throttle: Throttle,
     stopping: watch::Sender<bool>,
     /// What is counted.
@@ -108,7 +119,7 @@ impl Federation {
             connecting: Semaphore::new(S2S_CONNECTING_MAX),
             verifying: Semaphore::new(S2S_VERIFICATIONS_MAX),
             admission,
-            standing: AtomicUsize::new(0),
+            standing: Arc::default(),
             throttle: Throttle::default(),
             stopping: watch::Sender::new(false),
             metrics: FederationMetrics::default(),
@@ -118,6 +129,11 @@ impl Federation {
     /// Whether we speak to a domain, as far as the operator goes.
     pub(crate) fn allows(&self, domain: &str) -> bool {
         self.lists.load().allows(domain)
+    }
+
+    /// Whether another server may speak for a domain at all: nobody else does for one of ours.
+    pub(crate) fn may_be(&self, domain: &str) -> bool {
+        self.allows(domain) && !self.engine.is_local(domain)
     }
 
     /// Why a stanza of another server ends its stream, if it does: things have changed since its
@@ -131,10 +147,12 @@ impl Federation {
         (!self.allows(from)).then_some(UNWANTED)
     }
 
-    pub(crate) fn outgoing_settings(&self, remote: &str) -> OutgoingSettings {
+    pub(crate) fn outgoing_settings(&self, remote: &str, dane: &Dane) -> OutgoingSettings {
         let terms = self.policy.terms(remote);
+        // RFC 7673 §4: who has records of its certificate has TLS.
+        let is_tls_required = terms.tls_required || dane.has_records;
         OutgoingSettings {
-            tls: if terms.tls_required { Tls::Required } else { Tls::WhenOffered },
+            tls: if is_tls_required { Tls::Required } else { Tls::WhenOffered },
             may_dial_back: terms.allows_dialback,
             silence: self.silence(),
             ..OutgoingSettings::default()

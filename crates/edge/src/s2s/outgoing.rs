@@ -1,7 +1,6 @@
 //! The task that connects to another server and drains the queue of one domain pair.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,21 +9,22 @@ use stentor_stanza::Stanza;
 use stentor_stream::fault::Fault;
 use stentor_stream::s2s::{Former, How, Outgoing, OutgoingEvent, Pair};
 use stentor_stream::{Ending, Machine as _, Millis};
-use stentor_transport::{Conn, dial};
+use stentor_transport::Conn;
 use tokio::sync::watch;
 
-use super::Federation;
 use super::carrier::{Acks, drain, settle, take_ack, take_in};
-use super::certificates::{proves, tls_name};
+use super::certificates::Proof;
+use super::dial::{admit, connect, judge, secure};
 use super::discovery::{NotFound, Target};
 use super::failure::Failure;
-use super::links::{Link, Links};
+use super::link::Link;
+use super::links::Links;
 use super::pump::{Counts, Pump, Wake, encryption};
 use super::queue::Doubt;
 use super::resume::End;
-use super::rfc8305_race::race;
-use super::xep0368_direct_tls::is_for_servers;
-use crate::limits::{HANDSHAKE_WAIT_MS, S2S_BRIEF_MS, S2S_RESUME_SECS};
+use super::rfc7673_dane::Dane;
+use super::standing::{Place, StreamFacts, until_unwanted};
+use crate::limits::{S2S_BRIEF_MS, S2S_RESUME_SECS};
 use crate::monotonic;
 
 /// Drains a link's queue until it is idle, or nobody can be reached. `taker` is its right to.
@@ -33,13 +33,19 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
     let mut broken = None;
     loop {
         let began = monotonic::now();
-        let wait = match attempt(&links, &link, taker, &mut broken).await {
+        let per_minute = links.federation.policy.attempts_per_minute;
+        let outcome = match link.call_after(per_minute, began) {
+            Some(wait) => Err(wait),
+            None => Ok(attempt(&links, &link, taker, &mut broken).await),
+        };
+        let wait = match outcome {
+            Err(wait) => wait,
             // The stream did its work.
-            Ok(()) if broken.is_none() && link.queue.is_empty() => break,
+            Ok(Ok(())) if broken.is_none() && link.queue.is_empty() => break,
             // XEP-0198 §5: it broke, and goes on over another; or there is more to be sent.
-            Ok(()) if began.plus(S2S_BRIEF_MS) > monotonic::now() => S2S_BRIEF_MS,
-            Ok(()) => 0,
-            Err(failure) => {
+            Ok(Ok(())) if began.plus(S2S_BRIEF_MS) > monotonic::now() => S2S_BRIEF_MS,
+            Ok(Ok(())) => 0,
+            Ok(Err(failure)) => {
                 let (local, remote) = (&link.pair.local, &link.pair.remote);
                 let reason = failure.to_string();
                 tracing::info!(
@@ -107,20 +113,20 @@ async fn attempt(
         };
         let conn = match connected {
             Ok(conn) => conn,
-            Err(error) => {
+            Err(failure) => {
                 let Pair { local, remote } = &link.pair;
                 tracing::info!(
                     event = "s2s_tried",
                     local,
                     remote,
-                    reason = error,
+                    reason = %failure,
                     "A server was called in vain."
                 );
-                last = Some(Failure::Unreachable(error));
+                last = Some(failure);
                 continue;
             }
         };
-        let mut stream = Stream::new(links, link, taker, conn, target.is_direct_tls);
+        let mut stream = Stream::new(links, link, taker, conn, target);
         match stream.run(broken).await {
             Ok(()) => return Ok(()),
             Err(failure) => last = Some(failure),
@@ -135,61 +141,21 @@ fn log_found(pair: &Pair, targets: &[Target]) {
     let shown = targets.iter().map(|target| {
         let tls = if target.is_direct_tls { "direct TLS" } else { "STARTTLS" };
         let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
-        format!("{} ({tls})", addresses.join(", "))
+        let dane = if target.dane.has_records { ", TLSA" } else { "" };
+        format!("{} ({tls}{dane})", addresses.join(", "))
     });
     let servers = shown.collect::<Vec<_>>().join("; ");
     tracing::info!(event = "s2s_found", local, remote, servers, "Where another server is.");
 }
 
-/// Connects to the first address that answers, with TLS if that comes first.
-pub(crate) async fn connect(
-    federation: &Federation,
-    local: &str,
-    remote: &str,
-    target: &Target,
-) -> Result<Conn, String> {
-    let wait = Duration::from_millis(federation.policy.connect_wait_ms);
-    let mut conn = race(&target.addresses, wait, dial).await?;
-    if target.is_direct_tls {
-        secure(federation, &mut conn, local, remote, true, &[]).await?;
-        let tls = conn.facts().tls.as_ref();
-        if !is_for_servers(tls.and_then(|tls| tls.alpn.as_deref())) {
-            return Err("the port speaks another protocol".to_owned());
-        }
-    }
-    Ok(conn)
-}
-
-/// Secures a connection with the certificate of the domain that speaks.
-pub(crate) async fn secure(
-    federation: &Federation,
-    conn: &mut Conn,
-    local: &str,
-    remote: &str,
-    is_direct: bool,
-    leftover: &[u8],
-) -> Result<(), String> {
-    let connectors = &federation.connectors;
-    let connectors = if is_direct { &connectors.direct } else { &connectors.starttls };
-    let name = |domain| tls_name(domain).map_err(|error| error.to_string());
-    let (connector, name) = (connectors.of(&name(local)?), name(remote)?);
-    let handshake = conn.connect_tls(&connector, &name, leftover);
-    let wait = Duration::from_millis(HANDSHAKE_WAIT_MS);
-    match tokio::time::timeout(wait, handshake).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("TLS: {error}")),
-        Err(_) => Err("TLS: the handshake took too long".to_owned()),
-    }
-}
-
-/// Whether the server's certificate proves its domain; the reason if not.
-pub(crate) fn judge(federation: &Federation, conn: &Conn, remote: &str) -> Result<(), String> {
-    match &conn.facts().tls {
-        None => Err("the connection is not encrypted".to_owned()),
-        Some(facts) => {
-            proves(&facts.server_certs, &federation.roots, remote).map_err(|e| e.to_string())
-        }
-    }
+/// What a stream waits for beside its socket.
+enum News {
+    /// So much of what came is on disk.
+    Handled(u64),
+    /// Something waits for its peer, or it is to stop.
+    Waiting,
+    /// Somebody wants it ended.
+    Unwanted,
 }
 
 /// One stream while it lasts.
@@ -200,7 +166,11 @@ struct Stream<'a> {
     pump: Pump,
     machine: Outgoing,
     inbound: Arc<Inbound>,
+    /// What DNS says of the server's certificate.
+    dane: Dane,
     is_authorized: bool,
+    /// Its place among the streams that stand.
+    place: Option<Place>,
     /// Whether we have said that we close.
     is_closing: bool,
     failure: Option<Failure>,
@@ -224,12 +194,13 @@ impl<'a> Stream<'a> {
         link: &'a Arc<Link>,
         taker: u64,
         conn: Conn,
-        is_tls: bool,
+        target: Target,
     ) -> Self {
         let federation = &links.federation;
         let now = monotonic::now();
-        let settings = Arc::new(federation.outgoing_settings(&link.pair.remote));
-        let machine = Outgoing::new(settings, link.pair.clone(), is_tls, true, now);
+        let Target { is_direct_tls, dane, .. } = target;
+        let settings = Arc::new(federation.outgoing_settings(&link.pair.remote, &dane));
+        let machine = Outgoing::new(settings, link.pair.clone(), is_direct_tls, true, now);
         let inbound = Arc::new(Inbound::new(federation.engine.clone()));
         Self {
             links,
@@ -238,7 +209,9 @@ impl<'a> Stream<'a> {
             pump: Pump::new(conn),
             machine,
             inbound,
+            dane,
             is_authorized: false,
+            place: None,
             is_closing: false,
             failure: None,
             resumable: None,
@@ -254,15 +227,17 @@ impl<'a> Stream<'a> {
 
     /// Runs the stream to its end.
     async fn run(&mut self, broken: &mut Option<Broken>) -> Result<(), Failure> {
-        if self.machine_is_tls() {
-            self.judge_certificate()?;
-        }
         if let Some(Broken { former, wait_ms, .. }) = broken {
             self.machine.go_on_for(former.clone());
             self.resumable = Some((former.previd.clone(), *wait_ms));
         }
         let outcome = self.turn().await;
         self.inbound.settle_all().await;
+        // It goes another way, and must not come on this one after all.
+        let is_counted = self.machine.tally().is_some();
+        if self.end == End::Broken && is_counted && self.link.queue.unacked(self.taker) > 0 {
+            self.pump.conn.abort();
+        }
         if self.is_authorized || self.is_former_over {
             *broken = self.what_goes_on();
             if broken.is_none() {
@@ -273,9 +248,7 @@ impl<'a> Stream<'a> {
         if self.is_authorized && self.end.may_be_gone() {
             self.link.doubt();
         }
-        if self.is_authorized {
-            self.links.federation.standing.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.place = None;
         let unsent = std::mem::take(&mut self.failure);
         match outcome {
             Ok(()) if self.is_authorized => Ok(()),
@@ -295,16 +268,12 @@ impl<'a> Stream<'a> {
         Some(Broken { former: Former { previd, tally }, wait_ms, until })
     }
 
-    fn machine_is_tls(&self) -> bool {
-        self.pump.conn.facts().tls.is_some()
-    }
-
     async fn turn(&mut self) -> std::io::Result<()> {
         loop {
             self.events().await?;
             self.machine.take_output(&mut self.pump.out);
             if self.machine.is_ended() {
-                return self.pump.flush().await;
+                return self.pump.flush_last().await;
             }
             self.fill();
             let is_stopping = *self.stopping.borrow();
@@ -331,33 +300,42 @@ impl<'a> Stream<'a> {
             let acks = &mut self.acks;
             let wake = self.pump.wait(Some(due), may_read, |cx| {
                 if let Poll::Ready(handled) = acks.poll(cx) {
-                    return Poll::Ready(Some(handled));
+                    return Poll::Ready(News::Handled(handled));
                 }
                 let is_ready = may_send && link.queue.poll_ready(taker, cx).is_ready();
-                if is_ready { Poll::Ready(None) } else { Poll::Pending }
+                if is_ready { Poll::Ready(News::Waiting) } else { Poll::Pending }
             });
+            let place = self.place.as_ref();
             let wake = tokio::select! {
                 wake = wake => wake?,
-                _ = stopping.changed() => Wake::Other(None),
+                _ = stopping.changed() => Wake::Other(News::Waiting),
+                () = until_unwanted(place) => Wake::Other(News::Unwanted),
             };
             // Before that it is the former stream's stanzas that wait for a word.
             if self.is_authorized {
                 settle((self.link, self.taker), &self.machine, &self.pump);
             }
             match wake {
-                Wake::Socket | Wake::Other(None) => {}
-                Wake::Other(Some(handled)) => self.machine.acknowledge(handled),
-                Wake::Timer => {
-                    let now = monotonic::now();
-                    self.machine.handle_timeout(now);
-                    if self.is_authorized && self.idle_at <= now {
-                        if self.link.queue.unacked(self.taker) == 0 {
-                            self.close().await;
-                        }
-                        self.idle_at = now.plus(self.links.federation.policy.idle_ms);
+                Wake::Socket | Wake::Other(News::Waiting) => {}
+                Wake::Other(News::Handled(handled)) => self.machine.acknowledge(handled),
+                Wake::Other(News::Unwanted) => {
+                    if !std::mem::replace(&mut self.is_closing, true) {
+                        self.close().await;
                     }
                 }
+                Wake::Timer => self.timer().await,
             }
+        }
+    }
+
+    async fn timer(&mut self) {
+        let now = monotonic::now();
+        self.machine.handle_timeout(now);
+        if self.is_authorized && self.idle_at <= now {
+            if self.link.queue.unacked(self.taker) == 0 {
+                self.close().await;
+            }
+            self.idle_at = now.plus(self.links.federation.policy.idle_ms);
         }
     }
 
@@ -455,12 +433,10 @@ impl<'a> Stream<'a> {
                 self.machine.handle_key(&pair, &key, now);
             }
             OutgoingEvent::Authorized(pair, how) => {
-                if !std::mem::replace(&mut self.is_authorized, true) {
-                    federation.standing.fetch_add(1, Ordering::Relaxed);
-                }
+                self.is_authorized = true;
                 self.link.succeeded();
                 federation.metrics.opened.inc();
-                self.log_open(&pair.local, &pair.remote, how);
+                self.note_open(pair, how);
             }
             OutgoingEvent::Denied(_, verdict) => {
                 self.failure = Some(Failure::Denied(verdict));
@@ -517,7 +493,7 @@ impl<'a> Stream<'a> {
             self.machine.handle_eof(monotonic::now());
             return Ok(());
         }
-        match self.judge_certificate() {
+        match admit(federation, &self.pump.conn, &pair.remote, &self.dane) {
             Ok(()) => self.machine.handle_tls(monotonic::now()),
             Err(failure) => {
                 self.failure = Some(failure);
@@ -525,17 +501,6 @@ impl<'a> Stream<'a> {
             }
         }
         Ok(())
-    }
-
-    /// A certificate that proves nothing is enough only where dialback is.
-    fn judge_certificate(&self) -> Result<(), Failure> {
-        let federation = &self.links.federation;
-        match judge(federation, &self.pump.conn, &self.link.pair.remote) {
-            Err(reason) if !federation.policy.terms(&self.link.pair.remote).allows_dialback => {
-                Err(Failure::Certificate(reason))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The stream goes on: the peer has so many of the former one's stanzas, and gets the others.
@@ -548,10 +513,13 @@ impl<'a> Stream<'a> {
         links.federation.metrics.resumed.inc();
     }
 
-    fn log_open(&self, local: &str, remote: &str, how: How) {
-        let facts = self.pump.conn.facts();
+    fn note_open(&mut self, pair: Pair, how: How) {
+        let (federation, facts) = (&self.links.federation, self.pump.conn.facts());
+        let certificate =
+            Proof::name(&judge(federation, &self.pump.conn, &pair.remote, &self.dane));
+        let (bidi, now_ms) = (self.machine.is_bidi(), federation.engine.clock.unix_ms());
         let (tls, cipher) = encryption(facts);
-        let is_proven = judge(&self.links.federation, &self.pump.conn, remote).is_ok();
+        let Pair { local, remote } = &pair;
         tracing::info!(
             event = "s2s_out",
             local,
@@ -559,11 +527,13 @@ impl<'a> Stream<'a> {
             peer = %facts.peer,
             tls,
             cipher,
-            certificate = if is_proven { "valid" } else { "unproven" },
+            certificate,
             how = how.name(),
-            bidi = self.machine.is_bidi(),
+            bidi,
             "A stream to another server stands."
         );
+        let stream = StreamFacts::new(true, pair, (facts, certificate), how, (bidi, now_ms));
+        self.place = Some(federation.standing.enter(stream));
     }
 
     fn ended(&mut self, fault: Option<&Fault>, by_peer: bool) {

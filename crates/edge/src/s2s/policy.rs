@@ -25,6 +25,8 @@ pub struct Policy {
     /// How long a domain that failed is not asked again at first, in milliseconds; each time twice
     /// as long.
     pub back_off_ms: u64,
+    /// How often one domain is called within a minute.
+    pub attempts_per_minute: usize,
     /// How many connections other servers may have to us.
     pub admission: AdmissionSettings,
 }
@@ -66,6 +68,7 @@ impl Default for Policy {
             connect_wait_ms: 10_000,
             hold_ms: 1_800_000,
             back_off_ms: 5_000,
+            attempts_per_minute: 60,
             admission: AdmissionSettings {
                 connections_max: 10_000,
                 per_source_max: 1_000,

@@ -12,7 +12,7 @@ use stentor_transport::{Conn, Facts};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
-use crate::limits::{OUT_BYTES_MAX, READ_BYTES_MAX};
+use crate::limits::{LINGER_WAIT_MS, OUT_BYTES_MAX, READ_BYTES_MAX};
 use crate::monotonic;
 use crate::out::write_all;
 
@@ -173,6 +173,16 @@ impl Pump {
         write_all(&mut self.conn, &out[taken..]).await?;
         self.written += (out.len() - taken) as u64;
         Ok(())
+    }
+
+    /// Writes the last bytes, for a bounded time: whoever does not take them holds nothing up.
+    ///
+    /// # Errors
+    /// The connection broke, or the time is over.
+    pub(crate) async fn flush_last(&mut self) -> io::Result<()> {
+        let wait = std::time::Duration::from_millis(LINGER_WAIT_MS);
+        let flushed = tokio::time::timeout(wait, self.flush()).await;
+        flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Whether all that was waiting has been written by this call.

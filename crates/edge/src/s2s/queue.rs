@@ -159,6 +159,13 @@ impl Queue {
         self.drop_arrived();
     }
 
+    /// The taker counts from nothing again: what it has sent comes before all that it will count.
+    pub(crate) fn count_anew(&self, taker: u64) {
+        let mut inner = self.inner.lock();
+        let mine = inner.sent.iter_mut().filter(|sent| sent.taker == taker);
+        mine.for_each(|sent| sent.mark = 0);
+    }
+
     /// What this taker sent and has no word of.
     pub(crate) fn unacked(&self, taker: u64) -> usize {
         self.inner.lock().unacked(taker)
@@ -193,6 +200,32 @@ impl Queue {
         gone
     }
 
+    /// Forgets availability that something newer says anew: after a while without a way only how
+    /// somebody is counts.
+    pub(crate) fn forget_outdated(&self) {
+        let mut inner = self.inner.lock();
+        let items = std::mem::take(&mut inner.items);
+        let mut shown = HashSet::new();
+        let newest_first = items.iter().rev().map(|waiting| shows(&waiting.stanza));
+        let outdated: Vec<bool> =
+            newest_first.map(|key| key.is_some_and(|key| !shown.insert(key))).collect();
+        drop(shown);
+        for (waiting, is_outdated) in items.into_iter().zip(outdated.into_iter().rev()) {
+            if is_outdated {
+                inner.uncount(&waiting, &self.all);
+            } else {
+                inner.items.push_back(waiting);
+            }
+        }
+    }
+
+    /// The first of the times until which all this waits, for a stream or for a word of it.
+    pub(crate) fn first(&self, until: impl Fn(&Waiting) -> Millis) -> Option<Millis> {
+        let inner = self.inner.lock();
+        let sent = inner.sent.iter().map(|sent| &sent.waiting);
+        inner.items.iter().chain(sent).map(until).min()
+    }
+
     /// Drops from the store what is gone from here, in one write.
     fn drop_arrived(&self) {
         let numbers = std::mem::take(&mut self.inner.lock().arrived);
@@ -204,6 +237,12 @@ impl Queue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.inner.lock().items.is_empty()
+    }
+
+    /// How many stanzas wait, for a stream or for a word of it, and how many bytes that are.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.items.len() + inner.sent.len(), inner.bytes)
     }
 
     /// Since when the oldest waits, for a stream or for a word of it.
@@ -410,6 +449,20 @@ mod tests {
     }
 
     #[test]
+    fn what_left_before_the_peer_counted_is_there_once_it_says_anything() {
+        let queue = filled(3);
+        queue.note_sent(1, 700, queue.pop(1).unwrap());
+        queue.note_sent(1, 900, queue.pop(1).unwrap());
+        queue.count_anew(1);
+        queue.note_sent(1, 1, queue.pop(1).unwrap());
+        assert_eq!(queue.unacked(1), 3);
+        queue.acked(1, 0);
+        assert_eq!(queue.unacked(1), 1);
+        queue.restore(1, Doubt::Arrived);
+        assert_eq!(send_all(&queue, 2, 0), ["2"]);
+    }
+
+    #[test]
     fn no_more_leaves_than_may_be_lost() {
         let queue = filled(S2S_UNACKED_MAX + 10);
         assert_eq!(send_all(&queue, 1, 0).len(), S2S_UNACKED_MAX);
@@ -470,6 +523,23 @@ mod tests {
         assert_eq!(left_again(Doubt::Arrived), [&rest[..], &new].concat());
         let all = ["b away", "c away", "message", "b asks", "b asks again", "c gone", "b back"];
         assert_eq!(left_again(Doubt::None), [&all[..], &["b/y back"], &new].concat());
+    }
+
+    #[test]
+    fn after_a_while_only_how_somebody_is_waits() {
+        use PresenceType::{Available, Unavailable};
+        let queue = Queue::default();
+        let (b, c) = ("b@two.example", "c@two.example");
+        let push = |stanza| queue.push(waiting(stanza)).unwrap();
+        push(presence(Available, b, "b away"));
+        push(presence(Available, c, "c away"));
+        push(Stanza::empty(Head::new(Kind::Message(MessageType::Chat)).id("message")));
+        push(presence(Unavailable, b, "b gone"));
+        push(presence(Available, b, "b back"));
+        queue.forget_outdated();
+        assert_eq!(send_all(&queue, 1, 0), ["c away", "message", "b back"]);
+        queue.acked(1, 3);
+        assert_eq!(queue.all.bytes(), 0);
     }
 
     #[test]

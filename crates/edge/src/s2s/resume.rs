@@ -16,7 +16,8 @@ use stentor_stream::fault::{Fault, StreamCondition, Wait};
 use stentor_stream::s2s::{Pair, Tally};
 use tokio::sync::Notify;
 
-use super::links::{Link, Links};
+use super::link::Link;
+use super::links::Links;
 use super::queue::Doubt;
 use crate::limits::{S2S_RESUMABLE_MAX, S2S_RESUME_SECS, S2S_TAKE_OVER_WAIT_MS};
 use crate::monotonic;

@@ -10,6 +10,8 @@ pub(super) struct Service {
     pub(super) port: u16,
     /// Whether TLS comes first (XEP-0368).
     pub(super) is_direct_tls: bool,
+    /// Whether it is signed (RFC 7673 §3.1).
+    pub(super) is_secure: bool,
 }
 
 /// By priority, and among equals by chance in proportion to the weights.
@@ -54,7 +56,14 @@ mod tests {
     use super::*;
 
     fn service(priority: u16, weight: u16, host: &str) -> Service {
-        Service { priority, weight, host: host.into(), port: 5269, is_direct_tls: false }
+        Service {
+            priority,
+            weight,
+            host: host.into(),
+            port: 5269,
+            is_direct_tls: false,
+            is_secure: false,
+        }
     }
 
     #[test]

@@ -11,9 +11,10 @@ use stentor_stream::{Ending, Machine as _};
 use stentor_transport::Conn;
 
 use super::Federation;
+use super::dial::{admit, connect, secure};
 use super::failure::Failure;
-use super::outgoing::{connect, secure};
 use super::pump::{Pump, Wake};
+use super::rfc7673_dane::Dane;
 use crate::limits::S2S_VERIFICATION_WAIT_MS;
 use crate::monotonic;
 
@@ -44,11 +45,11 @@ async fn ask(federation: &Federation, pair: &Pair, key: &Key) -> Result<Verdict,
     let mut last = None;
     for target in targets {
         match connect(federation, &pair.local, &pair.remote, &target).await {
-            Ok(conn) => match over(federation, conn, pair, key).await {
+            Ok(conn) => match over(federation, conn, &target.dane, pair, key).await {
                 Ok(verdict) => return Ok(verdict),
                 Err(failure) => last = Some(failure),
             },
-            Err(error) => last = Some(Failure::Unreachable(error)),
+            Err(failure) => last = Some(failure),
         }
     }
     Err(last.unwrap_or_else(|| Failure::Unreachable("it has no server".to_owned())))
@@ -57,12 +58,13 @@ async fn ask(federation: &Federation, pair: &Pair, key: &Key) -> Result<Verdict,
 async fn over(
     federation: &Federation,
     conn: Conn,
+    dane: &Dane,
     pair: &Pair,
     key: &Key,
 ) -> Result<Verdict, Failure> {
     let is_tls = conn.facts().tls.is_some();
     let settings =
-        OutgoingSettings { wants_bidi: false, ..federation.outgoing_settings(&pair.remote) };
+        OutgoingSettings { wants_bidi: false, ..federation.outgoing_settings(&pair.remote, dane) };
     let mut machine =
         Outgoing::new(Arc::new(settings), pair.clone(), is_tls, false, monotonic::now());
     machine.verify(pair.clone(), key.clone());
@@ -86,6 +88,7 @@ async fn over(
                     secure(federation, conn, &pair.local, &pair.remote, false, &leftover)
                         .await
                         .map_err(Failure::Unreachable)?;
+                    admit(federation, &pump.conn, &pair.remote, dane)?;
                     machine.handle_tls(monotonic::now());
                 }
                 OutgoingEvent::Verified(_, _, answer) => {

@@ -120,7 +120,7 @@ impl Half {
         let federation = Federation::new(FederationParts {
             engine: engine.clone(),
             policy: plan.policy,
-            discovery: Discovery::new(plan.dns, plan.routes),
+            discovery: Discovery::new(plan.dns, plan.routes, None),
             roots: Roots::from_pem(&authorities).unwrap(),
             certificates: Arc::new(certificates),
             version_min: VersionMin::default(),

@@ -59,6 +59,9 @@ pub(crate) enum Verb {
     /// List addresses blocked for failed sign-ins, or lift a block.
     #[command(subcommand)]
     Blocked(Blocked),
+    /// List streams between servers and what waits for one, or end those with a domain.
+    #[command(subcommand, after_help = S2S_EXAMPLES)]
+    S2s(S2s),
     /// List, show and drop what users reported about addresses that they blocked.
     #[command(subcommand, after_help = REPORT_EXAMPLES)]
     Report(Report),
@@ -138,6 +141,21 @@ pub(crate) enum Device {
         jid: String,
         /// The device, as the list names it.
         device: String,
+    },
+}
+
+/// What to do about streams between servers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum S2s {
+    /// List streams with other servers, and what waits for one.
+    List {
+        /// The other domain; all of them if none is named.
+        domain: Option<String>,
+    },
+    /// End the streams with another domain in good order. What waits for it takes a new one.
+    Close {
+        /// The other domain.
+        domain: String,
     },
 }
 
@@ -266,6 +284,14 @@ Examples:
   stentor account import accounts.txt
   stentor account list capulet.example
   stentor account suspend tybalt@capulet.example";
+
+const S2S_EXAMPLES: &str = "\
+Examples:
+  stentor s2s list
+  stentor s2s list montague.example
+  stentor s2s close montague.example
+
+A domain that is to be spoken to no longer stands under `block` in `[federation]`.";
 
 const REPORT_EXAMPLES: &str = "\
 Examples:

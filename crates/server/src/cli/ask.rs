@@ -199,7 +199,7 @@ impl Office {
             dir.display()
         );
         let core = wire::core(config).await.map_err(|error| self.explain(error))?;
-        let cx: Cx = wire::admin(&core, None);
+        let cx: Cx = wire::admin(&core, None, None);
         let outcome = C::run(cx, input).await;
         core.store.stop().await?;
         Ok(outcome.map_err(Refusal::from))

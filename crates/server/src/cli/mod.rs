@@ -21,11 +21,12 @@ use stentor_admin::devices::{ListDevices, RevokeDevice, Which};
 use stentor_admin::domains::{AddDomain, NamedDomain, NewDomain, RemoveDomain};
 use stentor_admin::guard::{Address, LiftBlock, ListBlocked};
 use stentor_admin::reports::{self, DropReport, ShowReport};
+use stentor_admin::s2s::{EndStreams, ListStreams, Other, With};
 use stentor_admin::server::{Backup, Destination, Reload, Status, Stop};
 
 use crate::config::{Config, Mistakes, Sources, Variable};
 use crate::run;
-use args::{Account, Archive, Blocked, Cli, Device, Domain, Report, Reported, Verb};
+use args::{Account, Archive, Blocked, Cli, Device, Domain, Report, Reported, S2s, Verb};
 use ask::Office;
 
 /// Reads the command line and does what it says.
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Domain(domain) => return self::domain(&Office::open(&sources, as_json)?, domain),
         Verb::Device(device) => return self::device(&Office::open(&sources, as_json)?, device),
         Verb::Report(report) => return self::report(&Office::open(&sources, as_json)?, report),
+        Verb::S2s(s2s) => return self::s2s(&Office::open(&sources, as_json)?, s2s),
         verb => return administer(&Office::open(&sources, as_json)?, verb),
     };
     say(&text);
@@ -125,6 +127,13 @@ fn device(office: &Office, device: Device) -> anyhow::Result<ExitCode> {
         Device::Revoke { jid, device } => {
             office.change::<RevokeDevice>(Which { jid, device }, words::revoked)
         }
+    }
+}
+
+fn s2s(office: &Office, s2s: S2s) -> anyhow::Result<ExitCode> {
+    match s2s {
+        S2s::List { domain } => office.look::<ListStreams>(With { domain }, words::streams),
+        S2s::Close { domain } => office.look::<EndStreams>(Other { domain }, words::streams_ended),
     }
 }
 

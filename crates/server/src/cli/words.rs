@@ -9,6 +9,7 @@ use stentor_admin::devices::{Devices, Revoked};
 use stentor_admin::domains::{Added, Origin, Removed, Row as DomainRow};
 use stentor_admin::guard::{Blocked, Lifted};
 use stentor_admin::reports::{Report, Row as ReportRow};
+use stentor_admin::s2s::{Ended, Pair, Stream, Streams, Waiting};
 use stentor_admin::server::{Reloaded, State};
 use stentor_engine::Spec;
 use stentor_modules::registry;
@@ -173,6 +174,60 @@ pub(super) fn blocked(list: &Blocked) -> String {
         let _ = writeln!(text, "and {} more", list.left_out);
     }
     text
+}
+
+/// Streams between servers, and what waits for one.
+pub(super) fn streams(list: &Streams) -> String {
+    let mut text = String::new();
+    for Stream { direction, pair, peer, tls, cipher, certificate, how, both_ways, since_ms } in
+        &list.streams
+    {
+        let Pair { local, remote } = pair;
+        let arrow = match (both_ways, direction.as_str()) {
+            (true, _) => "<->",
+            (false, "in") => "<-",
+            (false, _) => "->",
+        };
+        let since = xep0082_time::write(*since_ms);
+        let _ = writeln!(
+            text,
+            "{local} {arrow} {remote}  {direction}  {peer}  {tls} {cipher}  \
+             certificate: {certificate}  {how}  since {since}"
+        );
+    }
+    if list.streams.is_empty() {
+        text.push_str("No stream stands.\n");
+    }
+    more(&mut text, list.streams_left_out);
+    for Waiting { pair: Pair { local, remote }, stanzas, bytes, oldest_secs, trouble } in
+        &list.waiting
+    {
+        let trouble = trouble.as_ref().map(|told| format!("  {told}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{local} -> {remote}  waiting: {stanzas} stanzas, {bytes} bytes, \
+             the oldest for {}{trouble}",
+            duration(i64::try_from(*oldest_secs).unwrap_or(i64::MAX)),
+        );
+    }
+    more(&mut text, list.waiting_left_out);
+    text
+}
+
+fn more(text: &mut String, left_out: usize) {
+    if left_out > 0 {
+        let _ = writeln!(text, "and {left_out} more");
+    }
+}
+
+/// Streams are being ended.
+pub(super) fn streams_ended(ended: &Ended) -> String {
+    let Ended { domain, streams } = ended;
+    match streams {
+        0 => format!("No stream with {domain} stands.\n"),
+        1 => format!("1 stream with {domain} is being closed.\n"),
+        _ => format!("{streams} streams with {domain} are being closed.\n"),
+    }
 }
 
 /// A block was lifted.

@@ -30,6 +30,7 @@ pub(super) fn read<'t>(
         idle_ms: s.number(&keys::FEDERATION_IDLE_SECS) * 1_000,
         silence_ms: s.number(&keys::FEDERATION_SILENCE_SECS) * 1_000,
         connect_wait_ms: s.number(&keys::FEDERATION_CONNECT_WAIT_SECS) * 1_000,
+        attempts_per_minute: size(s.number(&keys::FEDERATION_ATTEMPTS)),
         hold_ms: s.number(&keys::FEDERATION_HOLD_SECS) * 1_000,
         admission: AdmissionSettings {
             connections_max: size(s.number(&keys::FEDERATION_CONNECTIONS_MAX)),
@@ -41,10 +42,16 @@ pub(super) fn read<'t>(
     };
     let authority = s.path(&keys::FEDERATION_AUTHORITY).map(|(span, path)| (s.place(&span), path));
     let dns = s.address(&keys::FEDERATION_DNS).map(|(_, address)| address);
+    let is_validating = s.truth(&keys::FEDERATION_DNSSEC);
+    let trust_anchor = s.path(&keys::FEDERATION_TRUST_ANCHOR);
+    if let Some((span, _)) = trust_anchor.as_ref().filter(|_| !is_validating) {
+        s.wrong(span, "`trust_anchor` means nothing without `dnssec = true`".to_owned());
+    }
+    let trust_anchor = trust_anchor.map(|(span, path)| (s.place(&span), path));
     s.finish();
     let routes = read_routes(reader, routes);
     policy.peers = read_peers(reader, peers);
-    Federation { is_enabled, policy, authority, dns, routes }
+    Federation { is_enabled, policy, authority, dns, is_validating, trust_anchor, routes }
 }
 
 fn domains(s: &mut Section<'_, '_, '_>, key: &'static super::key::Key) -> Vec<String> {

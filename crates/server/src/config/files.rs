@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use stentor_edge::s2s::TrustAnchors;
 use stentor_transport::{Certificates, Roots};
 
 use super::Config;
@@ -38,6 +39,9 @@ pub(crate) fn check(config: &Config) -> (Vec<Mistake>, Vec<String>) {
         mistakes.push(mistake);
     }
     if let Err(mistake) = server_roots(config) {
+        mistakes.push(mistake);
+    }
+    if let Err(mistake) = trust_anchors(config) {
         mistakes.push(mistake);
     }
     mistakes.extend(config.components.iter().filter_map(|c| c.settings().err()));
@@ -77,6 +81,26 @@ pub(crate) fn server_roots(config: &Config) -> Result<Roots, Mistake> {
         None => Ok(Roots::of_system()),
         Some(named) => authorities(named),
     }
+}
+
+/// The keys that answers of DNS are validated by, if they are.
+///
+/// # Errors
+/// The file cannot be used.
+pub(crate) fn trust_anchors(config: &Config) -> Result<Option<TrustAnchors>, Mistake> {
+    let federation = &config.federation;
+    let Some((place, path)) = &federation.trust_anchor else {
+        return Ok(federation.is_validating.then(TrustAnchors::of_root));
+    };
+    let shown = path.display();
+    let wrong = |text| Mistake { place: place.clone(), text };
+    let text = fs::read_to_string(path).map_err(|error| {
+        wrong(format!("{shown}: cannot be read ({error}); name a file that the server may read"))
+    })?;
+    let anchors = TrustAnchors::from_text(&text).map_err(|error| {
+        wrong(format!("{shown}: {error}; it must hold DNSKEY records, one a line"))
+    })?;
+    Ok(Some(anchors))
 }
 
 fn authorities((place, path): &(Place, PathBuf)) -> Result<Roots, Mistake> {

@@ -139,6 +139,8 @@ sections! {
             "How long a server that counts stanzas (XEP-0198) may be silent before it is asked whether it is there; how long it has to answer; and how long a server that cannot be reached is sought before its users are shown as gone.";
         FEDERATION_CONNECT_WAIT_SECS = "connect_wait_secs", UP_TO_AN_HOUR, "10", Restart,
             "What one address has to take a connection.";
+        FEDERATION_ATTEMPTS = "attempts_per_minute", Number(1, 600, "attempts"), "60", Restart,
+            "How often one other domain is called within any minute, whatever becomes of its streams. After attempts that fail it is called more seldom.";
         FEDERATION_HOLD_SECS = "hold_secs", UP_TO_A_DAY, "1800", Restart,
             "How long messages wait for a server that cannot be reached before they come back with an error; 0 to return them at once. All else is answered at once.";
         FEDERATION_BYTES_PER_SEC = "bytes_per_sec", Number(0, 1_000_000_000, "bytes"), "0", Restart,
@@ -149,6 +151,10 @@ sections! {
             "The same from one address; an IPv6 source is its /64.";
         FEDERATION_DNS = "dns", Address, "none", Restart,
             "A DNS server to ask instead of those of the system.";
+        FEDERATION_DNSSEC = "dnssec", Truth, "false", Restart,
+            "Whether answers of DNS are validated (DNSSEC), and TLSA records decide which certificate another server has (DANE, RFC 7673). The DNS server must pass signatures on; answers with wrong ones make a domain unusable.";
+        FEDERATION_TRUST_ANCHOR = "trust_anchor", Path, "none", Restart,
+            "File with the DNSKEY records that validation begins at, one a line as in a zone file. By default the keys of the root zone.";
     }
 
     "[[peer]]",

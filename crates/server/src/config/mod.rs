@@ -167,6 +167,10 @@ pub(crate) struct Federation {
     pub authority: Option<(Place, PathBuf)>,
     /// The DNS server to ask; none asks the system's.
     pub dns: Option<SocketAddr>,
+    /// Whether its answers are validated.
+    pub is_validating: bool,
+    /// The keys that this begins at; none takes those of the root zone.
+    pub trust_anchor: Option<(Place, PathBuf)>,
     /// Where domains are, whatever DNS says.
     pub routes: Vec<stentor_edge::s2s::Route>,
 }

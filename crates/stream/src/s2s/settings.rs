@@ -32,7 +32,7 @@ impl Default for IncomingSettings {
             limits_before_auth: of(limits::FRAME_BYTES_BEFORE_AUTH_MAX),
             limits: of(limits::S2S_FRAME_BYTES_MAX),
             header_wait_ms: limits::HEADER_WAIT_MS,
-            sign_in_wait_ms: limits::SIGN_IN_WAIT_MS,
+            sign_in_wait_ms: limits::S2S_SIGN_IN_WAIT_MS,
             close_wait_ms: limits::CLOSE_WAIT_MS,
             silence: SILENCE,
         }
@@ -72,7 +72,7 @@ impl Default for OutgoingSettings {
             wants_bidi: true,
             wants_management: true,
             silence: SILENCE,
-            sign_in_wait_ms: limits::SIGN_IN_WAIT_MS,
+            sign_in_wait_ms: limits::S2S_SIGN_IN_WAIT_MS,
             close_wait_ms: limits::CLOSE_WAIT_MS,
         }
     }

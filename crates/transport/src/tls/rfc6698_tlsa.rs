@@ -86,7 +86,7 @@ impl Association {
 
     /// Keeps of each usage and selector what is whole or has the strongest digest (RFC 7671 §9).
     #[must_use]
-    pub fn strongest(all: Vec<Self>) -> Vec<Self> {
+    pub fn strongest(all: &[Self]) -> Vec<Self> {
         let best = |a: &Self| {
             let same = all.iter().filter(|b| (b.usage, b.selector) == (a.usage, a.selector));
             same.map(|b| b.matching).max()
@@ -378,7 +378,7 @@ mod tests {
         let (ours, other) = (Chain::new("ours"), Chain::new("other"));
         let of = |matching, chain: &Chain| record(3, 1, matching, &chain.leaf);
         let all = vec![of(1, &ours), of(2, &other), of(0, &other), record(3, 0, 1, &other.leaf)];
-        let kept = Association::strongest(all.clone());
+        let kept = Association::strongest(&all);
         assert_eq!(kept, all[1..]);
         assert_eq!(judge(&kept, &ours.shown(), &nobody()), None);
         assert_eq!(judge(&kept, &other.shown(), &nobody()), Some(Associated::Itself));
