@@ -197,6 +197,6 @@ const LOT: usize = 8;
 /// What may wait for one session.
 const OUTBOX_BYTES: u64 = 4 << 20;
 /// What may wait for the disk.
-const DISK_QUEUE_BYTES: u64 = 32 << 20;
+const DISK_QUEUE_BYTES: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(120);
 const QUIET: Duration = Duration::from_secs(3);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::{Outcome, SLACK_BYTES, Stage, Trouble, finish};
+use super::{BURST_LEAST, Outcome, SLACK_BYTES, Stage, Trouble, finish};
 use crate::fleet::{Fleet, Narrow, News};
 use crate::scenario::settle;
 use crate::split::has;
@@ -74,6 +74,10 @@ impl Trouble for Large {
 
     fn memory_max(&self) -> u64 {
         self.sessions as u64 * SESSION_BYTES + SLACK_BYTES
+    }
+
+    fn others_least(&self) -> [Duration; 2] {
+        [BURST_LEAST; 2]
     }
 
     fn prepare(&mut self, stage: &Stage<'_>) -> anyhow::Result<()> {

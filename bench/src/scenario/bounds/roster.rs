@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::{Outcome, SLACK_BYTES, Stage, Trouble, finish};
+use super::{BURST_LEAST, Outcome, SLACK_BYTES, Stage, Trouble, finish};
 use crate::fleet::{Fleet, News};
 use crate::scenario::{account_number, settle};
 use crate::split::{attribute, has};
@@ -95,6 +95,10 @@ impl Trouble for Gathering {
     fn memory_max(&self) -> u64 {
         // The presence of each, and what waits for the one session.
         self.contacts as u64 * CONTACT_BYTES + OUTBOX_BYTES + SLACK_BYTES
+    }
+
+    fn others_least(&self) -> [Duration; 2] {
+        [BURST_LEAST; 2]
     }
 
     fn prepare(&mut self, stage: &Stage<'_>) -> anyhow::Result<()> {
