@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -161,12 +162,31 @@ class WithPush(Prosody):
         self.config.write_text("\n".join(lines) + "\n")
 
 
+class Talkative(Stentor):
+    """Ours: it tells services who wrote and what, and its log why nobody was told."""
+
+    def __init__(self, region, *domains):
+        told = ("[profile.default.modules.push]", "with_sender = true", "with_body = true")
+        super().__init__(region, *domains, extra="\n".join([*told, *HASTE]))
+
+    def prepare(self) -> None:
+        super().prepare()
+        level = 'level = "info"'
+        text = self.config.read_text()
+        assert level in text
+        self.config.write_text(text.replace(level, 'level = "info,stentor_modules=debug"'))
+
+    def pushes(self, account, **fields) -> list[dict]:
+        """What the log says of notifications to an account, or of some of them."""
+        names = "due held published retried sent paused refused removed skipped".split()
+        events = self.events(*(f"push_{name}" for name in names))
+        events = [event for event in events if event["account"] == account.jid]
+        return [e for e in events if all(e.get(key) == value for key, value in fields.items())]
+
+
 @pytest.fixture(scope="module")
 def pair():
-    more = "\n".join(
-        ["[profile.default.modules.push]", "with_sender = true", "with_body = true", *HASTE]
-    )
-    with neighbourhood(Stentor, WithPush, extra=more) as servers:
+    with neighbourhood(Talkative, WithPush) as servers:
         yield servers
 
 
@@ -234,4 +254,145 @@ def test_a_service_of_another_domain_is_told_tried_again_and_left_alone(pair):
     silent = len(ours.events("push_service_silent"))
     chat(alice.stream, carl.jid, "to nowhere")
     until(lambda: len(ours.events("push_service_silent")) > silent, "it is left alone", 120)
+    alice.leave()
+
+
+# covers: push-39
+def test_a_flood_becomes_one_and_what_is_urgent_passes(pair):
+    ours, theirs = pair
+    bob, carl, jid = ours.account("bob"), ours.account("carl"), theirs.service.name
+    alice = Person(ours, "alice")
+    with service(theirs, jid, theirs.component_port) as push:
+        register(ours, bob, {"good": ""}, jid)
+        register(ours, carl, {"other": ""}, jid)
+        for count in range(20, 520, 20):
+            before = len(push.told("good"))
+            for _ in range(20):
+                chat(alice.stream, bob.jid, "flood")
+            alice.stream.ping()
+            until(
+                lambda: len(push.told("good")) > before or ours.pushes(bob, reason="rate"),
+                f"something is told of {count} messages, or held back",
+            )
+        until(lambda: ours.pushes(bob, event="push_held", reason="rate"), "it is logged")
+        assert len(push.told("good")) == 20
+        # Neither another user nor a call is held up.
+        chat(alice.stream, carl.jid, "to another")
+        assert count_of(push.told_at("other", 1)[0]) == "1"
+        alice.stream.write(
+            f"<message to='{bob.jid}' type='chat' id='call'>"
+            "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/></message>"
+        )
+        call = push.told_at("good", 21)[-1]
+        assert (call["headers"]["Keywords"], count_of(call)) == ("call", "500")
+        # A mention passes as well, and a message waits for the minute to end.
+        chat(alice.stream, bob.jid, "waits")
+        chat(alice.stream, jid, f"mention {bob.jid}")
+        mention = push.told_at("good", 22)[-1]
+        assert (mention["headers"]["Keywords"], count_of(mention)) == ("mention", "502")
+        chat(alice.stream, bob.jid, "waits")
+        assert count_of(push.told_at("good", 23, 90)[-1]) == "503"
+        # Single ones again.
+        chat(alice.stream, bob.jid, "single")
+        assert count_of(push.told_at("good", 24)[-1]) == "504"
+    alice.leave()
+
+
+COMMANDS, NODE = "http://jabber.org/protocol/commands", "https://stentor.im/protocol/push"
+
+
+def choose(stream, **fields: str) -> None:
+    """Fills in the form of an account's command."""
+    begun = stream.request(f"<command xmlns='{COMMANDS}' node='{NODE}'/>", "set")
+    session = begun[0].get("sessionid")
+    filled = "".join(
+        f"<field var='{var}'><value>{value}</value></field>"
+        for var, value in {"FORM_TYPE": NODE, **fields}.items()
+    )
+    done = stream.request(
+        f"<command xmlns='{COMMANDS}' node='{NODE}' sessionid='{session}' action='complete'>"
+        f"<x xmlns='{FORM}' type='submit'>{filled}</x></command>",
+        "set",
+    )
+    assert done[0].get("status") == "completed", stanza_error(done)
+
+
+def wish(stream, contact: str, setting: str) -> None:
+    """Says how much of a chat is to be told (XEP-0492)."""
+    answer = stream.request(
+        "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='urn:xmpp:bookmarks:1'>"
+        f"<item id='{contact}'><conference xmlns='urn:xmpp:bookmarks:1'><extensions>"
+        f"<notify xmlns='urn:xmpp:notification-settings:1'>{setting}</notify></extensions>"
+        "</conference></item></publish></pubsub>",
+        "set",
+    )
+    assert answer.get("type") == "result", stanza_error(answer)
+
+
+# covers: push-34
+def test_the_log_follows_each_notification(pair):
+    ours, theirs = pair
+    bob, jid, secret = ours.account("bob"), theirs.service.name, "xq7-not-for-the-log"
+    alice = Person(ours, "alice")
+
+    def say() -> str:
+        ident = chat(alice.stream, bob.jid, secret)
+        alice.stream.ping()
+        return ident
+
+    def decided(ident: str) -> dict:
+        """Why nobody was told of a message, or what the log calls its notification."""
+        return until(lambda: ours.pushes(bob, id=ident), f"{ident} is in the log")[0]
+
+    def followed(ident: str, last: str) -> list[str]:
+        """The events of a message's notification, up to this one."""
+        mark = decided(ident)["mark"]
+        until(lambda: ours.pushes(bob, mark=mark, event=last), f"{last} of {ident}", 60)
+        return [event["event"].removeprefix("push_") for event in ours.pushes(bob, mark=mark)]
+
+    with service(theirs, jid, theirs.component_port) as push:
+        nodes = {f"good-{secret}": OPTIONS, f"busy-{secret}": "", f"gone-{secret}": ""}
+        register(ours, bob, {f"good-{secret}": OPTIONS}, jid)
+        assert followed(say(), "push_sent") == ["due", "published", "sent"]
+        register(ours, bob, {f"gone-{secret}": ""}, jid)
+        first = say()
+        done = sorted(followed(first, "push_refused") + followed(first, "push_sent"))
+        assert {"due", "published", "sent", "refused"} == set(done)
+        assert ours.pushes(bob, event="push_removed", condition="item-not-found")
+        register(ours, bob, {f"busy-{secret}": ""}, jid)
+        second = say()
+        push.told_at(f"busy-{secret}", 4)
+        mark = decided(second)["mark"]
+        until(lambda: len(ours.pushes(bob, mark=mark, event="push_sent")) == 2, "both took it")
+        refusals = ours.pushes(bob, mark=mark, condition="resource-constraint")
+        assert {event["event"] for event in refusals} == {"push_retried", "push_paused"}
+
+        # Why nobody is told, or not yet.
+        with login(ours, bob) as stream:
+            assert decided(say())["why"] == "active client"
+            choose(stream, quiet="true")
+            wish(stream, alice.jid, "<never/>")
+            stream.close()
+        assert decided(say())["why"] == "muted"
+        with login(ours, bob) as stream:
+            wish(stream, alice.jid, "")
+            stream.close()
+        day = (datetime.now(UTC) + timedelta(days=3)).strftime("%a")
+        for fields, reason in (
+            ({"quiet": "true"}, "do not disturb"),
+            ({"quiet": "false", "hours": f"{day} 08:00-18:00 Europe/Berlin"}, "hours"),
+        ):
+            with login(ours, bob) as stream:
+                choose(stream, **fields)
+                stream.close()
+            mark = decided(say())["mark"]
+            held = until(lambda: ours.pushes(bob, mark=mark, event="push_held"), reason)
+            assert held[0]["reason"] == reason
+
+        # What was published is what the service was told, and nothing gives anything away.
+        published = ours.pushes(bob, event="push_published")
+        until(lambda: len(push.told()) == len(published), "the service has been told as often")
+        assert {event["service"] for event in published} == {jid}
+        assert len({event["device"] for event in published}) == len(nodes)
+        assert secret not in ours.log_text()
     alice.leave()
