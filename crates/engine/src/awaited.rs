@@ -82,6 +82,10 @@ impl Awaited {
     /// is there, and was not for [`AWAY_MS`].
     pub fn note(&self, owner: &BareJid, from: &Jid, is_there: bool, now_ms: i64) -> bool {
         let mut table = self.0.lock();
+        // Presence is frequent, and waiting is not.
+        if table.count == 0 {
+            return false;
+        }
         let waiting = table.by_contact.get_mut(&from.to_bare());
         let Some(sight) = waiting.and_then(|w| w.get_mut(owner)) else { return false };
         if is_there { sight.show(from, now_ms) } else { sight.hide(from, now_ms) }

@@ -287,4 +287,6 @@ pub struct Observed<'a> {
     pub kept: Option<u64>,
     /// Whether it waits in the offline store.
     pub is_waiting: bool,
+    /// The session that is being handed what is stored, and then this.
+    pub handed: Option<u64>,
 }

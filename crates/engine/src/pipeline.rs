@@ -109,16 +109,18 @@ pub(crate) fn decide(passage: &Passage<'_>, stanza: &mut Stanza) -> Outcome {
         };
         let copied = mirror_placed(cx, state, &view, &placed, ids.1, before, &mut pending);
         let is_waiting = !matches!(placed.waiting, Waiting::No);
-        let Placed { took, .. } = placed;
+        let Placed { took, waiting, .. } = placed;
+        let handed = waiting.handed();
         pressure = placed.pressure;
-        let seen = Observed { took: &took, copied: &copied, kept: ids.1, is_waiting };
+        let seen = Observed { took: &took, copied: &copied, kept: ids.1, is_waiting, handed };
         observe(cx, state, &view, &seen, &mut stage);
     }
     if let (Some(cx), Some(state)) = (&sent, locks.sender()) {
         let view = view_of(cx, stanza, ids.0);
         let took = Serials::new();
         mirror(cx, state, &view, &took, ids.0, None, &mut pending);
-        let seen = Observed { took: &took, copied: &took, kept: ids.0, is_waiting: false };
+        let seen =
+            Observed { took: &took, copied: &took, kept: ids.0, is_waiting: false, handed: None };
         observe(cx, state, &view, &seen, &mut stage);
     }
     pending.write(&mut stage);
@@ -364,6 +366,16 @@ enum Waiting {
     /// Behind what is being handed to a session, or is handed to it once it is resumed. None where
     /// several may be resumed: whoever is first then has it twice, which is better than not at all.
     Behind(Option<u64>),
+}
+
+impl Waiting {
+    /// The session that is being handed what comes before.
+    const fn handed(self) -> Option<u64> {
+        match self {
+            Self::Behind(handed) => handed,
+            Self::No | Self::ForWhoComes => None,
+        }
+    }
 }
 
 impl Placed {

@@ -79,6 +79,7 @@ impl Delivery {
             Ok(_) => self.taken(engine, place, failures).await,
             Err(error) if is_final(&error) => {
                 self.service.note_answer();
+                self.log(place, "push_refused", Some(&error));
                 remove(engine, place, config, error.condition).await;
                 Outcome::Gone
             }

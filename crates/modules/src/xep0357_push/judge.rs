@@ -26,8 +26,10 @@ pub(super) fn when(
     wake: Wake,
     now_ms: i64,
 ) -> When {
-    let has_it =
-        |r: &&Arc<Resource>| seen.took.contains(&r.serial) || seen.copied.contains(&r.serial);
+    let is_handed = |r: &Resource| seen.handed == Some(r.serial);
+    let has_it = |r: &&Arc<Resource>| {
+        seen.took.contains(&r.serial) || seen.copied.contains(&r.serial) || is_handed(r)
+    };
     let mut looking = Vec::new();
     let mut watch = Vec::new();
     for session in sessions.iter().filter(has_it).filter(|r| !is_inactive(config, r, now_ms)) {
@@ -35,6 +37,8 @@ pub(super) fn when(
         match session.outbox.queued() {
             // Nobody answers a call in the time that it takes to come back.
             Some(_) if is_detached && wake == Wake::Call => {}
+            // What is stored comes before it: more than what has been sent must be acknowledged.
+            Some(queued) if is_handed(session) => watch.push((session.clone(), queued + 1)),
             Some(queued) => watch.push((session.clone(), queued)),
             // Whoever does not acknowledge has what was sent.
             None if !is_detached => looking.push(session.clone()),

@@ -1,5 +1,6 @@
 //! §7: what makes a device be told, and what it is told.
 
+use stentor_engine::Handling;
 use stentor_payload::xep0352_csi::ClientState;
 
 use super::*;
@@ -243,6 +244,21 @@ async fn requests_for_subscriptions_are_told() {
     assert_eq!((told.count.as_str(), told.requests.as_deref()), ("0", Some("2")));
     street.romeo.send(&subscribe).await;
     assert_eq!(street.told().await, None, "it is the same request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_being_handed_what_was_stored_has_what_comes_behind_it() {
+    let mut street = Street::new("").await;
+    street.phone_away().await;
+    street.says("<body>stored</body>").await;
+    assert!(street.accepts().await.is_some());
+    let phone = street.world.connect("juliet@capulet.example/phone").await;
+    let handing = phone.session().handle(Stanza::parse(b"<presence/>").unwrap());
+    assert!(matches!(handing, Handling::Later(_)) && phone.session().is_busy());
+    street.says("<body>x</body>").await;
+    assert_eq!(street.told().await, None);
+    street.wait(10).await;
+    assert_eq!(street.told().await, None);
 }
 
 /// What she wishes to be told of Romeo (XEP-0492).
