@@ -518,6 +518,8 @@ impl Stream {
         self.inbound.settle_all().await;
         let links = &self.listener.links;
         let back = std::mem::take(&mut self.back);
+        // Who never counted has what the socket took.
+        back.iter().for_each(|(link, taker)| settle((link, *taker), &self.machine, &self.pump));
         // It goes another way, and must not come on this one after all.
         let has_unacked = back.iter().any(|(link, taker)| link.queue.unacked(*taker) > 0);
         if self.end == End::Broken && self.machine.tally().is_some() && has_unacked {
