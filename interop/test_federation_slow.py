@@ -6,7 +6,6 @@ import time
 import pytest
 from harness.bad_certs import certificate
 from harness.counted import Counted
-from harness.dns import Dns
 from harness.names import MESSAGE, bodies, body, is_presence, stanza_error
 from harness.neighbours import Ejabberd, Prosody, Stentor, neighbourhood
 from harness.peer import Caller, Peer, black_hole
@@ -135,7 +134,7 @@ def test_a_client_and_a_server_that_die_silently_are_seen_gone():
         stranger = Person(ours, "stranger")
         dns = ours.region.dns
         with frozen(prosody.process):
-            _move(dns, prosody.domain, hole, None)
+            dns.move(prosody.domain, hole, None)
             alice.stream.wait(lambda e: is_presence(e, dora.full, "unavailable"), 60)
             (ended,) = ours.events("s2s_out_ended")
             assert ended["reason"] == "timeout: No answer in time"
@@ -144,7 +143,7 @@ def test_a_client_and_a_server_that_die_silently_are_seen_gone():
             alice.leave()
             alice.enter()
             assert not [e for e in alice.stream.ping() if is_presence(e, dora.full)]
-        _move(dns, prosody.domain, prosody.s2s_port, prosody.s2s_tls_port)
+        dns.move(prosody.domain, prosody.s2s_port, prosody.s2s_tls_port)
         # Nobody signs in again, and nobody says anything: she is asked for.
         alice.stream.wait(lambda e: is_presence(e, dora.full), 60)
         assert not [e for e in stranger.stream.ping() if e.get("from") == dora.full]
@@ -274,13 +273,6 @@ def test_after_restarts_everybody_is_seen_as_they_are_and_nothing_is_lost(other)
         alice.enter()
         dora.stream.wait(lambda e: is_presence(e, alice.full), 60)
         alice.sees([dora])
-
-
-def _move(dns: Dns, domain: str, port: int | None, direct_port: int | None) -> None:
-    """Says that the server of a domain is somewhere else."""
-    for service in ("_xmpp-server", "_xmpps-server"):
-        dns.remove(f"{service}._tcp.{domain}", "SRV")
-    dns.server_of(domain, port, direct_port)
 
 
 @pytest.mark.parametrize("other", [Prosody, Ejabberd])

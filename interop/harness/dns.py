@@ -45,11 +45,13 @@ class Dns:
         self.address, (self.port,) = address, free_ports(1)
         self.listen(address, self.port)
 
-    def listen(self, address: str, port: int) -> None:
-        """Answers at one more address, for servers that ask no other port."""
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def listen(self, address: str, port: int, make=socket.socket) -> None:
+        """Answers at one more address, for servers that ask no other port; `make` makes sockets."""
+        udp, tcp = (make(socket.AF_INET, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
         udp.bind((address, port))
-        tcp = socket.create_server((address, port))
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tcp.bind((address, port))
+        tcp.listen()
         self._sockets += [udp, tcp]
         for serve, on in ((self._serve_udp, udp), (self._serve_tcp, tcp)):
             threading.Thread(target=serve, args=(on,), daemon=True).start()
@@ -94,6 +96,12 @@ class Dns:
         for service, at in (("_xmpp-server", port), ("_xmpps-server", direct_port)):
             if at:
                 self.add(f"{service}._tcp.{domain}", "SRV", f"0 0 {at} {host}.")
+
+    def move(self, domain: str, port: int | None, direct_port: int | None) -> None:
+        """Says that the server of a domain is somewhere else."""
+        for service in ("_xmpp-server", "_xmpps-server"):
+            self.remove(f"{service}._tcp.{domain}", "SRV")
+        self.server_of(domain, port, direct_port)
 
     def close(self) -> None:
         for listening in self._sockets:

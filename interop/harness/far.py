@@ -1,4 +1,4 @@
-"""A network of its own for clients, whose packets can be dropped unnoticed; needs root and `ip`."""
+"""A network of its own for clients and servers, whose packets can be dropped unnoticed; needs root and `ip`."""
 
 import contextlib
 import ctypes
@@ -21,13 +21,13 @@ _numbers = count()
 
 
 class Far:
-    """Clients behind a cable. The server listens at `address`, at its near end."""
+    """Clients and servers behind a cable. It is `address` at its near end, `far_address` there."""
 
     def __init__(self):
         self._name = f"far{os.getpid()}-{next(_numbers)}"
         near, far = (f"{end}{os.getpid() % 100_000}x{self._name[-1]}" for end in ("n", "f"))
         net = f"10.{200 + os.getpid() % 50}.{os.getpid() // 50 % 250}"
-        self.address = f"{net}.1"
+        self.address, self.far_address = f"{net}.1", f"{net}.2"
         # Of all packets, which part is lost; how many went into the cable, and how many were lost.
         self.loss, self.sent, self.lost = 0.0, 0, 0
         self._chance = random.Random(self._name[-1])
@@ -38,25 +38,30 @@ class Far:
         _ip("link", "set", near, "up")
         self._there("addr", "add", f"{net}.2/30", "dev", far)
         self._there("link", "set", far, "up")
+        self._there("link", "set", "lo", "up")
         self._stop, self._stopped = os.pipe()
         self._cable = threading.Thread(target=self._carry)
         self._cable.start()
 
-    def socket(self) -> socket.socket:
-        """A socket that is there, wherever it is used."""
+    def socket(self, *kind: int) -> socket.socket:
+        """A socket that is there, wherever it is used; of TCP unless told otherwise."""
         made = []
 
         def make():
             library = ctypes.CDLL(None, use_errno=True)
             with open(f"/run/netns/{self._name}") as there:
                 if library.setns(there.fileno(), CLONE_NEWNET) == 0:
-                    made.append(socket.socket())
+                    made.append(socket.socket(*kind))
 
         # A thread of its own goes there and does not come back.
         thread = threading.Thread(target=make)
         thread.start()
         thread.join()
         return made[0]
+
+    def command(self, *words: str) -> list[str]:
+        """A command that runs there."""
+        return ["ip", "netns", "exec", self._name, *words]
 
     def cut(self) -> None:
         """From now on nothing arrives in either direction, and nobody is told."""

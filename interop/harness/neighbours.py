@@ -4,16 +4,19 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
 import urllib.request
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 
 from .bad_certs import certificate
 from .certs import TestCa
 from .dns import Dns
+from .far import Far
 from .server import Account, Server, free_ports, run_tool
 from .settings import Settings
 from .stentor import ROOT
@@ -108,6 +111,48 @@ class Neighbour(Server):
         return [*super()._needed(), *of_servers]
 
 
+def near(far: Far, kind: type[Neighbour]) -> type[Neighbour]:
+    """Such a server, whose streams with others go over the cable."""
+
+    class Near(kind):
+        s2s_address, s2s_host = far.address, "near.example"
+
+        def prepare(self) -> None:
+            self.region.dns.add(self.s2s_host, "A", self.s2s_address)
+            super().prepare()
+
+    return Near
+
+
+def beyond(far: Far, kind: type[Neighbour]) -> type[Neighbour]:
+    """Such a server at the far end of the cable, with its clients and its DNS server."""
+
+    class Beyond(kind):
+        s2s_address, s2s_host = far.far_address, "far.example"
+
+        def prepare(self) -> None:
+            dns = self.region.dns
+            dns.listen(dns.address, dns.port, far.socket)
+            dns.add(self.s2s_host, "A", self.s2s_address)
+            super().prepare()
+
+        def command(self) -> list[str]:
+            return far.command(*super().command())
+
+        def client_socket(self) -> socket.socket:
+            return far.socket()
+
+        def _is_listening(self) -> bool:
+            with self.client_socket() as probe:
+                is_there = probe.connect_ex((self.address, self.tls_port)) == 0
+            return is_there and super()._is_listening()
+
+        def _needed(self) -> list[tuple[str, int]]:
+            return [(self.s2s_address, port) for port in (self.s2s_port, self.s2s_tls_port)]
+
+    return Beyond
+
+
 class Stentor(Neighbour):
     """Ours. `options` are keys of `[federation]`; `extra` is more of the configuration."""
 
@@ -155,10 +200,12 @@ class Stentor(Neighbour):
 
     def metrics(self) -> dict[str, float]:
         """What the page for Prometheus says, by the name with its labels."""
-        with urllib.request.urlopen(
-            f"http://{self.address}:{self.metrics_port}/metrics", timeout=10
-        ) as page:
-            lines = page.read().decode().splitlines()
+        with contextlib.closing(HTTPConnection(self.address, self.metrics_port)) as page:
+            page.sock = self.client_socket()
+            page.sock.settimeout(10)
+            page.sock.connect((self.address, self.metrics_port))
+            page.request("GET", "/metrics")
+            lines = page.getresponse().read().decode().splitlines()
         values = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name: float(value) for name, value in values}
 

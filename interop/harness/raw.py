@@ -49,7 +49,7 @@ class RawStream:
     ):
         self.server = server
         port = server.tls_port if mode == "tls" else server.port
-        self.sock = sock or socket.socket()
+        self.sock = sock or server.client_socket()
         if receive_bytes:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         if source:

@@ -67,6 +67,10 @@ class Server(ABC):
         """How clients do TLS."""
         return ssl.create_default_context(cafile=str(self.ca))
 
+    def client_socket(self) -> socket.socket:
+        """A socket from which its clients reach it."""
+        return socket.socket()
+
     @abstractmethod
     def create_account(self, account: Account) -> None:
         """Creates an account by the server's command line; returns when that exited 0."""
