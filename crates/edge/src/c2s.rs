@@ -16,6 +16,7 @@ use crate::asks::Offers;
 use crate::driver::{Driver, Link, Rates};
 use crate::limits::HANDSHAKE_WAIT_MS;
 use crate::metrics::Metrics;
+use crate::turns::Turns;
 
 /// How a port begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// What each domain offers.
     pub offers: Offers,
+    /// Who may write parts of long stanzas.
+    pub turns: Turns,
 }
 
 impl Shared {
@@ -50,6 +53,7 @@ impl Shared {
             rates: Rates::default(),
             metrics: Metrics::default(),
             offers: Offers::default(),
+            turns: Turns::default(),
         }
     }
 

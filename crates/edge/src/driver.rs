@@ -8,6 +8,7 @@ mod ending;
 mod intake;
 mod managed;
 mod refused;
+mod writing;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -170,10 +171,18 @@ impl Driver {
 
     /// One round. Whether anything moved.
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = self.deal(cx);
+        // Before anything else is dealt with.
+        let mut moved = self.out.is_amid() && self.write(cx);
+        if self.is_amid() {
+            return false;
+        }
+        moved |= self.deal(cx);
         moved |= self.poll_acks(cx);
         moved |= self.fill(cx);
         moved |= self.write(cx);
+        if self.is_amid() {
+            return false;
+        }
         moved |= self.read(cx);
         moved |= self.poll_timer(cx);
         moved |= self.leave_work();
@@ -460,41 +469,6 @@ impl Driver {
                 }
             }
         }
-    }
-
-    fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(conn) = &mut self.conn else { return false };
-        let mut moved = false;
-        let outcome = loop {
-            if self.out.waiting() == 0 {
-                self.out.shed();
-                if self.out.go_on() {
-                    continue;
-                }
-                break match conn.poll_flush(cx) {
-                    Poll::Ready(Err(error)) => Err(error),
-                    Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-                };
-            }
-            match conn.poll_write(cx, &self.out.bytes[self.out.taken..]) {
-                Poll::Pending => break Ok(()),
-                Poll::Ready(Err(error)) => break Err(error),
-                Poll::Ready(Ok(len)) => {
-                    moved = true;
-                    self.link.listener.shared.metrics.bytes_out.inc_by(len as u64);
-                    self.out.taken += len;
-                }
-            }
-        };
-        self.out.shed();
-        if conn.pending_len() == 0 {
-            self.out.settle();
-        }
-        if outcome.is_err() {
-            self.lost(cx);
-            return true;
-        }
-        moved
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {

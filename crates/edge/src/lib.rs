@@ -19,6 +19,7 @@ mod out;
 pub mod s2s;
 mod sign_in;
 mod stored;
+mod turns;
 
 pub use accept::{Serve, accept};
 pub use admission::{Admission, AdmissionSettings};
@@ -27,3 +28,4 @@ pub use c2s::{C2sListener, Kind, Shared};
 pub use component::{ComponentListener, ComponentSettings, Components, OnConflict};
 pub use driver::{Driver, Link, Rates};
 pub use metrics::{ComponentMetrics, FederationMetrics, Metrics};
+pub use turns::Turns;

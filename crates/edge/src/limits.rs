@@ -10,6 +10,9 @@ pub const OUT_BYTES_MAX: usize = 64 * 1024;
 /// is written whole.
 pub const PART_BYTES_MAX: usize = 16 * 1024;
 
+/// Connections of clients that write parts of long stanzas at a time.
+pub const LONG_WRITERS_MAX: usize = 16;
+
 /// How many acknowledgements of one client may wait for a commit before the client waits too.
 pub const ACKS_DUE_MAX: usize = 64;
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use stentor_engine::{Fate, Item, Since};
@@ -10,6 +11,7 @@ use stentor_transport::Conn;
 use tokio::io::ReadBuf;
 
 use crate::limits::{LINGER_WAIT_MS, PART_BYTES_MAX};
+use crate::turns::{Turn, Turns};
 
 /// Bytes for the socket, and what is due when they have left.
 #[derive(Default)]
@@ -36,6 +38,7 @@ struct Long {
     len: usize,
     /// What stands behind it.
     behind: &'static str,
+    turn: Turn,
 }
 
 impl Out {
@@ -54,6 +57,11 @@ impl Out {
         self.long.is_none()
     }
 
+    /// Whether the next part of a long stanza may be added.
+    pub(crate) fn is_amid(&self) -> bool {
+        self.long.is_some() && self.waiting() == 0
+    }
+
     /// Puts a stanza behind the bytes, with what stands behind it. A long one comes in parts, by
     /// [`Out::go_on`]. What has a fate is remembered until it has left; without `behind` the stream
     /// takes no stanzas any more, and it never leaves.
@@ -68,7 +76,7 @@ impl Out {
             return self.items.extend(kept);
         };
         if stanza.bytes_len() > PART_BYTES_MAX * 2 {
-            self.long = Some(Box::new(Long { stanza, fate, len: 0, behind }));
+            self.long = Some(Box::new(Long { stanza, fate, len: 0, behind, turn: Turn::None }));
             self.go_on();
             return;
         }
@@ -83,9 +91,21 @@ impl Out {
         self.bytes.extend_from_slice(behind.as_bytes());
     }
 
+    /// Ready when the next part of a long stanza may be added, or there is none.
+    pub(crate) fn poll_turn(&mut self, turns: &Turns, cx: &mut Context<'_>) -> Poll<()> {
+        self.long.as_mut().map_or(Poll::Ready(()), |long| long.turn.poll(turns, cx))
+    }
+
+    /// Others may go on with theirs.
+    pub(crate) fn leave_turn(&mut self) {
+        if let Some(long) = &mut self.long {
+            long.turn = Turn::None;
+        }
+    }
+
     /// Adds the next part of a long stanza, if there is one and nothing else waits. Whether it did.
     pub(crate) fn go_on(&mut self) -> bool {
-        self.waiting() == 0 && self.add_part(PART_BYTES_MAX)
+        self.is_amid() && self.add_part(PART_BYTES_MAX)
     }
 
     /// Adds all that is left of a long stanza.

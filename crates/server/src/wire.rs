@@ -16,8 +16,7 @@ use stentor_edge::s2s::{
     Discovery, Federation, FederationParts, Links, Policy, QueueFacts, S2sListener, StreamFacts,
 };
 use stentor_edge::{
-    Admission, C2sListener, ComponentListener, ComponentSettings, Components, Kind, Metrics,
-    Offers, Shared,
+    Admission, C2sListener, ComponentListener, ComponentSettings, Components, Kind, Offers, Shared,
 };
 use stentor_engine::credentials::Credentials;
 use stentor_engine::{Clock, Engine, Host, Hosts};
@@ -168,11 +167,10 @@ pub(crate) fn shared(config: &Config, engine: &Arc<Engine>) -> anyhow::Result<Ar
         offers.mechanisms.clone_from(mechanisms);
     }
     Ok(Arc::new(Shared {
-        engine: engine.clone(),
         admission: Arc::new(Admission::new(config.admission)),
         rates: config.rates,
-        metrics: Metrics::default(),
         offers,
+        ..Shared::new(engine.clone())
     }))
 }
 
