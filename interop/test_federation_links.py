@@ -4,6 +4,8 @@ import contextlib
 import random
 import time
 
+import pytest
+
 from harness.names import MESSAGE, body, is_presence, stanza_error
 from harness.neighbours import Prosody, Stentor, neighbourhood
 from harness.people import Person, friends, status_of
@@ -12,6 +14,7 @@ from harness.scenes import befriend, chat, is_chat
 from harness.waiting import until
 from harness.wire import Wire
 
+OTHERS = pytest.mark.parametrize("other", [Prosody, Stentor], ids=["prosody", "stentor"])
 # What a link of seconds, or one that loses packets, takes at most for what is said here.
 LONG = 300
 
@@ -58,8 +61,9 @@ def _heard(one: Person, other: Person, said: list[str]) -> list[str]:
 
 
 # covers: fed-40
-def test_a_link_of_five_seconds_each_way_delays_and_loses_nothing():
-    with linked(Prosody, connect_wait_secs=30) as (wire, ours, theirs):
+@OTHERS
+def test_a_link_of_five_seconds_each_way_delays_and_loses_nothing(other):
+    with linked(other, connect_wait_secs=30) as (wire, ours, theirs):
         alice, dora = friends(ours, theirs)
         bob = Person(ours, "bob")
         befriend(alice.stream, bob.stream)
@@ -106,10 +110,11 @@ def _fates(sender: Person, receiver: Person, idents: list[str]) -> dict[str, str
 
 
 # covers: fed-41
-def test_packets_that_are_lost_delay_and_a_link_that_is_cut_loses_nothing_silently():
+@OTHERS
+def test_packets_that_are_lost_delay_and_a_link_that_is_cut_loses_nothing_silently(other):
     """The cut lasts five times as long as what the row's ten minutes are five times of: a server is
     lost after `silence_secs`, two minutes by default and two seconds here."""
-    with linked(Prosody) as (wire, ours, theirs):
+    with linked(other) as (wire, ours, theirs):
         alice, dora = friends(ours, theirs)
         wire.loss_percent = 20
         for word in ("one stream", "another"):
@@ -119,13 +124,13 @@ def test_packets_that_are_lost_delay_and_a_link_that_is_cut_loses_nothing_silent
                 assert _heard(one, two, said[one]) == said[one]
             _close_all(ours, theirs.domain)
     for hold_secs, fate in ((3600, "arrived"), (4, "returned")):
-        _cut(hold_secs, fate)
+        _cut(other, hold_secs, fate)
 
 
-def _cut(hold_secs: int, fate: str) -> None:
+def _cut(other, hold_secs: int, fate: str) -> None:
     """What is said while the link is cut has this fate, and afterwards everybody is seen as they are."""
     settings = {"silence_secs": 2, "connect_wait_secs": 1, "hold_secs": hold_secs}
-    with linked(Prosody, **settings) as (wire, ours, theirs):
+    with linked(other, **settings) as (wire, ours, theirs):
         alice, dora = friends(ours, theirs)
         wire.is_cut = True
         began = time.monotonic()
