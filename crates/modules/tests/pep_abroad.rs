@@ -2,23 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/wire.rs"]
+mod wire;
+
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use stentor_engine::{Handling, Inbound, Links, Pressure};
-use stentor_stanza::{Stanza, StanzaError};
+use stentor_engine::{Handling, Inbound};
+use stentor_stanza::Stanza;
 use stentor_testkit::{Client, World};
 use stentor_xml::Frame;
-
-#[derive(Default)]
-struct Wire(Mutex<Vec<Stanza>>);
-
-impl Links for Wire {
-    fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
-        self.0.lock().push(stanza);
-        Ok(Pressure::Low)
-    }
-}
+use wire::Wire;
 
 struct Abroad {
     world: World,

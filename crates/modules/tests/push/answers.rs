@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use stentor_engine::{Handling, Inbound, Links, Pressure};
-use stentor_stanza::{MessageType, StanzaError};
+use stentor_engine::{Handling, Inbound};
+use stentor_stanza::MessageType;
 
+use super::wire::Wire;
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -286,16 +286,6 @@ async fn what_was_acknowledged_in_time_leaves_nothing_to_tell() {
     street.restart().await;
     street.do_chores().await;
     assert_eq!(street.told().await, None);
-}
-
-#[derive(Default)]
-struct Wire(Mutex<Vec<Stanza>>);
-
-impl Links for Wire {
-    fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
-        self.0.lock().push(stanza);
-        Ok(Pressure::Low)
-    }
 }
 
 #[tokio::test(start_paused = true)]

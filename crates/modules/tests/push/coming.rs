@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use stentor_engine::{Handling, Inbound, Links, Pressure};
+use stentor_engine::{Handling, Inbound};
 use stentor_payload::xep0352_csi::ClientState;
-use stentor_stanza::StanzaError;
 
 use super::telling::{wish, wish_of};
+use super::wire::Wire;
 use super::*;
 
 const AWAITS: &str = "<always><advanced>\
@@ -149,16 +148,6 @@ async fn it_holds_after_a_restart_and_who_comes_back_then_is_not_told() {
     street.wait(300).await;
     comes(&street).await;
     assert!(street.accepts().await.is_some());
-}
-
-#[derive(Default)]
-struct Wire(Mutex<Vec<Stanza>>);
-
-impl Links for Wire {
-    fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
-        self.0.lock().push(stanza);
-        Ok(Pressure::Low)
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,8 @@ mod coming;
 mod load;
 mod registering;
 mod telling;
+#[path = "../support/wire.rs"]
+mod wire;
 
 use std::time::Duration;
 
