@@ -7,29 +7,36 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stentor_edge::limits::BATCH_STANZAS_MAX;
+use stentor_edge::limits::{BATCH_STANZAS_MAX, PART_BYTES_MAX};
 use stentor_edge::{C2sListener, Driver, Link, Shared};
 use stentor_testkit::{Wire, World};
 use stentor_transport::{Conn, Pipe, Writes};
 use support::Server;
 
-/// Juliet over a connection in memory, and what the server writes to her.
-async fn juliet() -> (Wire, Writes) {
+async fn listener() -> Arc<C2sListener> {
     let world = World::new();
     Server::create_accounts(&world).await;
-    let shared = Arc::new(Shared::new(world.engine.clone()));
-    let listener = Arc::new(C2sListener::in_clear(shared));
+    Arc::new(C2sListener::in_clear(Arc::new(Shared::new(world.engine.clone()))))
+}
+
+/// Somebody over a connection in memory, and what the server writes to them.
+async fn enter(listener: &Arc<C2sListener>, user: &str, domain: &str) -> (Wire, Writes) {
     let (mine, theirs) = Pipe::pair(1 << 24);
     let writes = mine.writes();
     let peer = SocketAddr::from(([192, 0, 2, 1], 5222));
     let permit = listener.shared.admission.admit(peer.ip()).unwrap();
-    tokio::spawn(Driver::new(Conn::piped(theirs, peer), Link::new(listener, peer, permit)));
+    let link = Link::new(listener.clone(), peer, permit);
+    tokio::spawn(Driver::new(Conn::piped(theirs, peer), link));
     let mut wire = Wire::new(Conn::piped(mine, peer));
-    wire.sign_in("juliet", "capulet.example", "secret").await.unwrap();
+    wire.sign_in(user, domain, "secret").await.unwrap();
     wire.write("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
         .unwrap();
     wire.frame().await.unwrap();
     (wire, writes)
+}
+
+async fn juliet() -> (Wire, Writes) {
+    enter(&listener().await, "juliet", "capulet.example").await
 }
 
 /// Sends these requests at once; all are answered, in order. How many writes that took.
@@ -81,4 +88,29 @@ async fn long_answers_are_written_before_more_is_asked_for() {
     // Together they are more than may ever wait for a session.
     let requests: Vec<String> = (0..30).map(recall).collect();
     assert!(ask(&mut wire, &writes, &requests).await >= 30);
+}
+
+#[tokio::test]
+async fn others_have_their_turn_between_the_parts_of_a_long_stanza() {
+    let listener = listener().await;
+    let (mut juliet, to_juliet) = enter(&listener, "juliet", "capulet.example").await;
+    let (mut romeo, to_romeo) = enter(&listener, "romeo", "montague.example").await;
+    juliet.write("<presence/>").unwrap();
+    juliet.frame().await.unwrap();
+    let (before, text) = (to_juliet.count(), "x".repeat(200_000));
+    let to = "juliet@capulet.example";
+    romeo.write(&format!("<message to='{to}' type='chat'><body>{text}</body></message>")).unwrap();
+    let parts = text.len().div_ceil(PART_BYTES_MAX);
+    // As a task: what a test awaits itself has a turn once for dozens of theirs.
+    let asking = tokio::spawn(async move {
+        let mut amid = 0;
+        while to_juliet.count() - before < parts {
+            amid += usize::from(to_juliet.count() > before);
+            ask(&mut romeo, &to_romeo, &[ping(0)]).await;
+        }
+        amid
+    });
+    let amid = asking.await.unwrap();
+    assert!(amid > 1, "{amid}");
+    assert!(juliet.frame().await.unwrap().root().child("jabber:client", "body").is_some());
 }
