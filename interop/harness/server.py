@@ -1,5 +1,6 @@
 """The server under test, whichever it is."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,17 +216,30 @@ def frozen(process: subprocess.Popen) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
+def _own_ports() -> Iterator[int]:
+    """All ports of this test process, in turn: below the range that outgoing connections use.
+
+    Processes of one run share none, and a port comes again only after all others: a port that is
+    given has no listener until its server starts, so that asking the kernel is not enough.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = range(10_000 + number, 30_000, workers)
+    # Another run on this machine should not begin at the same one.
+    begin = int.from_bytes(os.urandom(2)) % len(share)
+    return itertools.cycle([*share[begin:], *share[:begin]])
+
+
+_ports = _own_ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now, below the range that outgoing connections use."""
+    """Ports nobody listens on now, and that nobody else here was given lately."""
     found = []
     while len(found) < count:
-        port = 10_000 + int.from_bytes(os.urandom(2)) % 20_000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
+        port = next(_ports)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             found.append(port)
     return found
 
