@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::settle;
-use crate::fleet::{Fleet, Login};
+use crate::fleet::{Fleet, Login, News};
 use crate::process::Process;
 use crate::report::Report;
 use crate::target::Target;
@@ -52,16 +52,16 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Report> {
     }
     // The first sessions fill the buffers of threads and the allocator's arenas.
     sign_in(target, &mut fleet, 0..WARM_UP, options)?;
-    crate::pause(Duration::from_secs(options.settle_secs));
+    rest(&mut fleet, options)?;
     let before = process.memory()?;
     let begun = Instant::now();
     let cpu = process.cpu()?;
     sign_in(target, &mut fleet, WARM_UP..all, options)?;
     let took = begun.elapsed();
     let cpu = process.cpu()?.saturating_sub(cpu);
-    crate::pause(Duration::from_secs(options.settle_secs));
+    rest(&mut fleet, options)?;
     let after = process.memory()?;
-    let at_rest = rest(process)?;
+    let at_rest = use_at_rest(process)?;
 
     let sessions = options.sessions as f64;
     let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / sessions;
@@ -110,8 +110,21 @@ fn sign_in(
     settle(fleet)
 }
 
+/// Clients only answer for a while: the server asks seconds later what they got (XEP-0198), and keeps
+/// it until they say.
+fn rest(fleet: &mut Fleet, options: &Options) -> anyhow::Result<()> {
+    let until = Instant::now() + Duration::from_secs(options.settle_secs);
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        fleet.turn(left, &mut |_, _, _| {})?;
+        if let Some(News::Closed { who, reason }) = fleet.take_news().into_iter().next() {
+            anyhow::bail!("client {who} was thrown out: {reason}");
+        }
+    }
+    Ok(())
+}
+
 /// The share of a processor that the server uses while nothing happens.
-fn rest(process: Process) -> anyhow::Result<f64> {
+fn use_at_rest(process: Process) -> anyhow::Result<f64> {
     let wait = Duration::from_secs(2);
     let before = process.cpu()?;
     crate::pause(wait);
