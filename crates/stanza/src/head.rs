@@ -57,12 +57,12 @@ impl Head {
     /// The head of an answer: addresses exchanged, the same id.
     #[must_use]
     pub fn answer(&self, kind: Kind) -> Self {
-        Self {
-            to: self.from.clone(),
-            from: self.to.clone(),
-            id: self.id.clone(),
-            ..Self::new(kind)
+        let mut id = self.id.clone();
+        // RFC 6120 §8.3.1 rule 3: that of an IQ is empty where there was none.
+        if matches!(kind, Kind::Iq(_)) {
+            id.get_or_insert_with(|| Id::new(""));
         }
+        Self { to: self.from.clone(), from: self.to.clone(), id, ..Self::new(kind) }
     }
 
     /// Writes the start tag without its closing `>` or `/>`.

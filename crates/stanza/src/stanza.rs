@@ -528,6 +528,23 @@ mod tests {
         let error = StanzaError::new(Condition::ServiceUnavailable);
         let reply = ask.reply_error(&error).unwrap();
         assert_eq!(reply.error(), Some(error.clone()));
+        // §8.3.1 rule 3: only that of an IQ is there in any case.
+        for (xml, reply) in [
+            (
+                "<iq type='get' from='a.example'><x xmlns='u:x'/></iq>",
+                "<iq type='error' id='' to='a.example'>",
+            ),
+            ("<iq type='get' id='' from='a.example'/>", "<iq type='error' id='' to='a.example'>"),
+        ] {
+            match Stanza::from_frame(Frame::parse(xml.as_bytes()).unwrap()) {
+                Err(BadStanza::Refused(refusal)) => {
+                    assert!(text(&refusal.reply()).starts_with(reply))
+                }
+                other => panic!("{xml}: {other:?}"),
+            }
+        }
+        let reply = read("<message from='a.example'/>").reply_error(&error).unwrap();
+        assert!(text(&reply).starts_with("<message type='error' to='a.example'>"));
         for xml in ["<iq type='result' id='7'/>", "<message type='error'/>"] {
             assert!(read(xml).reply_error(&error).is_none());
         }

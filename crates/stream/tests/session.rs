@@ -130,7 +130,7 @@ fn answers_bad_stanzas_without_ending_the_stream() {
         ),
         (
             "<iq type='get'><ping xmlns='urn:xmpp:ping'/></iq>",
-            "<iq type='error' to='juliet@capulet.example/balcony'>",
+            "<iq type='error' id='' to='juliet@capulet.example/balcony'>",
             "bad-request",
         ),
         (

@@ -305,7 +305,7 @@ fn answers_registrations_before_sign_in() {
     );
     assert_eq!(
         served.say(&format!("<iq type='get'>{query}</iq>")),
-        "<iq type='error'><error type='modify'>\
+        "<iq type='error' id=''><error type='modify'>\
          <bad-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
     );
     assert_eq!(served.say(&auth("PLAIN", "\0juliet\0r0m30myr0m30")), SUCCESS);
