@@ -121,11 +121,14 @@ pub(crate) fn write_item(w: &mut Writer, ns: &str, item: &NodeItemRow, has_paylo
 pub(crate) struct News {
     pub(crate) node: String,
     pub(crate) message: Stanza,
+    /// Whether it is for those as well whose subscriptions are pending (§8.4.2).
+    pub(crate) is_for_pending: bool,
 }
 
 impl News {
     pub(crate) fn new(owner: &BareJid, node: &str, config: &NodeConfig, event: Event<'_>) -> Self {
+        let is_for_pending = matches!(event, Event::Deleted(_));
         let message = message(owner, node, config, event, None);
-        Self { node: node.to_owned(), message }
+        Self { node: node.to_owned(), message, is_for_pending }
     }
 }

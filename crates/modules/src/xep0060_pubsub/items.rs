@@ -63,11 +63,8 @@ fn select(
 ) -> Result<(Vec<String>, Option<Page>), StanzaError> {
     let live = node.items(now_ms);
     if !wanted.ids.is_empty() {
+        // §6.5.9.12: none of them is no error.
         let found: Vec<_> = live.iter().filter(|item| wanted.ids.contains(&item.id)).collect();
-        // §6.5.9.11.
-        if found.is_empty() {
-            return Err(StanzaError::new(Condition::ItemNotFound));
-        }
         let fitting = fitting(found.iter().copied());
         return Ok((ids(&found[..fitting]), None));
     }
@@ -177,8 +174,7 @@ mod tests {
         let these =
             |ids: &[&str]| Wanted { ids: ids.iter().map(|i| (*i).into()).collect(), ..all() };
         assert_eq!(selected(&node, &these(&["d", "x", "a"])), ("ad".into(), None));
-        let none = select(&node, &these(&["x"]), 0).unwrap_err();
-        assert_eq!(none.condition, Condition::ItemNotFound);
+        assert_eq!(selected(&node, &these(&["x"])), (String::new(), None));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) fn tell(
     node: &Node,
     news: News,
 ) {
-    let News { node: name, message } = news;
+    let News { node: name, message, is_for_pending } = news;
     let mut told = engine.tell_own(account, state, &message, &|r| wants(engine, r, &name));
     let may_read = |who: &BareJid| {
         Asker { owner: &account.jid, roster: &state.roster, who }.may_read(node).is_ok()
@@ -54,7 +54,10 @@ pub(crate) fn tell(
     let explicit: Vec<Jid> = node
         .subscriptions
         .iter()
-        .filter(|(jid, s)| **s == Subscription::Subscribed && may_read(&jid.to_bare()))
+        .filter(|(jid, subscription)| match subscription {
+            Subscription::Subscribed => may_read(&jid.to_bare()),
+            Subscription::Pending => is_for_pending,
+        })
         .map(|(jid, _)| jid.clone())
         .collect();
     if contacts.is_empty() && abroad.is_empty() && explicit.is_empty() {
