@@ -12,7 +12,7 @@ use stentor_engine::{
 };
 use stentor_payload::{Decode, Encode};
 use stentor_stanza::{Condition, StanzaError};
-use stentor_store::{Stage, Write};
+use stentor_store::{PrivateRow, Stage, Write};
 use stentor_xml::{ElementRef, Frame, Writer, ns};
 
 /// The module.
@@ -70,10 +70,11 @@ impl Decode for Get {
 
     fn decode(query: ElementRef<'_>) -> Result<Self, StanzaError> {
         let mut children = query.children();
-        // §3: one element, in a namespace of its own.
-        let (Some(document), None) = (children.next(), children.next()) else {
+        let document = children.next().ok_or(NOTHING_NAMED)?;
+        // §2.3: one namespace at a time.
+        if children.next().is_some() {
             return Err(StanzaError::new(Condition::BadRequest));
-        };
+        }
         check_name(document)?;
         Ok(Self { ns: document.ns().to_owned(), name: document.name().to_owned() })
     }
@@ -96,10 +97,7 @@ impl Decode for Set {
                 }))
             })
             .collect::<Result<_, StanzaError>>()?;
-        if documents.is_empty() {
-            return Err(StanzaError::new(Condition::BadRequest));
-        }
-        Ok(Self(documents))
+        if documents.is_empty() { Err(NOTHING_NAMED) } else { Ok(Self(documents)) }
     }
 }
 
@@ -152,9 +150,12 @@ impl OnSet<Set> for Private {
     async fn set(&self, cx: &IqCx<'_>, set: Set) -> Result<(), StanzaError> {
         let account = cx.own_kept_account()?;
         let store_error = |e| refuse::store_error(&e);
-        let usage = cx.engine.stores.private.usage(&account.jid).await.map_err(store_error)?;
-        let added: usize = set.0.iter().map(|d| d.bytes().len()).sum();
-        if usage.bytes.saturating_add(added as u64) > self.config.bytes_max {
+        let former = cx.engine.stores.private.list(&account.jid).await.map_err(store_error)?;
+        // What takes the place of another does not come on top of it.
+        let is_replaced = |row: &PrivateRow| set.0.iter().any(|d| d.root().is(&row.ns, &row.name));
+        let kept = former.iter().filter(|row| !is_replaced(row)).map(|row| row.bytes);
+        let added = set.0.iter().map(|document| document.bytes().len() as u64);
+        if kept.chain(added).fold(0, u64::saturating_add) > self.config.bytes_max {
             return Err(StanzaError::new(Condition::ResourceConstraint));
         }
         let stage: Stage = set
@@ -172,3 +173,5 @@ impl OnSet<Set> for Private {
 }
 
 const NS: &str = "jabber:iq:private";
+/// §2.3: there must be a document, or the name of one.
+const NOTHING_NAMED: StanzaError = StanzaError::new(Condition::NotAcceptable);
