@@ -10,7 +10,7 @@ use stentor_engine::component::xep0355_delegation::NS_DELEGATION;
 use stentor_engine::registrar::DiscoForm;
 use stentor_engine::{
     Component, Delegated, DiscoNode, Factory, IqCx, Module, NoConfig, NodeInfo, NodeItem, OnGet,
-    Registrar, Scope, Spec, Status, Xep,
+    Registrar, Resource, Scope, Spec, Status, Xep, presence,
 };
 use stentor_payload::xep0004_forms::{Form, NS as NS_FORM};
 use stentor_payload::xep0030_disco::{NS_INFO, NS_ITEMS};
@@ -242,6 +242,9 @@ impl OnGet<AskItems> for DiscoModule {
             if !is_known {
                 return Err(StanzaError::new(Condition::ItemNotFound));
             }
+            if ask.node.is_none() {
+                items.extend(resources(cx));
+            }
             return Ok(Items { node: ask.node, items });
         }
         if ask.node.is_some() {
@@ -249,6 +252,17 @@ impl OnGet<AskItems> for DiscoModule {
         }
         Ok(Items { node: ask.node, items: components(cx) })
     }
+}
+
+/// §4.1: the resources of the account that the asker sees.
+fn resources(cx: &IqCx<'_>) -> Vec<NodeItem> {
+    let (Some(account), Some(from)) = (cx.account, cx.from) else { return Vec::new() };
+    let item = |resource: &Arc<Resource>| NodeItem {
+        jid: resource.jid.to_string(),
+        node: None,
+        name: None,
+    };
+    presence::shown_to(cx.engine, account, from).iter().map(item).collect()
 }
 
 /// The services that components offer beside the domain (XEP-0114).

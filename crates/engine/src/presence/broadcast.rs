@@ -368,6 +368,15 @@ pub(crate) fn may_see(
     admits(engine, account, &account.lock(), Flow::PresenceOut, session, entity)
 }
 
+/// The available resources of an account that its rules show to this entity. Whether the entity may
+/// see the account at all is for the caller to know.
+pub fn shown_to(engine: &Engine, account: &Account, entity: &Jid) -> Vec<Arc<Resource>> {
+    let state = account.lock();
+    let is_shown =
+        |r: &&Arc<Resource>| admits(engine, account, &state, Flow::PresenceOut, r, entity);
+    state.available().filter(is_shown).cloned().collect()
+}
+
 fn admits(
     engine: &Engine,
     account: &Account,

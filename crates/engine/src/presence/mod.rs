@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use stentor_stanza::{PresenceType, Stanza};
 
-pub use broadcast::leave;
 pub(crate) use broadcast::{Left, announce_end, greet, show_absent, waiting_requests};
+pub use broadcast::{leave, shown_to};
 pub(crate) use check::priority;
 pub(crate) use directed::note_gone;
 pub(crate) use ghosts::{is_sighting, unseen};
