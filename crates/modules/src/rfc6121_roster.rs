@@ -13,7 +13,7 @@ use stentor_engine::{
 };
 use stentor_jid::BareJid;
 use stentor_payload::Decode;
-use stentor_stanza::{Condition, Head, IqType, Kind, Stanza, StanzaError};
+use stentor_stanza::{Condition, ErrorType, Head, IqType, Kind, Stanza, StanzaError};
 use stentor_store::{RosterChange, RosterChanges, Write};
 use stentor_xml::{ElementRef, Writer};
 
@@ -231,8 +231,8 @@ impl OnSet<Set> for Roster {
                 let (item, version) = state
                     .roster
                     .remove(&set.jid)
-                    // §2.5.3.
-                    .ok_or(StanzaError::new(Condition::ItemNotFound))?;
+                    // §2.5.3, also the type.
+                    .ok_or(StanzaError::new(Condition::ItemNotFound).of_type(ErrorType::Modify))?;
                 let write = Write::RemoveRoster { owner, contact: set.jid.clone(), version };
                 let ticket = cx.engine.stores.writer.submit(write);
                 cx.engine.push_roster(&account.jid, &state, &set.jid, version);

@@ -163,7 +163,9 @@ impl Encode for Fields {
     fn encode(&self, w: &mut Writer) {
         w.open("query", NS);
         if let Some(username) = &self.registered {
-            w.leaf("registered", NS).text_element("username", NS, username);
+            w.leaf("registered", NS);
+            w.text_element("instructions", NS, "Choose a new password, or delete the account.");
+            w.text_element("username", NS, username);
         } else {
             w.text_element("instructions", NS, "Choose a user name and a password.");
             w.leaf("username", NS);
