@@ -4,13 +4,15 @@ import time
 
 import pytest
 
+from clients.go_sendxmpp import GoSendXmpp
 from harness.counted import SM, Counted
 from harness.far import Far
-from harness.names import CLIENT, MESSAGE, PING, body, child, is_presence, q
+from harness.names import MESSAGE, PING, VERSION, body, child, is_presence, q
 from harness.raw import RawStream, login
 from harness.scenes import befriend, chat, is_chat
 
 IDLE_SECS, ANSWER_SECS, RESUME_SECS = 2, 2, 5
+QUESTIONS = [(VERSION, "query"), (PING, "ping")]
 # Hours of the server that pass in one of ours, and for how many of them somebody says nothing.
 HASTE, QUIET_HOURS = 200, 2
 
@@ -24,8 +26,8 @@ def far():
 
 
 def is_question(element):
-    is_ping = element.tag == q(CLIENT, "iq") and child(element, PING, "ping") is not None
-    return is_ping or element.tag == q(SM, "r")
+    is_asked = any(child(element, namespace, name) is not None for namespace, name in QUESTIONS)
+    return (element.get("type") == "get" and is_asked) or element.tag == q(SM, "r")
 
 
 def stay_alive(*streams, until, secs=20):
@@ -140,3 +142,15 @@ def test_xml_47_presence_18_packets_that_are_dropped(server_with, enter, far, wa
     assert not [e for e in tablet.ping() if e.tag == MESSAGE], "its priority is negative"
     if way == "not resumable":
         stays_for_hours(server_with, enter)
+
+
+@pytest.mark.prosody_differs("asks nobody whether he is there")
+def test_a_client_that_dies_of_pings_is_asked_otherwise(server_with, enter):
+    server = server_with(idle_secs=IDLE_SECS, answer_wait_secs=ANSWER_SECS)
+    account, peer = server.account("alice"), enter("peer", at=server)
+    with GoSendXmpp(server, account, "tls") as client:
+        client.sign_in()
+        stay_alive(peer, until=lambda: client.received(f"<query xmlns='{VERSION}'/>") >= 3)
+        assert client.received(PING) == 0
+        chat(peer, account.jid, "still there?")
+        client.wait_chat(peer.account.jid, "still there?")

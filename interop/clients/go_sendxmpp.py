@@ -37,8 +37,8 @@ class GoSendXmpp(Client):
     def listen(self) -> None:
         """Signs in where stored messages wait.
 
-        Debian's release answers the ping behind them (XEP-0199) and then dies of it, as of every
-        request whose element is not called `query`; so it may not be there for long.
+        Debian's release answers a ping (XEP-0199) and then dies of it, as of every request whose
+        element is not called `query`.
         """
         self.output = bytearray()
         self.listener = subprocess.Popen(
@@ -88,6 +88,10 @@ class GoSendXmpp(Client):
         # By the dump of what it receives, which is complete whatever becomes of it afterwards.
         said = rf"<message [^>]*from='{re.escape(contact)}/[^>]*><body>(.*?)</body>"
         return [("them", text) for text in re.findall(said, self._text())]
+
+    def received(self, text: str) -> int:
+        """How often a text stands in what it has received."""
+        return self._text().count(text)
 
     def wait_given(self, contact: str, text: str) -> None:
         """Waits until it has received a text from a bare address."""

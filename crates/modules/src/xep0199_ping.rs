@@ -2,7 +2,8 @@
 //!
 //! Answers pings to the server, and to an account by those who may see its presence.
 //! Implements: §4.1, §4.2 (pings to the server and to an account).
-//! Left out: §4.3 (pinging clients ourselves): dead links are found by the stream's timers.
+//! §4.2 the other way round, pings to silent clients, is the stream's (`stream/src/c2s/question.rs`).
+//! Left out: nothing.
 
 use std::sync::Arc;
 

@@ -39,7 +39,6 @@ pub mod s2s;
 mod sasl_text;
 pub mod sign_in;
 mod xep0198_sm;
-mod xep0199_ping;
 mod xep0386_bind2;
 mod xep0388_sasl2;
 mod xep0440_bindings;

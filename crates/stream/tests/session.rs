@@ -358,13 +358,17 @@ fn ends_connections_that_never_sign_in() {
 #[test]
 fn asks_silent_clients_and_ends_those_that_do_not_answer() {
     let mut served = served(At::Session);
+    let head = |number: u32| {
+        format!(
+            "<iq type='get' id='alive-{number}' to='juliet@capulet.example/balcony' \
+             from='capulet.example'>"
+        )
+    };
     assert_eq!(served.wait(299_999), "");
-    assert_eq!(
-        served.wait(1),
-        "<iq type='get' id='alive-1' to='juliet@capulet.example/balcony' from='capulet.example'>\
-         <ping xmlns='urn:xmpp:ping'/></iq>"
-    );
-    assert_eq!(served.wait(29_999), "");
+    assert_eq!(served.wait(1), format!("{}<query xmlns='jabber:iq:version'/></iq>", head(1)));
+    assert_eq!(served.wait(14_999), "");
+    assert_eq!(served.wait(1), format!("{}<ping xmlns='urn:xmpp:ping'/></iq>", head(2)));
+    assert_eq!(served.wait(14_999), "");
     let out = served.wait(1);
     assert_eq!(stream_error(&out).as_deref(), Some("connection-timeout"));
     assert_eq!(served.ended(), Some(Some(&Fault::Timeout(Wait::Answer))));
@@ -373,13 +377,19 @@ fn asks_silent_clients_and_ends_those_that_do_not_answer() {
 #[test]
 fn keeps_clients_that_answer() {
     let mut served = served(At::Session);
-    for round in 1..=3 {
-        assert!(served.wait(300_000).contains("<ping "));
-        let answer = format!("<iq type='result' id='alive-{round}' to='capulet.example'/>");
+    for (round, kind) in ["result", "error", "result"].into_iter().enumerate() {
+        assert!(served.wait(300_000).contains("jabber:iq:version"));
+        let answer = format!("<iq type='{kind}' id='alive-{}' to='capulet.example'/>", round + 1);
         assert_eq!(served.say(&answer), "");
         assert!(served.events.is_empty(), "the answer is the machine's own");
+        assert_eq!(served.wait(30_000), "", "and it is asked no more");
+        served.say(" ");
     }
-    assert!(served.wait(300_000).contains("<ping "));
+    assert!(served.wait(300_000).contains("jabber:iq:version"));
+    assert!(served.wait(15_000).contains("urn:xmpp:ping"));
+    assert_eq!(served.say("<iq type='result' id='alive-4' to='capulet.example'/>"), "");
+    assert!(served.events.is_empty(), "an answer may be slow");
+    assert!(served.wait(300_000).contains("jabber:iq:version"));
     served.say(" ");
     assert_eq!(served.wait(30_000), "", "a space is a sign of life");
     assert!(served.machine.is_established());

@@ -252,9 +252,9 @@ sections! {
         SIGN_IN_WAIT_SECS = "sign_in_wait_secs", UP_TO_AN_HOUR, "60", Restart,
             "Until a connection must have a session.";
         IDLE_SECS = "idle_secs", UP_TO_A_DAY, "300", Restart,
-            "Silence of a client after which it is pinged; 0 never pings.";
+            "Silence of a client after which it is asked whether it is there; 0 never asks.";
         ANSWER_WAIT_SECS = "answer_wait_secs", UP_TO_AN_HOUR, "30", Restart,
-            "What it then has for any sign of life.";
+            "What it then has for any sign of life; after half of it, it is pinged.";
         KEEPALIVE_SECS = "keepalive_secs", UP_TO_A_DAY, "0", Restart,
             "Silence of ours after which a space is sent; 0 never sends one.";
     }

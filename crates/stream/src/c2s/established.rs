@@ -5,12 +5,13 @@ use stentor_payload::xep0352_csi::ClientState;
 use stentor_stanza::{BadStanza, Condition, IqType, Kind, Lang, PresenceType, Stanza, StanzaError};
 use stentor_xml::{ElementRef, Frame};
 
+use super::question::{self, Question};
 use super::wire::Wire;
 use super::{Idle, Probe, answer_refused, stray};
 use crate::event::Event;
 use crate::fault::{Fault, Misbehaviour, Wait};
 use crate::xep0198_sm::{self, Counts, Element};
-use crate::{Millis, ns, xep0199_ping};
+use crate::{Millis, ns};
 
 /// What an idle session costs, beside the scanner.
 pub(super) struct Established {
@@ -23,10 +24,12 @@ pub(super) struct Established {
     keepalive_at: Millis,
     /// Whether we sent anything since `keepalive_at` was set.
     has_sent: bool,
-    /// Until when the client may answer the probe; none while none is out.
+    /// Until when the client may answer what it was asked; none while nothing is open.
     answer_by: Option<Millis>,
-    /// How many pings were sent.
-    pings: u32,
+    /// Whether it is asked once more then.
+    is_asked_again: bool,
+    /// How many questions it was asked.
+    questions: u32,
     /// What is counted, once stream management is on.
     counts: Option<Box<Counts>>,
 }
@@ -40,7 +43,8 @@ impl Established {
             keepalive_at: wire.now.plus(wire.settings.idle.keepalive_ms),
             has_sent: false,
             answer_by: None,
-            pings: 0,
+            is_asked_again: false,
+            questions: 0,
             counts: None,
         }
     }
@@ -178,7 +182,11 @@ impl Established {
         let idle = wire.settings.idle;
         let now = wire.now;
         if self.answer_by.is_some_and(|by| by <= now) {
-            return Err(Fault::Timeout(Wait::Answer));
+            if !std::mem::take(&mut self.is_asked_again) {
+                return Err(Fault::Timeout(Wait::Answer));
+            }
+            self.answer_by = Some(now.plus(idle.answer_wait_ms.div_ceil(2)));
+            self.ask(Question::Ping, wire);
         }
         if self.counts.as_ref().and_then(|counts| counts.ask_at()).is_some_and(|at| at <= now) {
             self.ask_for_ack(wire);
@@ -200,22 +208,28 @@ impl Established {
         self.has_sent = true;
         match idle.probe {
             // A question about stanzas is one more sign of life, and no stanza itself.
-            Probe::Ping if self.counts.is_some() => {
+            Probe::Question if self.counts.is_some() => {
                 self.ask_for_ack(wire);
                 self.answer_by = Some(wire.now.plus(idle.answer_wait_ms));
+                self.is_asked_again = false;
             }
-            Probe::Ping => {
-                self.pings = self.pings.wrapping_add(1);
-                if let Some(ping) = xep0199_ping::ask(&self.jid, self.pings) {
-                    wire.write_stanza(&ping);
-                }
-                self.answer_by = Some(wire.now.plus(idle.answer_wait_ms));
+            Probe::Question => {
+                self.ask(Question::Version, wire);
+                self.answer_by = Some(wire.now.plus(idle.answer_wait_ms / 2));
+                self.is_asked_again = true;
             }
             // Nobody answers a space: the silence starts again.
             Probe::Whitespace => {
                 wire.out().push(b' ');
                 self.heard = wire.now;
             }
+        }
+    }
+
+    fn ask(&mut self, question: Question, wire: &mut Wire) {
+        self.questions = self.questions.wrapping_add(1);
+        if let Some(stanza) = question.ask(&self.jid, self.questions) {
+            wire.write_stanza(&stanza);
         }
     }
 
@@ -228,7 +242,7 @@ impl Established {
             return false;
         }
         if !kind.is_request() {
-            return self.pings > 0 && xep0199_ping::is_answer(stanza, self.pings);
+            return self.questions > 0 && question::is_answer(stanza, self.questions);
         }
         if stanza.has_child(ns::BIND, "bind") {
             // §7.3: one stream, one resource.

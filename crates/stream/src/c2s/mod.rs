@@ -17,6 +17,7 @@ mod expect_header;
 mod expect_task;
 mod expect_tls;
 mod known;
+mod question;
 mod settings;
 mod wire;
 

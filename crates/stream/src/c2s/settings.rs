@@ -76,7 +76,7 @@ impl Default for Idle {
         Self {
             after_ms: limits::IDLE_MS,
             answer_wait_ms: limits::ANSWER_WAIT_MS,
-            probe: Probe::Ping,
+            probe: Probe::Question,
             keepalive_ms: 0,
         }
     }
@@ -85,8 +85,9 @@ impl Default for Idle {
 /// How a silent client is asked whether it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// By a ping (XEP-0199); no sign of life afterwards ends the stream.
-    Ping,
+    /// By a question that must be answered: how many stanzas it has had (XEP-0198) or what it is
+    /// (XEP-0092), and then a ping (XEP-0199). No sign of life afterwards ends the stream.
+    Question,
     /// By a space, which nobody answers: only TCP will notice that the client is gone.
     Whitespace,
 }
