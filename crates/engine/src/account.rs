@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use stentor_jid::BareJid;
 use stentor_store::LastRow;
 
+use crate::copied::Copied;
 use crate::pace::Pace;
 use crate::resource::{Flag, Resource};
 use crate::roster::Roster;
@@ -52,6 +53,8 @@ pub struct AccountState {
     pub is_suspended: bool,
     /// Messages waiting in the store for the next available resource.
     pub offline: OfflineState,
+    /// Who has a copy of what waits there.
+    pub(crate) copied: Copied,
     /// What features keep with the account.
     pub slots: Slots,
     /// When the last session left, if one has since the account came into memory: the store may
@@ -130,8 +133,9 @@ impl Account {
         };
         let resources = std::mem::take(&mut state.resources);
         let former = std::mem::take(&mut state.roster);
+        let copied = std::mem::take(&mut state.copied);
         let credentials_changed = state.credentials_changed;
-        *state = AccountState { resources, offline, credentials_changed, ..fresh };
+        *state = AccountState { resources, offline, copied, credentials_changed, ..fresh };
         self.stale.store(false, Ordering::Release);
         former
     }
@@ -149,6 +153,12 @@ impl Account {
 }
 
 impl AccountState {
+    /// All that was stored has been handed over.
+    pub(crate) fn nothing_waits(&mut self) {
+        self.offline.is_waiting = false;
+        self.copied.clear();
+    }
+
     /// The sessions, in the order they were bound.
     pub fn resources(&self) -> &[Arc<Resource>] {
         &self.resources

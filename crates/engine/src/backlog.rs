@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stentor_jid::BareJid;
+use stentor_payload::xep0280_carbons::{self, Side};
 use stentor_payload::{xep0203_delay, xep0359_sid};
 use stentor_stanza::{DamagedStanza, Stanza};
 use stentor_store::{OfflinePage, OfflineRow, PendingHow, Stage, StoreError, Ticket, Write};
 
 use crate::account::{Account, AccountState};
+use crate::copied::{Entry, Key};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::kept::{About, Became};
@@ -150,7 +152,7 @@ impl Flush {
                 forget(&mut state, page.damaged.len() as u64, 0);
                 // Under the lock: from here on messages go to the resource, behind these.
                 if page.next.is_none() && state.offline.stored == stored {
-                    state.offline.is_waiting = false;
+                    state.nothing_waits();
                     state.offline.flushing = None;
                     return Ok(());
                 }
@@ -184,7 +186,7 @@ impl Flush {
         }
         let mut state = self.account.lock();
         if is_empty && state.offline.stored == stored {
-            state.offline.is_waiting = false;
+            state.nothing_waits();
         }
         Ok(())
     }
@@ -197,16 +199,12 @@ impl Flush {
         state: &mut AccountState,
         page: &OfflinePage,
     ) -> Option<u64> {
-        let outbox = &self.resource.outbox;
         let host = engine.host(self.account.jid.domain());
-        let (mut pending, is_durable) = (Pending::default(), outbox.is_durable());
-        let mut mark = Stored { ids: Vec::with_capacity(page.messages.len()), bytes: 0 };
-        let mut is_gone = false;
+        let (mut page_of, mut is_gone) = (Handed::default(), false);
         for message in &page.messages {
-            mark.ids.push(message.id);
             let bytes = message.stanza.len() as u64;
-            mark.bytes += bytes;
             let about = |stanza| About::of(stanza, &self.account.jid, bytes);
+            let mut had_before = false;
             match late(engine, &self.account.jid, message) {
                 // XEP-0191 §3.3: nothing is delivered of one who has been blocked meanwhile.
                 Ok(stanza) if !is_admitted(host.as_deref(), &self.resource, &stanza, state) => {
@@ -218,20 +216,13 @@ impl Flush {
                 }
                 Ok(stanza) => {
                     let head = stanza.head.clone();
-                    let keep = match message.archived {
-                        Some(id) => Keep::Archived(id, PendingHow::Plain),
-                        None => Keep::Bytes,
-                    };
-                    let pressure = if is_durable {
-                        pending.push(&self.resource, stanza, Fate::Reroute, 1, keep)
-                    } else {
-                        outbox.push(stanza, Fate::Forget)
-                    };
-                    if pressure == Pressure::Gone {
-                        mark.ids.pop();
-                        mark.bytes -= bytes;
-                        is_gone = true;
-                        break;
+                    match self.hand(host.as_deref(), state, message, stanza, &mut page_of.pending) {
+                        None => had_before = true,
+                        Some(Pressure::Gone) => {
+                            is_gone = true;
+                            break;
+                        }
+                        Some(_) => {}
                     }
                     let about = About::of_head(&head, &self.account.jid, bytes);
                     engine.note_kept(about, Became::Delivered);
@@ -242,33 +233,99 @@ impl Flush {
                     drop(engine.stores.writer.submit(Write::PutAsideOffline { owner, id }));
                 }
             }
+            page_of.note(message.id, bytes, had_before);
         }
-        let Some(last) = mark.ids.last().copied() else { return (!is_gone).then_some(0) };
+        let Some(last) = page_of.last() else { return (!is_gone).then_some(0) };
+        self.leave(engine, state, page_of).then_some(last)
+    }
+
+    /// Gives the session a stored message; none if it has a copy of it already (XEP-0280).
+    fn hand(
+        &self,
+        host: Option<&Host>,
+        state: &AccountState,
+        message: &OfflineRow,
+        stanza: Stanza,
+        pending: &mut Pending,
+    ) -> Option<Pressure> {
+        let (resource, owner) = (&self.resource, &self.account.jid);
+        let keep = |how| message.archived.map_or(Keep::Bytes, |id| Keep::Archived(id, how));
+        let entry = state.copied.find(Key::of_stored(message));
+        // Who would have been handed it has lost the right to that, and is there still.
+        let former = entry.and_then(|entry| entry.behind).filter(|s| *s != resource.serial);
+        let former = former.and_then(|s| state.resources().iter().find(|r| r.serial == s));
+        let takes_copies = |r: &&Arc<Resource>| {
+            r.has(Flag::Carbons) && is_admitted(host, r, &stanza, state)
+        };
+        if let (Some(former), Some(Entry { copies, .. })) = (former.filter(takes_copies), entry)
+            && !copies.has_copy(former.serial)
+        {
+            let copy = xep0280_carbons::copy(Side::Received, &stanza, owner, &former.jid);
+            let (fate, keep) = (Fate::Shared(copies.clone()), keep(PendingHow::CarbonReceived));
+            if pending.push(former, copy, fate, 0, keep) != Pressure::Gone {
+                copies.is_copied_to(former);
+            }
+        }
+        if entry.is_some_and(|entry| entry.copies.has_copy(resource.serial)) {
+            return None;
+        }
+        if !resource.outbox.is_durable() {
+            return Some(resource.outbox.push(stanza, Fate::Forget));
+        }
+        // The store has it no longer then: it is lost as any other of which there are copies.
+        let fate = entry.map_or(Fate::Reroute, |entry| Fate::Shared(entry.copies.clone()));
+        let pressure = pending.push(resource, stanza, fate, 1, keep(PendingHow::Plain));
+        if let Some(entry) = entry.filter(|_| pressure != Pressure::Gone) {
+            entry.copies.is_with(resource);
+        }
+        Some(pressure)
+    }
+
+    /// What a session that outlives the process was handed leaves the store as it gets its place; all
+    /// else as the client is known to have it. False if the session is ending.
+    fn leave(&self, engine: &Engine, state: &mut AccountState, handed: Handed) -> bool {
+        let Handed { mut pending, given: mut mark, had } = handed;
+        let outbox = &self.resource.outbox;
+        let is_durable = outbox.is_durable();
+        let mut stage = Stage::new();
+        pending.write(&mut stage);
         if is_durable {
-            return self.hand_for_good(engine, state, mark, pending).then_some(last);
+            if !mark.ids.is_empty() {
+                forget(state, mark.ids.len() as u64, mark.bytes);
+                let owner = self.account.jid.clone();
+                stage.push(Write::DropOfflineIds { owner, ids: mark.ids });
+            }
+            mark = had;
         }
-        (outbox.push_mark(mark) != Pressure::Gone).then_some(last)
+        if !stage.is_empty() {
+            // If it fails they are delivered once more: repeated, not lost.
+            drop(engine.submit(stage));
+        }
+        pending.release();
+        let is_ending = is_durable && outbox.closing().is_some();
+        !is_ending && (mark.ids.is_empty() || outbox.push_mark(mark) != Pressure::Gone)
     }
 }
 
-impl Flush {
-    /// A session that outlives the process has these messages for good: they leave the store as
-    /// they get their places. False if the session is ending.
-    fn hand_for_good(
-        &self,
-        engine: &Engine,
-        state: &mut AccountState,
-        mark: Stored,
-        mut pending: Pending,
-    ) -> bool {
-        let mut stage = Stage::new();
-        pending.write(&mut stage);
-        forget(state, mark.ids.len() as u64, mark.bytes);
-        stage.push(Write::DropOfflineIds { owner: self.account.jid.clone(), ids: mark.ids });
-        // If it fails they are delivered once more: repeated, not lost.
-        drop(engine.submit(stage));
-        pending.release();
-        self.resource.outbox.closing().is_none()
+/// What became of a page.
+#[derive(Default)]
+struct Handed {
+    pending: Pending,
+    /// What the session was given, and what nobody gets.
+    given: Stored,
+    /// What a session that outlives the process has a copy of, which it may lose with it.
+    had: Stored,
+}
+
+impl Handed {
+    fn note(&mut self, id: u64, bytes: u64, had_before: bool) {
+        let stored = if had_before { &mut self.had } else { &mut self.given };
+        stored.ids.push(id);
+        stored.bytes += bytes;
+    }
+
+    fn last(&self) -> Option<u64> {
+        self.given.ids.last().max(self.had.ids.last()).copied()
     }
 }
 

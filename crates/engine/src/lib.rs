@@ -17,6 +17,7 @@ pub mod clients;
 pub mod clock;
 pub mod commands;
 pub mod component;
+mod copied;
 pub mod credentials;
 mod deliver;
 mod detached;

@@ -12,6 +12,9 @@ pub const COMPONENT_CONTACTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Domains of one server, by number of hosts.
 pub const DOMAINS_MAX: usize = 100_000;
 
+/// Stored messages of one account of which is remembered who has a copy (XEP-0280).
+pub const COPIED_MAX: usize = 10_000;
+
 /// Bytes of stanzas waiting for one session before its senders are slowed.
 pub const OUTBOX_SOFT_BYTES: usize = 256 * 1024;
 

@@ -14,6 +14,7 @@ use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_store::{PendingHow, Stage, Ticket};
 
 use crate::account::{Account, AccountState};
+use crate::copied;
 use crate::deliver::{self, Delivered, Give, Others, To};
 use crate::engine::Engine;
 use crate::host::Host;
@@ -364,7 +365,7 @@ enum Waiting {
     /// As if nobody were there (RFC 6121 §8.5.2.1.1): whoever comes gets it.
     ForWhoComes,
     /// Behind what is being handed to a session, or is handed to it once it is resumed. None where
-    /// several may be resumed: whoever is first then has it twice, which is better than not at all.
+    /// several may be resumed.
     Behind(Option<u64>),
 }
 
@@ -467,10 +468,10 @@ fn keep(
 
 /// Shows others of the account what has been placed since so much was pending, and says who has a
 /// copy. Whoever has one has the message: it is lost once all have lost it. Nobody gets a copy of what
-/// is handed out later: it would come twice.
+/// is handed to whoever comes later; of what is handed to one of those who are there, the others do.
 fn mirror_placed(
     cx: &Cx<'_>,
-    state: &AccountState,
+    state: &mut AccountState,
     view: &Stanza,
     placed: &Placed,
     kept: Option<u64>,
@@ -480,13 +481,35 @@ fn mirror_placed(
     let took = match placed.waiting {
         Waiting::No => &placed.took,
         Waiting::ForWhoComes => return Serials::new(),
-        Waiting::Behind(handed) => &handed.into_iter().collect(),
+        Waiting::Behind(handed) => return mirror_waiting(cx, state, view, handed, kept, pending),
     };
     let copies = placed.copies.as_ref();
     let copied = mirror(cx, state, view, took, kept, copies, pending);
     if copies.is_some() {
         pending.share(before, || cx.engine.next_id(cx.now_ms));
     }
+    copied
+}
+
+/// The same of what waits behind older messages. Who will be handed those may change: it is noted who
+/// has a copy.
+fn mirror_waiting(
+    cx: &Cx<'_>,
+    state: &mut AccountState,
+    view: &Stanza,
+    behind: Option<u64>,
+    kept: Option<u64>,
+    pending: &mut Pending,
+) -> Serials {
+    let is_copied = state.resources().iter().any(|r| r.has(Flag::Carbons))
+        && cx.worth.of(view).carbon.is_for(Direction::Received);
+    if !is_copied {
+        return Serials::new();
+    }
+    let (copies, took) = (Copies::of(1), behind.into_iter().collect());
+    let copied = mirror(cx, state, view, &took, kept, Some(&copies), pending);
+    let entry = copied::Entry { copies, behind };
+    state.copied.note(copied::Key::of(kept, view), entry);
     copied
 }
 

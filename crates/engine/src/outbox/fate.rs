@@ -102,6 +102,11 @@ impl Copies {
         self.0.takers.lock().of_copy.push(name_of(taker));
     }
 
+    /// Whether this session was given a copy, and has not lost it.
+    pub(crate) fn has_copy(&self, serial: u64) -> bool {
+        self.0.takers.lock().of_copy.iter().any(|(taker, _)| *taker == serial)
+    }
+
     /// The store has the message under this number, until the last copy has left memory: it was
     /// written, acknowledged, or found another place.
     pub(crate) fn is_given(&self, writer: Writer, number: u64) {

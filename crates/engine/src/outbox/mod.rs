@@ -63,7 +63,7 @@ pub enum Item {
 }
 
 /// Which stored messages a mark speaks of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Their ids in the store, growing; no others may leave it, for another session may hold them.
     pub ids: Vec<u64>,

@@ -88,7 +88,13 @@ impl Engine {
         let flags = row.flags | Flag::Resumable as u32 | Flag::Detached as u32;
         resource.restore(flags, available, row.directed);
         let shared = (self.stores.writer.clone(), self.clock.clone());
-        resource.outbox.restore(session, shared, former, stanzas);
+        {
+            let mut state = account.lock();
+            if state.offline.is_waiting {
+                state.copied.restore(self, &resource, &mut stanzas);
+            }
+            resource.outbox.restore(session, shared, former, stanzas);
+        }
         let resource = Arc::new(resource);
         account.lock().add_resource(resource.clone());
         self.metrics.sessions.inc();
