@@ -4,7 +4,8 @@
 //! its own. Earlier sessions of the client end. What can be wished for with the resource, the
 //! modules of those features say.
 //! Implements: §3.1, §3.2.
-//! Left out: nothing.
+//! Left out: stored messages that the archive does not have are not cleared (§3.2) but delivered as
+//! ever: nothing else would provide them.
 //! Status: complete
 
 use std::sync::Arc;
