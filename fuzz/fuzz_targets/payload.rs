@@ -4,8 +4,8 @@
 
 use stentor_jid::Jid;
 use stentor_payload::{
-    Decode, Encode, xep0004_forms, xep0016_privacy, xep0030_disco, xep0050_commands, xep0059_rsm,
-    xep0060_pubsub, xep0082_time, xep0115_caps, xep0191_blocking, xep0297_forward, xep0334_hints,
+    Decode, Encode, xep0004_forms, xep0016_privacy, xep0030_disco, xep0033_address, xep0050_commands,
+    xep0059_rsm, xep0060_pubsub, xep0082_time, xep0115_caps, xep0191_blocking, xep0297_forward, xep0334_hints,
     xep0352_csi, xep0357_push, xep0359_sid, xep0372_references, xep0377_reports,
 };
 use stentor_stanza::Stanza;
@@ -68,6 +68,7 @@ fn account() -> Jid {
 fn stanzas(stanza: &Stanza) {
     let _ = xep0334_hints::Hints::of(stanza);
     let _ = xep0115_caps::Caps::find(stanza);
+    addresses(stanza);
     let _ = xep0359_sid::origin_id(stanza);
     let _ = xep0357_push::disabled_node(stanza, &account());
     let stamp = xep0297_forward::Stamp { from: None, unix_ms: 0 };
@@ -76,6 +77,17 @@ fn stanzas(stanza: &Stanza) {
     assert_eq!(inner.name(), stanza.head.kind.name());
     let (children, kept) = (stanza.children().count(), inner.children().count());
     assert_eq!(children, kept);
+}
+
+/// What is written of addresses is read, and nobody is to get anything twice by it.
+fn addresses(stanza: &Stanza) {
+    let Some(element) = stanza.child(xep0033_address::NS, "addresses") else { return };
+    let Ok(read) = xep0033_address::Addresses::read(element) else { return };
+    let blind = read.receivers().into_iter().find(|jid| !read.is_open(jid));
+    let frame = Frame::build(|w| read.write(w, blind));
+    if let Ok(again) = xep0033_address::Addresses::read(frame.root()) {
+        assert_eq!(again.receivers(), blind.into_iter().collect::<Vec<_>>());
+    }
 }
 
 fn times(data: &[u8]) {

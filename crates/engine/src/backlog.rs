@@ -254,9 +254,8 @@ impl Flush {
         // Who would have been handed it has lost the right to that, and is there still.
         let former = entry.and_then(|entry| entry.behind).filter(|s| *s != resource.serial);
         let former = former.and_then(|s| state.resources().iter().find(|r| r.serial == s));
-        let takes_copies = |r: &&Arc<Resource>| {
-            r.has(Flag::Carbons) && is_admitted(host, r, &stanza, state)
-        };
+        let takes_copies =
+            |r: &&Arc<Resource>| r.has(Flag::Carbons) && is_admitted(host, r, &stanza, state);
         if let (Some(former), Some(Entry { copies, .. })) = (former.filter(takes_copies), entry)
             && !copies.has_copy(former.serial)
         {

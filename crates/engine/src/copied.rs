@@ -124,12 +124,8 @@ mod tests {
     #[test]
     fn a_message_is_known_by_its_place_in_the_archive_or_by_its_bytes() {
         let message = Stanza::parse(b"<message id='m1'><body>x</body></message>").unwrap();
-        let row = |archived| OfflineRow {
-            id: 1,
-            received_ms: 0,
-            archived,
-            stanza: message.to_bytes(),
-        };
+        let row =
+            |archived| OfflineRow { id: 1, received_ms: 0, archived, stanza: message.to_bytes() };
         for kept in [None, Some(7)] {
             assert_eq!(Key::of(kept, &message), Key::of_stored(&row(kept)), "{kept:?}");
         }

@@ -42,6 +42,8 @@ pub struct Profile {
     pub sign_in: Rules,
     /// Who is told what only administrators can mend.
     pub administrators: Vec<BareJid>,
+    /// Whom one stanza may be for; none where nothing is sent on (XEP-0033).
+    pub(crate) receivers_max: Option<usize>,
     pub(crate) residents: Vec<Arc<dyn Resident>>,
     pub(crate) chores: Vec<Arc<dyn Chore>>,
     commands: Vec<(&'static str, Arc<dyn Command>)>,
@@ -90,6 +92,7 @@ impl Profile {
             modules: registrar.specs,
             stream_features: registrar.stream_features,
             administrators: registrar.administrators,
+            receivers_max: registrar.receivers_max,
             sign_in: registrar.sign_in,
             residents: registrar.residents,
             chores: registrar.chores,

@@ -62,6 +62,7 @@ pub mod underway;
 mod upgrade;
 pub mod watch;
 pub mod worth;
+mod xep0033_address;
 mod xep0115_caps;
 mod xep0203_delay;
 mod xep0352_csi;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use stentor_jid::BareJid;
 use stentor_payload::Decode;
+use stentor_payload::xep0004_forms::FieldKind;
 use stentor_xml::Frame;
 
 use crate::chores::Chore;
@@ -32,6 +33,7 @@ pub struct Registrar {
     pub(crate) stream_features: Vec<StreamFeature>,
     pub(crate) sign_in: Rules,
     pub(crate) administrators: Vec<BareJid>,
+    pub(crate) receivers_max: Option<usize>,
     pub(crate) shared: Vec<Arc<dyn Any + Send + Sync>>,
     pub(crate) specs: Vec<&'static Spec>,
     pub(crate) clashes: Vec<String>,
@@ -71,6 +73,8 @@ pub struct Disco {
 pub struct DiscoForm {
     /// The value of the hidden field `FORM_TYPE`.
     pub form_type: &'static str,
+    /// The type of the fields.
+    pub kind: FieldKind,
     /// Name and values of each field.
     pub fields: Vec<(&'static str, Vec<String>)>,
 }
@@ -160,6 +164,11 @@ impl Registrar {
     /// Says what an account is beside an account.
     pub fn account_identity(&mut self, category: &'static str, kind: &'static str) {
         self.disco.account_identities.push((category, kind));
+    }
+
+    /// Sends stanzas to the domain on to those whom they name, at most so many (XEP-0033).
+    pub const fn multicast(&mut self, receivers_max: usize) {
+        self.receivers_max = Some(receivers_max);
     }
 
     /// Names somebody who is told what only the administrators of the domain can mend.

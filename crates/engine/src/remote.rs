@@ -26,6 +26,7 @@ use crate::service;
 use crate::session::{Handling, pause, send_to_resource};
 use crate::underway::Kept;
 use crate::watch;
+use crate::xep0033_address;
 use crate::xep0203_delay;
 
 /// The ways to other domains.
@@ -127,14 +128,32 @@ impl Inbound {
         let (Some(from), Some(to)) = (stanza.head.from.clone(), stanza.head.to.clone()) else {
             return Handling::Done;
         };
-        let route = self.engine.route(&to);
+        match xep0033_address::spread_from_abroad(&self.engine, &stanza) {
+            None => self.handle_one(&from, &to, stanza),
+            Some(Err(error)) => self.refused(&stanza, &error),
+            Some(Ok(copies)) => {
+                let inbound = self.clone();
+                Handling::Later(Box::pin(async move {
+                    for copy in copies {
+                        let Some(to) = copy.head.to.clone() else { continue };
+                        if let Handling::Later(rest) = inbound.handle_one(&from, &to, copy) {
+                            rest.await;
+                        }
+                    }
+                }))
+            }
+        }
+    }
+
+    fn handle_one(self: &Arc<Self>, from: &Jid, to: &Jid, stanza: Stanza) -> Handling {
+        let route = self.engine.route(to);
         if matches!(route, Route::Remote) {
-            return self.relay(&from, &to, &stanza);
+            return self.relay(from, to, &stanza);
         }
         match stanza.head.kind {
             Kind::Message(_) => self.message(route, stanza),
-            Kind::Presence(kind) => self.presence(kind, &from, &to, route, stanza),
-            Kind::Iq(kind) => self.iq(kind, &from, &to, route, stanza),
+            Kind::Presence(kind) => self.presence(kind, from, to, route, stanza),
+            Kind::Iq(kind) => self.iq(kind, from, to, route, stanza),
         }
     }
 

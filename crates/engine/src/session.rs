@@ -105,6 +105,14 @@ impl Session {
     }
 
     fn handle_now(self: &Arc<Self>, stanza: Stanza, at_ms: i64) -> Handling {
+        match self.spread(&stanza, at_ms) {
+            Some(handling) => handling,
+            None => self.handle_one(stanza, at_ms),
+        }
+    }
+
+    /// Deals with what is for one receiver.
+    pub(crate) fn handle_one(self: &Arc<Self>, stanza: Stanza, at_ms: i64) -> Handling {
         // Messages are screened in their passes.
         if stanza.message_type().is_none() && stanza.head.to.is_some() {
             match self.may_leave(&stanza) {
@@ -365,6 +373,13 @@ impl Session {
             Ok(Pressure::High) => Handling::Later(pause()),
             Ok(Pressure::Low | Pressure::Gone) => Handling::Done,
             Err(error) => self.refused(stanza, &error),
+        }
+    }
+
+    /// Waits for the commits of what came before, if too many wait for theirs.
+    pub(crate) async fn settle_if_many(&self) {
+        if self.must_settle() {
+            self.settle_all().await;
         }
     }
 

@@ -12,6 +12,7 @@ mod xep0012_last;
 mod xep0013_offline;
 mod xep0016_privacy;
 mod xep0030_disco;
+mod xep0033_address;
 mod xep0049_private;
 mod xep0050_commands;
 mod xep0054_vcard;

@@ -8,6 +8,9 @@ pub(crate) fn millis(secs: u64) -> i64 {
     i64::try_from(secs.min(SECS_MAX).saturating_mul(1_000)).unwrap_or(i64::MAX)
 }
 
+/// The most receivers of one stanza that an operator may permit (XEP-0033 §9 advises less than 100).
+pub const RECEIVERS_MAX: usize = 1_000;
+
 /// Messages of one session, the latest, of which it is known that errors answering them are copied
 /// to the others (XEP-0280 §6.1).
 pub const CARBON_ANSWERS_MAX: usize = 64;

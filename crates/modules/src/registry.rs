@@ -7,10 +7,11 @@ use stentor_engine::{Factory, Registrar, Spec};
 
 use crate::{
     floods, rfc4505_anonymous, rfc6121_roster, strangers, xep0012_last, xep0016_privacy,
-    xep0030_disco, xep0049_private, xep0050_commands, xep0054_vcard, xep0077_register,
-    xep0092_version, xep0115_caps, xep0157_contact, xep0160_offline, xep0163_pep, xep0191_blocking,
-    xep0199_ping, xep0202_time, xep0280_carbons, xep0313_mam, xep0352_csi, xep0357_push,
-    xep0359_sid, xep0386_bind2, xep0388_sasl2, xep0430_inbox, xep0484_fast, xep0494_access,
+    xep0030_disco, xep0033_address, xep0049_private, xep0050_commands, xep0054_vcard,
+    xep0077_register, xep0092_version, xep0115_caps, xep0157_contact, xep0160_offline, xep0163_pep,
+    xep0191_blocking, xep0199_ping, xep0202_time, xep0280_carbons, xep0313_mam, xep0352_csi,
+    xep0357_push, xep0359_sid, xep0386_bind2, xep0388_sasl2, xep0430_inbox, xep0484_fast,
+    xep0494_access,
 };
 
 /// Order matters inside a phase and nowhere else: who screens first, who keeps first.
@@ -31,6 +32,7 @@ pub const ALL: &[Factory] = &[
     xep0012_last::MODULE,
     xep0016_privacy::MODULE,
     xep0030_disco::MODULE,
+    xep0033_address::MODULE,
     xep0049_private::MODULE,
     xep0050_commands::MODULE,
     xep0054_vcard::MODULE,

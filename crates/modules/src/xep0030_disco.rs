@@ -138,7 +138,7 @@ fn write_form(form: &DiscoForm, w: &mut Writer) {
     w.open("field", NS_FORM).attr("var", "FORM_TYPE").attr("type", "hidden");
     w.text_element("value", NS_FORM, form.form_type).close();
     for (name, values) in &form.fields {
-        w.open("field", NS_FORM).attr("var", name).attr("type", "list-multi");
+        w.open("field", NS_FORM).attr("var", name).attr("type", form.kind.name());
         for value in values {
             w.text_element("value", NS_FORM, value);
         }

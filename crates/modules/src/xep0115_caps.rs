@@ -90,12 +90,14 @@ const NODE: &str = "https://stentor.im/";
 #[cfg(test)]
 mod tests {
     use stentor_engine::registrar::DiscoForm;
+    use stentor_payload::xep0004_forms::FieldKind;
 
     use super::*;
 
     #[test]
     fn the_order_of_features_and_values_does_not_matter() {
         let form = |values: [&str; 2]| DiscoForm {
+            kind: FieldKind::ListMulti,
             form_type: "http://jabber.org/network/serverinfo",
             fields: vec![("abuse-addresses", values.map(String::from).to_vec())],
         };

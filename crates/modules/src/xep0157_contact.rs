@@ -10,6 +10,7 @@ use serde::Deserialize;
 use stentor_engine::registrar::DiscoForm;
 use stentor_engine::{Factory, Module, OptionDoc, Registrar, Spec, Status, Xep};
 use stentor_jid::BareJid;
+use stentor_payload::xep0004_forms::FieldKind;
 
 /// The module.
 pub(crate) const MODULE: Factory = Factory::of::<Contact>();
@@ -90,7 +91,7 @@ impl Module for Contact {
             .map(|(name, uris)| (name, uris.clone()))
             .collect();
         if !fields.is_empty() {
-            r.disco_form(DiscoForm { form_type: FORM_TYPE, fields });
+            r.disco_form(DiscoForm { form_type: FORM_TYPE, kind: FieldKind::ListMulti, fields });
         }
     }
 }

@@ -31,6 +31,17 @@ fn rfc6121_roster_basic() {
 }
 
 #[test]
+fn xep0033_addressing() {
+    run("xep0033_addressing");
+}
+
+// covers: off-14
+#[test]
+fn xep0033_offline() {
+    run("xep0033_offline");
+}
+
+#[test]
 fn rfc6121_roster_errors() {
     run("rfc6121_roster_errors");
 }

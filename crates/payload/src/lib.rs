@@ -8,6 +8,7 @@ pub mod xep0004_forms;
 pub mod xep0012_last;
 pub mod xep0016_privacy;
 pub mod xep0030_disco;
+pub mod xep0033_address;
 pub mod xep0050_commands;
 pub mod xep0059_rsm;
 pub mod xep0060_pubsub;

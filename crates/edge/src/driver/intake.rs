@@ -152,7 +152,8 @@ impl Driver {
 
     /// Deals with a stanza of the client, or begins to.
     pub(super) fn handle_stanza(&mut self, stanza: Stanza, cx: &mut Context<'_>) {
-        self.count_stanza();
+        let weight = self.session.as_ref().map_or(1, |session| session.weight(&stanza));
+        self.count_stanzas(weight);
         let Some(session) = &self.session else { return };
         let received = self.machine.received();
         if received > 0 {
@@ -172,16 +173,16 @@ impl Driver {
         }
     }
 
-    /// Notes a stanza that came.
-    fn count_stanza(&mut self) {
+    /// Notes stanzas that came.
+    fn count_stanzas(&mut self, count: u64) {
         let (rates, now) = (self.link.listener.shared.rates, self.machine.now());
         let wait_ms = match self.session.as_ref().map(|session| &session.account) {
             Some(account) if account.is_administrator() => {
-                self.paces.stanzas.take(rates.administrator_stanzas, 1, now.0)
+                self.paces.stanzas.take(rates.administrator_stanzas, count, now.0)
             }
             account => {
-                let own = self.paces.stanzas.take(rates.stanzas, 1, now.0);
-                let all = |pace: &Pace| pace.take(rates.account_stanzas, 1, now.0);
+                let own = self.paces.stanzas.take(rates.stanzas, count, now.0);
+                let all = |pace: &Pace| pace.take(rates.account_stanzas, count, now.0);
                 own.max(account.map_or(0, |account| all(&account.paces.stanzas)))
             }
         };

@@ -238,6 +238,11 @@ impl Session {
         self.attachment.state.lock().received = received;
     }
 
+    /// How many stanzas have come.
+    pub(crate) fn received(&self) -> u64 {
+        self.attachment.state.lock().received
+    }
+
     /// Whether another stream wants the session: the present one is to let go at once.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
