@@ -1,4 +1,4 @@
-"""Push notifications (XEP-0357): slixmpp plays the services, here and behind Prosody."""
+"""Push notifications (XEP-0357): slixmpp plays the services, here and behind other servers."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.names import stanza_error
-from harness.neighbours import Domain, Prosody, Stentor, neighbourhood
+from harness.neighbours import Domain, Ejabberd, Prosody, Stentor, neighbourhood
 from harness.people import Person
 from harness.raw import login
 from harness.scenes import chat
@@ -162,6 +162,25 @@ class WithPush(Prosody):
         self.config.write_text("\n".join(lines) + "\n")
 
 
+class EjabberdWithPush(Ejabberd):
+    """ejabberd with one."""
+
+    def prepare(self) -> None:
+        (self.component_port,) = free_ports(1)
+        self.service = Domain(f"push.{self.domain}")
+        self.region.dns.server_of(
+            self.service.name, self.s2s_port, self.s2s_tls_port, self.s2s_host
+        )
+        super().prepare()
+
+    def _listeners(self) -> list[tuple[int, str, str]]:
+        hosts = f'hosts: {{ "{self.service.name}": {{ password: "{PASSWORD}" }} }}'
+        return [*super()._listeners(), (self.component_port, "ejabberd_service", hosts)]
+
+    def _certified(self) -> list[Domain]:
+        return [*super()._certified(), self.service]
+
+
 class Talkative(Stentor):
     """Ours: it tells services who wrote and what, and its log why nobody was told."""
 
@@ -187,6 +206,12 @@ class Talkative(Stentor):
 @pytest.fixture(scope="module")
 def pair():
     with neighbourhood(Talkative, WithPush) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def pair_of_ejabberd():
+    with neighbourhood(Talkative, EjabberdWithPush) as servers:
         yield servers
 
 
@@ -225,8 +250,9 @@ def test_messages_of_another_domain_wake_as_those_of_ours(pair):
         person.leave()
 
 
-def test_a_service_of_another_domain_is_told_tried_again_and_left_alone(pair):
-    ours, theirs = pair
+@pytest.mark.parametrize("fixture", ["pair", "pair_of_ejabberd"], ids=["prosody", "ejabberd"])
+def test_a_service_of_another_domain_is_told_tried_again_and_left_alone(request, fixture):
+    ours, theirs = request.getfixturevalue(fixture)
     bob, jid = ours.account("bob"), theirs.service.name
     alice = Person(ours, "alice")
     nodes = {"secret-shown": OPTIONS, "secret-not-shown": ""}

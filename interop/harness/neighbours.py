@@ -299,20 +299,11 @@ class Ejabberd(Neighbour):
         (folder / "spool").mkdir()
         self.node = f"{folder.name.replace('-', '_')}@localhost"
         files = []
-        for domain in self.domains:
-            if domain.certificate == "wrong-name":
-                continue
+        for domain in self._certified():
             chain, key = self.chain(domain)
             both = folder / f"{domain.name}.both.pem"
             both.write_bytes(chain.read_bytes() + key.read_bytes())
             files.append(str(both))
-        tls = f'tls: true, cafile: "{self.region.ca.pem}"'
-        listen = [
-            (self.port, "ejabberd_c2s", "starttls: true"),
-            (self.tls_port, "ejabberd_c2s", "tls: true"),
-            (self.s2s_port, "ejabberd_s2s_in", ""),
-            (self.s2s_tls_port, "ejabberd_s2s_in", tls),
-        ]
         lines = [
             f"hosts: {json.dumps([domain.name for domain in self.domains])}",
             "loglevel: debug",
@@ -322,7 +313,7 @@ class Ejabberd(Neighbour):
             "auth_password_format: scram",
             "listen:",
         ]
-        for port, module, more in listen:
+        for port, module, more in self._listeners():
             more = f", {more}" if more else ""
             lines.append(f'  - {{ port: {port}, ip: "127.0.0.1", module: {module}{more} }}')
         lines.append(
@@ -346,6 +337,18 @@ class Ejabberd(Neighbour):
             subprocess.run(["chown", "-R", "ejabberd", folder], check=True)
             for path in self.region.ca.folder.glob("*"):
                 path.chmod(0o644)
+
+    def _listeners(self) -> list[tuple[int, str, str]]:
+        tls = f'tls: true, cafile: "{self.region.ca.pem}"'
+        return [
+            (self.port, "ejabberd_c2s", "starttls: true"),
+            (self.tls_port, "ejabberd_c2s", "tls: true"),
+            (self.s2s_port, "ejabberd_s2s_in", ""),
+            (self.s2s_tls_port, "ejabberd_s2s_in", tls),
+        ]
+
+    def _certified(self) -> list[Domain]:
+        return [domain for domain in self.domains if domain.certificate != "wrong-name"]
 
     MODULES = """adhoc blocking caps carboncopy disco last offline ping privacy private roster
     s2s_dialback stream_mgmt vcard version""".split()
