@@ -87,7 +87,8 @@ pub struct ExtraFeature {
 pub(crate) struct Offering<'a> {
     pub(crate) bits: Bits,
     pub(crate) host: &'a HostOffer,
-    pub(crate) bindings: &'a Bindings,
+    /// The channel bindings that are listed.
+    pub(crate) bindings: Option<&'a Bindings>,
     pub(crate) mechanisms: &'a [Mechanism],
     pub(crate) tokens: &'a [Mechanism],
     pub(crate) limits: StreamLimits,
@@ -182,7 +183,11 @@ const ALL: &[Feature] = &[
     Feature {
         necessary: Bits::SEALED.and(Bits::BINDINGS).and(Bits::MECHANISMS),
         prohibited: Bits::AUTHENTICATED,
-        write: |w, offering| xep0440_bindings::write(w, offering.bindings),
+        write: |w, offering| {
+            if let Some(bindings) = offering.bindings {
+                xep0440_bindings::write(w, bindings);
+            }
+        },
     },
     Feature {
         necessary: Bits::SEALED.and(Bits::MECHANISMS),

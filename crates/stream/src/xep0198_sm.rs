@@ -53,20 +53,28 @@ impl Element {
                 };
                 let max_secs = match root.attr("max") {
                     None => None,
-                    Some(_) => Some(number("max")?),
+                    Some(max) => Some(seconds(max.trim())?),
                 };
                 Some(Self::Enable { resume, max_secs })
             }
             "resume" => {
-                let previd = root.attr("previd")?.into_owned();
-                let is_good = (1..=SM_ID_BYTES_MAX).contains(&previd.len());
-                is_good.then_some(Self::Resume { h: number("h")?, previd })
+                let previd = root.attr("previd")?;
+                // What is longer than any id of ours is that of no session, as an empty one is.
+                let is_long = previd.len() > SM_ID_BYTES_MAX;
+                let previd = if is_long { String::new() } else { previd.into_owned() };
+                Some(Self::Resume { h: number("h")?, previd })
             }
             "r" => Some(Self::Request),
             "a" => Some(Self::Ack(number("h")?)),
             _ => None,
         }
     }
+}
+
+/// A positive integer (§13): it has no largest, and what is longer than any sensible one counts as ours.
+fn seconds(text: &str) -> Option<u32> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u32::MAX))
 }
 
 /// Writes the feature.
@@ -184,14 +192,19 @@ mod tests {
                 Some(Element::Enable { resume: true, max_secs: Some(60) }),
             ),
             ("<enable resume='yes'/>", None),
+            (
+                "<enable max='99999999999'/>",
+                Some(Element::Enable { resume: false, max_secs: Some(u32::MAX) }),
+            ),
             ("<enable max='-1'/>", None),
+            ("<enable max=''/>", None),
             (
                 "<resume h='4294967295' previd='x'/>",
                 Some(Element::Resume { h: u32::MAX, previd: "x".into() }),
             ),
             ("<resume h='4294967296' previd='x'/>", None),
             ("<resume h='1'/>", None),
-            ("<resume h='1' previd=''/>", None),
+            ("<resume h='1' previd=''/>", Some(Element::Resume { h: 1, previd: String::new() })),
             ("<r/>", Some(Element::Request)),
             ("<a h='3'/>", Some(Element::Ack(3))),
             ("<a/>", None),
@@ -200,6 +213,8 @@ mod tests {
         ] {
             assert_eq!(read(xml), element, "{xml}");
         }
+        let long = format!("<resume h='1' previd='{}'/>", "x".repeat(SM_ID_BYTES_MAX + 1));
+        assert_eq!(read(&long), Some(Element::Resume { h: 1, previd: String::new() }));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use stentor_sasl::{Bindings, Condition, Hash, Mechanism};
+use stentor_sasl::{Bindings, Condition, Hash, Mechanism, Offered, client};
 use stentor_stream::c2s::TlsInfo;
 use stentor_stream::event::Event;
 use stentor_stream::pair::{Accounts, Served};
@@ -76,6 +76,34 @@ fn offers_only_tokens_that_the_connection_can_bind() {
     );
     let bound = token_request(Mechanism::HtSha256Expr, "secret", "");
     assert_eq!(served.say(&bound), failure("invalid-mechanism"));
+}
+
+// XEP-0440 §3, rule 5: a client gives up where bindings are listed and no mechanism binds.
+#[test]
+fn lists_bindings_only_beside_mechanisms_that_bind() {
+    let mut accounts = Accounts::extended();
+    accounts.offer.mechanisms.retain(|mechanism| !mechanism.is_plus());
+    let mut served = over_tls(accounts);
+    let features = served.say(HEADER);
+    assert!(features.contains("SCRAM-SHA-256") && !features.contains("urn:xmpp:sasl-cb:0"));
+    // XEP-0474 §6.1: what is not listed is not in the digest of the list.
+    let (user, password) = ("juliet", "r0m30myr0m30");
+    let (mechanism, none) = (Mechanism::ScramSha256, Bindings::default());
+    let mut exchange = client::Exchange::new(
+        mechanism,
+        user,
+        password,
+        None,
+        &none,
+        "nonce-of-the-client-of-tests",
+    )
+    .unwrap();
+    let mechanisms = &["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+    exchange.expect(&Offered { mechanisms, bindings: &[] });
+    let initial = STANDARD.encode(exchange.first().unwrap());
+    let initial = format!("<initial-response>{initial}</initial-response>");
+    let said = served.say(&request(mechanism.name(), &initial));
+    exchange.step(&element_data(&said, "challenge xmlns='urn:xmpp:sasl:2'")).unwrap();
 }
 
 #[test]

@@ -416,7 +416,9 @@ impl Attempt {
         let bindings = known.tls.as_ref().map_or(&none, |tls| &tls.bindings);
         let offered = known.mechanisms();
         let names: Vec<_> = offered.iter().map(|m| m.name()).collect();
-        let types: Vec<_> = bindings.available().map(ChannelBinding::name).collect();
+        let listed = known.listed_bindings(&offered).into_iter();
+        let types: Vec<_> =
+            listed.flat_map(Bindings::available).map(ChannelBinding::name).collect();
         let cx = ServerContext {
             bindings,
             plus_offered: offered.iter().any(|m| m.is_plus()),

@@ -106,14 +106,13 @@ impl Known {
             bytes_max: u64::try_from(wire.settings.limits.frame_bytes_max).ok(),
             idle_secs: Some(wire.settings.idle.after_ms / 1000).filter(|&secs| secs > 0),
         };
-        let none = Bindings::default();
         let mechanisms = self.mechanisms();
         let tokens = self.token_mechanisms();
         let bits = self.bits();
         let offering = Offering {
             bits,
             host,
-            bindings: self.tls.as_ref().map_or(&none, |tls| &tls.bindings),
+            bindings: self.listed_bindings(&mechanisms),
             mechanisms: &mechanisms,
             tokens: &tokens,
             limits,
@@ -154,6 +153,13 @@ impl Known {
         let Some(host) = &self.host else { return Vec::new() };
         let has_cert = self.tls.as_ref().is_some_and(|tls| tls.client_cert);
         usable_mechanisms(host, self.connection_bits(), has_cert)
+    }
+
+    /// The channel bindings that are listed beside these mechanisms: none where no mechanism binds,
+    /// which a client must take for an attack (XEP-0440 §3, rule 5).
+    pub(super) fn listed_bindings(&self, mechanisms: &[Mechanism]) -> Option<&Bindings> {
+        let tls = self.tls.as_ref().filter(|tls| !tls.bindings.is_empty())?;
+        mechanisms.iter().any(|mechanism| mechanism.is_plus()).then_some(&tls.bindings)
     }
 
     /// The mechanisms for tokens that the client may use here.
