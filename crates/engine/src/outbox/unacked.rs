@@ -67,8 +67,10 @@ impl Unacked {
     pub(super) fn acknowledge(&mut self, h: u32) -> Result<(usize, Vec<Stored>), TooHigh> {
         let newly = u64::from(h.wrapping_sub(wrapped(self.acked)));
         if newly > self.stanzas {
-            // Half the numbers stand behind the present one, as with any counter that wraps.
-            if newly > u64::from(u32::MAX / 2) {
+            // Half the numbers stand behind the present one, as with any counter that wraps; none of
+            // them stands before the first stanza.
+            let since = (1 << 32) - newly;
+            if since <= u64::from(u32::MAX / 2) && since <= self.acked {
                 return Ok((0, Vec::new()));
             }
             return Err(TooHigh { sent: wrapped(self.acked + self.stanzas) });
@@ -160,6 +162,16 @@ mod tests {
         assert_eq!(unacked.acknowledge(0).unwrap().1, [], "an older count says nothing new");
         assert_eq!(unacked.acknowledge(2).unwrap().1, [mark(2)]);
         assert_eq!(unacked.len(), 0);
+    }
+
+    #[test]
+    fn no_count_stands_before_the_first_stanza() {
+        let mut unacked = Unacked::new(Arc::new(Noon));
+        unacked.push(item());
+        assert_eq!(unacked.acknowledge(u32::MAX), Err(TooHigh { sent: 1 }));
+        unacked.acknowledge(1).unwrap();
+        assert_eq!(unacked.acknowledge(u32::MAX), Err(TooHigh { sent: 1 }));
+        assert!(unacked.acknowledge(0).is_ok());
     }
 
     #[test]
