@@ -82,14 +82,32 @@ impl Engine {
                     send_to_resource(self, stanza);
                 }
             }
-            Some(Route::Account(..)) if !stanza.head.to.as_ref().is_some_and(Jid::is_bare) => {
-                send_to_resource(self, stanza);
+            Some(Route::Account(host, jid))
+                if !stanza.head.to.as_ref().is_some_and(Jid::is_bare) =>
+            {
+                if stanza.message_type().is_some() {
+                    self.return_message(&host, &jid, stanza);
+                } else {
+                    send_to_resource(self, stanza);
+                }
             }
             Some(Route::Account(..) | Route::Host(_)) => {
                 self.take_answer(&stanza);
             }
             None => {}
         }
+    }
+
+    /// Gives the error for a message to the session that sent it, and copies to whoever has copies of
+    /// the message (XEP-0280 §6.1).
+    fn return_message(self: &Arc<Self>, host: &Arc<Host>, jid: &BareJid, mut error: Stanza) {
+        let Some(account) = self.directory.find(jid.as_str()) else { return };
+        let recipient = Some(Party { host, account: &account });
+        let (found, at_ms) = (Found::default(), self.clock.unix_ms());
+        let (sender, session) = (None, None);
+        let passage = Passage { engine: self, sender, recipient, session, found: &found, at_ms };
+        // Whatever becomes of it: an error is not answered.
+        drop(pipeline::decide(&passage, &mut error));
     }
 
     /// Returns a stanza that could not be delivered to another domain: its sender gets the error,

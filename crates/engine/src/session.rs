@@ -372,6 +372,11 @@ impl Session {
         match outcome {
             Ok(Pressure::High) => Handling::Later(pause()),
             Ok(Pressure::Low | Pressure::Gone) => Handling::Done,
+            // Others may have a copy by now.
+            Err(error) if stanza.message_type().is_some() => {
+                self.engine.bounce(stanza, &error);
+                Handling::Done
+            }
             Err(error) => self.refused(stanza, &error),
         }
     }

@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use stentor_engine::{Links, Pressure};
+use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_testkit::{Client, World};
 
 /// A message, whether it is copied on the recipient's side, and whether on the sender's.
@@ -113,6 +118,37 @@ async fn s6_1_an_error_is_copied_where_what_it_answers_was() {
         assert_eq!(got, [(1, 0), (0, copies), (0, 0)], "{content}");
         let got: Vec<_> = juliet.iter_mut().map(counts).collect();
         assert_eq!(got, [(0, 0), (0, copies), (0, 0)], "{content} by the sender");
+    }
+}
+
+/// Servers that cannot be reached: one shows that at once, the others later.
+#[derive(Default)]
+struct Unreachable(Mutex<Vec<Stanza>>);
+
+impl Links for Unreachable {
+    fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
+        if stanza.head.to.as_ref().unwrap().domain() == "nowhere.example" {
+            return Err(StanzaError::new(Condition::RemoteServerNotFound));
+        }
+        self.0.lock().push(stanza);
+        Ok(Pressure::Low)
+    }
+}
+
+#[tokio::test]
+async fn s6_1_an_error_is_copied_where_the_message_could_not_leave() {
+    let world = World::new();
+    let links = Arc::new(Unreachable::default());
+    world.engine.connect_links(links.clone());
+    let mut romeo = devices(&world, "romeo@montague.example").await;
+    for domain in ["far.example", "nowhere.example"] {
+        let chat = "type='chat'><body>x</body></message>";
+        romeo[0].send(&format!("<message id='m' to='juliet@{domain}/1' {chat}")).await;
+        for sent in links.0.lock().drain(..) {
+            world.engine.bounce(&sent, &StanzaError::new(Condition::RemoteServerTimeout));
+        }
+        let got: Vec<_> = romeo.iter_mut().map(counts).collect();
+        assert_eq!(got, [(1, 0), (0, 2), (0, 0)], "{domain}");
     }
 }
 
