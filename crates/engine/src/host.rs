@@ -80,7 +80,14 @@ impl Host {
 impl Profile {
     /// A profile of what the registrar collected.
     #[must_use]
-    pub fn new(settings: Settings, registrar: Registrar) -> Self {
+    pub fn new(settings: Settings, mut registrar: Registrar) -> Self {
+        if settings.is_anonymous {
+            registrar.disco.account_identities.clear();
+        } else {
+            for (scope, feature) in std::mem::take(&mut registrar.stored) {
+                registrar.disco(scope, &[feature]);
+            }
+        }
         let mut disco = registrar.disco;
         for list in [&mut disco.host, &mut disco.account] {
             list.sort_unstable();

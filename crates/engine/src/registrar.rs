@@ -27,6 +27,7 @@ pub struct Registrar {
     pub(crate) chores: Vec<Arc<dyn Chore>>,
     pub(crate) iqs: IqTable,
     pub(crate) disco: Disco,
+    pub(crate) stored: Vec<(Scope, &'static str)>,
     pub(crate) nodes: Vec<(Scope, &'static str, Arc<dyn DiscoNode>)>,
     pub(crate) account_nodes: Vec<Arc<dyn DiscoNodes>>,
     pub(crate) commands: Vec<(&'static str, Arc<dyn Command>)>,
@@ -275,6 +276,12 @@ impl Registrar {
             Scope::Stream => return,
         };
         list.extend_from_slice(features);
+    }
+
+    /// Announces features that take an account that is stored. Where there are only visitors
+    /// (RFC 4505) nobody has them.
+    pub fn disco_stored(&mut self, scope: Scope, features: &[&'static str]) {
+        self.stored.extend(features.iter().map(|feature| (scope, *feature)));
     }
 
     /// Notes which module registers itself next.

@@ -28,7 +28,7 @@ pub(crate) fn register(r: &mut Registrar) {
     let by_hand = Arc::new(ByHand);
     r.tell::<View, _>(Request::Get, &by_hand);
     r.set::<Remove, _>(Scope::Account, &by_hand);
-    r.disco(Scope::Host, &[NS]);
+    r.disco_stored(Scope::Host, &[NS]);
     r.disco_node(Scope::Account, NS, by_hand);
 }
 

@@ -71,7 +71,7 @@ impl Module for Privacy {
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.get::<Ask, _>(Scope::Account, &self);
         r.set::<Change, _>(Scope::Account, &self);
-        r.disco(Scope::Host, &[privacy::NS]);
+        r.disco_stored(Scope::Host, &[privacy::NS]);
     }
 }
 

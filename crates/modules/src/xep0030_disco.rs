@@ -206,11 +206,12 @@ impl OnGet<AskInfo> for DiscoModule {
             }
             return Err(StanzaError::new(Condition::ItemNotFound));
         }
+        let own = if cx.host.profile.settings.is_anonymous { VISITOR } else { ACCOUNT };
         let others = disco.account_identities.iter();
         let others = others.map(|(category, kind)| Identity { category, kind, name: None });
         Ok(Info {
             node: ask.node,
-            identities: std::iter::once(ACCOUNT).chain(others).collect(),
+            identities: std::iter::once(own).chain(others).collect(),
             features: disco.account.clone(),
             forms: Vec::new(),
             node_form: None,
@@ -284,3 +285,4 @@ fn find_node<'a>(cx: &IqCx<'a>, node: Option<&str>) -> Option<&'a Arc<dyn DiscoN
 pub(crate) const SERVER: Identity =
     Identity { category: "server", kind: "im", name: Some("Stentor") };
 const ACCOUNT: Identity = Identity { category: "account", kind: "registered", name: None };
+const VISITOR: Identity = Identity { category: "account", kind: "anonymous", name: None };

@@ -54,7 +54,7 @@ impl Module for Private {
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.get::<Get, _>(Scope::Account, &self);
         r.set::<Set, _>(Scope::Account, &self);
-        r.disco(Scope::Host, &[NS]);
+        r.disco_stored(Scope::Host, &[NS]);
     }
 }
 

@@ -41,7 +41,7 @@ impl Module for Commands {
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.set::<Command, _>(Scope::Account, &self);
-        r.disco(Scope::Account, &[NS]);
+        r.disco_stored(Scope::Account, &[NS]);
         r.disco_node(Scope::Account, NS, self.clone());
         r.account_nodes(self);
     }

@@ -59,8 +59,8 @@ impl Module for Vcard {
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.get::<Get, _>(Scope::Account, &self);
         r.set::<Card, _>(Scope::Account, &self);
-        r.disco(Scope::Host, &[NS]);
-        r.disco(Scope::Account, &[NS]);
+        r.disco_stored(Scope::Host, &[NS]);
+        r.disco_stored(Scope::Account, &[NS]);
     }
 }
 

@@ -119,7 +119,7 @@ impl Module for Register {
             r.get::<Get, _>(scope, &self);
             r.ask_set::<Set, _>(scope, &self);
         }
-        r.disco(Scope::Host, &[NS]);
+        r.disco_stored(Scope::Host, &[NS]);
     }
 }
 

@@ -74,7 +74,7 @@ impl Module for Offline {
     }
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
-        r.disco(Scope::Host, &[MSGOFFLINE]);
+        r.disco_stored(Scope::Host, &[MSGOFFLINE]);
         r.miss(self.clone());
         r.chore(self);
         xep0013_offline::register(r);

@@ -23,7 +23,7 @@ use crate::xep0313_mam::FLAG_OF_ROOM;
 /// Takes part where archives are.
 pub(crate) fn register(r: &mut Registrar) {
     for scope in [Scope::Host, Scope::Account] {
-        r.disco(scope, &[NS, TOMBSTONE]);
+        r.disco_stored(scope, &[NS, TOMBSTONE]);
     }
     let retractions = Arc::new(Retractions);
     r.lookup(retractions.clone());

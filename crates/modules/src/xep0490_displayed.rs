@@ -36,7 +36,7 @@ struct Assist {
 /// Takes part where accounts publish.
 pub(crate) fn register(r: &mut Registrar, limits: &Limits) {
     let assistant = Arc::new(Assistant { limits: limits.clone() });
-    r.disco(Scope::Account, &[SERVER_ASSIST]);
+    r.disco_stored(Scope::Account, &[SERVER_ASSIST]);
     r.lookup(assistant.clone());
     r.annotate(assistant.clone());
     r.observe(assistant);

@@ -39,7 +39,7 @@ impl Module for ClientAccess {
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.get::<List, _>(Scope::Account, &self);
         r.ask_set::<Revoke, _>(Scope::Account, &self);
-        r.disco(Scope::Account, &[NS]);
+        r.disco_stored(Scope::Account, &[NS]);
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use stentor_testkit::World;
+use stentor_engine::Settings;
+use stentor_testkit::{Client, World};
+use stentor_xml::ElementRef;
 
 #[tokio::test]
 async fn every_announced_feature_is_exercised_by_a_test() {
@@ -21,6 +23,32 @@ async fn every_announced_feature_is_exercised_by_a_test() {
     }
 }
 
+/// RFC 4505; XEP-0313 §6.1: archives, and all else that is stored, are announced only where they are.
+#[tokio::test]
+async fn what_takes_an_account_is_not_announced_to_visitors() {
+    let settings = Settings { is_anonymous: true, ..Settings::default() };
+    let world = World::with(settings, "");
+    let mut visitor = world.connect("guest@capulet.example/x").await;
+    let (features, identities) = disco(&mut visitor, "guest@capulet.example").await;
+    let expected = [
+        "http://jabber.org/protocol/disco#info",
+        "http://jabber.org/protocol/disco#items",
+        "jabber:iq:last",
+        "jabber:iq:roster",
+        "urn:xmpp:carbons:2",
+        "urn:xmpp:carbons:rules:0",
+        "urn:xmpp:ping",
+        "urn:xmpp:sid:0",
+    ];
+    assert_eq!(features, expected);
+    assert_eq!(identities, ["account/anonymous"]);
+    let (features, _) = disco(&mut visitor, "capulet.example").await;
+    assert!(features.contains(&"jabber:iq:version".to_owned()), "{features:?}");
+    for stored in ["msgoffline", "jabber:iq:private", "urn:xmpp:blocking", "vcard-temp"] {
+        assert!(!features.contains(&stored.to_owned()), "{features:?}");
+    }
+}
+
 /// What the server and an account say of themselves.
 async fn announced() -> BTreeSet<String> {
     let world = World::new();
@@ -28,15 +56,23 @@ async fn announced() -> BTreeSet<String> {
     let mut romeo = world.connect("romeo@montague.example/orchard").await;
     let mut features = BTreeSet::new();
     for whom in ["montague.example", "romeo@montague.example"] {
-        let ask = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
-        romeo.send(&format!("<iq type='get' id='d' to='{whom}'>{ask}</iq>")).await;
-        let answer = romeo.receive().unwrap();
-        let query = answer.children().next().unwrap();
-        let found = query.children().filter(|child| child.name() == "feature");
-        features.extend(found.map(|feature| feature.attr("var").unwrap().into_owned()));
+        features.extend(disco(&mut romeo, whom).await.0);
     }
     assert!(features.len() > 20, "{features:?}");
     features
+}
+
+/// Features, and categories with types.
+async fn disco(client: &mut Client, whom: &str) -> (Vec<String>, Vec<String>) {
+    let ask = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
+    client.send(&format!("<iq type='get' id='d' to='{whom}'>{ask}</iq>")).await;
+    let answer = client.receive().unwrap();
+    let query = answer.children().next().unwrap();
+    let attr = |child: ElementRef<'_>, name| child.attr(name).unwrap().into_owned();
+    let of = |name: &'static str| query.children().filter(move |child| child.name() == name);
+    let features = of("feature").map(|feature| attr(feature, "var")).collect();
+    let identity = |child| format!("{}/{}", attr(child, "category"), attr(child, "type"));
+    (features, of("identity").map(identity).collect())
 }
 
 fn lines() -> impl Iterator<Item = [&'static str; 3]> {

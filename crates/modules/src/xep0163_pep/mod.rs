@@ -120,8 +120,8 @@ impl Module for Pep {
         r.get::<OwnerGet, _>(Scope::Account, &self);
         r.set::<OwnerSet, _>(Scope::Account, &self);
         r.account_identity("pubsub", "pep");
-        r.disco(Scope::Account, &[NS]);
-        r.disco(Scope::Account, FEATURES);
+        r.disco_stored(Scope::Account, &[NS]);
+        r.disco_stored(Scope::Account, FEATURES);
         r.account_nodes(Arc::new(disco::Listing));
         r.watch(Arc::new(watch::Watcher));
         r.lookup(Arc::new(Approval));

@@ -88,7 +88,7 @@ impl Module for Blocking {
         r.ask::<Ask, _>(Scope::Account, &self);
         r.set::<Block, _>(Scope::Account, &self);
         r.set::<Unblock, _>(Scope::Account, &self);
-        r.disco(Scope::Host, &[blocking::NS, xep0377_reports::NS]);
+        r.disco_stored(Scope::Host, &[blocking::NS, xep0377_reports::NS]);
         r.resident(self.clone());
         r.admit(self.clone());
         r.screen(self);

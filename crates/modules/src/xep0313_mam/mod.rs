@@ -120,9 +120,9 @@ impl Module for Archive {
         r.get::<answer::AskMetadata, _>(Scope::Account, &self);
         r.get::<prefs::Ask, _>(Scope::Account, &self);
         r.set::<Prefs, _>(Scope::Account, &self);
-        r.disco(Scope::Account, &[NS, EXTENDED, GROUPCHAT_FIELD, xep0059_rsm::NS]);
+        r.disco_stored(Scope::Account, &[NS, EXTENDED, GROUPCHAT_FIELD, xep0059_rsm::NS]);
         if self.config.full_text {
-            r.disco(Scope::Account, &[full_text::NS]);
+            r.disco_stored(Scope::Account, &[full_text::NS]);
         }
         if self.config.preferences {
             r.resident(Arc::new(prefs::Rows));

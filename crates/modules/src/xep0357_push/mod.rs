@@ -78,7 +78,7 @@ impl Module for Push {
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.set::<Enable, _>(Scope::Account, &self);
         r.set::<Disable, _>(Scope::Account, &self);
-        r.disco(Scope::Account, &[push::NS]);
+        r.disco_stored(Scope::Account, &[push::NS]);
         r.share(self.lanes.clone());
         r.watch(Arc::new(Comings));
         r.resident(Arc::new(RegistrationRows));

@@ -48,7 +48,7 @@ impl Module for Inbox {
 
     fn register(self: Arc<Self>, r: &mut Registrar) {
         r.tell::<answer::Query, _>(Request::Get, &self);
-        r.disco(Scope::Account, &[NS, xep0059_rsm::NS]);
+        r.disco_stored(Scope::Account, &[NS, xep0059_rsm::NS]);
         r.resident(Arc::new(Rows));
         r.observe(self);
     }
