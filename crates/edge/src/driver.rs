@@ -129,6 +129,8 @@ enum Silence {
 enum Done {
     Answered(Answered),
     Handled,
+    /// What was sent on a stream that its client has closed.
+    Settled,
     /// The id of the session and the seconds for which it may be resumed, if it may be.
     Enabled(Option<(String, u32)>),
     Secured(Box<(Conn, Result<(), HandshakeError>)>),
@@ -218,6 +220,7 @@ impl Driver {
         let now = monotonic::now();
         match done {
             Done::Handled | Done::Answered(Answered::Nothing) => {}
+            Done::Settled => self.say_last(),
             Done::Waited => self.silence = Silence::None,
             Done::Ended => self.phase = Phase::Gone,
             Done::Answered(Answered::Machine(answer)) => self.machine.handle_answer(answer, now),

@@ -112,6 +112,17 @@ async fn each_request_is_answered_by_itself() {
     assert_eq!(answers, ["0", "1", "3", "3"], "{heard}");
 }
 
+// XEP-0198 §4: the answer "MUST NOT be withheld".
+#[tokio::test]
+async fn a_request_before_the_end_of_the_stream_is_answered() {
+    let server = Server::start(ProfileSettings::default()).await;
+    let (mut juliet, _) = server.juliet().await;
+    let one = "<message to='romeo@montague.example' type='chat'><body>x</body></message>";
+    juliet.say(&format!("{one}{one}<r xmlns='urn:xmpp:sm:3'/></stream:stream>")).await;
+    let last = juliet.hear_end().await;
+    assert!(last.ends_with("<a xmlns='urn:xmpp:sm:3' h='2'/></stream:stream>"), "{last}");
+}
+
 struct Failing;
 
 impl Backend for Failing {

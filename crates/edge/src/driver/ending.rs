@@ -1,8 +1,9 @@
 //! How a connection ends, and what becomes of its session.
 
+use std::sync::Arc;
 use std::task::Context;
 
-use stentor_engine::{Close, Item};
+use stentor_engine::{Close, Item, Session};
 use stentor_stream::fault::Fault;
 
 use super::{Done, Driver, Phase, confirm};
@@ -12,11 +13,20 @@ use crate::out::{linger, linger_until_closed};
 impl Driver {
     /// The client closed its stream: what it sent is settled, what is owed is sent, then we close.
     pub(super) fn close_politely(&mut self) {
-        if let Some(session) = self.session.clone().filter(|s| s.has_unsettled()) {
-            self.work = Some(Box::pin(async move {
-                session.settle_all().await;
-                Done::Handled
-            }));
+        let is_owing =
+            |session: &Arc<Session>| session.has_unsettled() || !self.acks_due.is_empty();
+        let Some(session) = self.session.clone().filter(is_owing) else { return self.say_last() };
+        self.work = Some(Box::pin(async move {
+            session.settle_all().await;
+            Done::Settled
+        }));
+    }
+
+    /// All that the client sent is settled: what it is still owed, and our end of the stream.
+    pub(super) fn say_last(&mut self) {
+        // XEP-0198 §4: no request for an acknowledgement is left without an answer.
+        while let Some((_, handled)) = self.acks_due.pop_front() {
+            self.machine.acknowledge(handled);
         }
         self.out.complete();
         self.fill_from_outbox(usize::MAX);
