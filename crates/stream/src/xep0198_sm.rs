@@ -3,7 +3,8 @@
 //! The elements of stream management, and what one stream counts.
 //! Implements: §2 (the feature), §3 (enabling), §4 (acknowledgements), §5 (resumption), §6 (errors),
 //! §9 (within XEP-0388 and XEP-0386).
-//! Left out: `location` (§3), which is for clusters. What is kept for a resumption, and for how
+//! Left out: `location` (§3), which is for clusters; a stream error for a second `<enable/>` (§3), which
+//! is refused as the example shows: the session goes on. What is kept for a resumption, and for how
 //! long, is the engine's (`resume/mod.rs`); streams between servers have `s2s/xep0198_sm.rs`.
 
 use stentor_stanza::{Condition, NS_STANZAS};

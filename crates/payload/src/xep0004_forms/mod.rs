@@ -124,10 +124,10 @@ impl Form {
         self.fields.iter().find(|f| f.var.as_deref() == Some(var))
     }
 
-    /// The value of the field `FORM_TYPE`.
+    /// The value of the field `FORM_TYPE`; none if it has several, as a hidden field never does (§3.3).
     #[must_use]
     pub fn form_type(&self) -> Option<&str> {
-        self.field(FORM_TYPE)?.first()
+        self.field(FORM_TYPE).filter(|field| field.values.len() == 1)?.first()
     }
 
     /// The first form of a wrapper element, if it holds one.
