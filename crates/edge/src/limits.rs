@@ -62,8 +62,12 @@ pub const S2S_RESUME_SECS: u32 = 60;
 pub const S2S_TAKE_OVER_WAIT_MS: u64 = 5_000;
 
 /// Milliseconds in which a server that has opened a stream says whether it counts stanzas (XEP-0198):
-/// so long nothing that went back on it is taken for arrived.
+/// so long no message that went back on it is taken for arrived.
 pub const S2S_SETTLE_WAIT_MS: u64 = 10_000;
+
+/// Milliseconds in which a server that has opened a stream says its first word behind the
+/// negotiation: so long nothing goes back (XEP-0288) that might not be counted.
+pub const S2S_FIRST_WORD_WAIT_MS: u64 = 1_000;
 
 /// Milliseconds between streams to a server of which the former ended as soon.
 pub const S2S_BRIEF_MS: u64 = 1_000;

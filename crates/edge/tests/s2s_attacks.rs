@@ -332,8 +332,8 @@ async fn a_domain_that_becomes_ours_is_nobody_elses_on_streams_that_stand() {
 }
 
 #[tokio::test]
-async fn a_server_that_offers_no_tls_is_not_spoken_to() {
-    let scene = Scene::new().await;
+async fn a_server_that_offers_no_tls_is_not_spoken_to_and_nothing_waits_for_it() {
+    let scene = Scene::with(Policy::default()).await;
     let mut user = scene.one.user().await;
     user.say("<message to='a@evil.example' id='1'><body>secret</body></message>").await;
     let (tcp, addr) = scene.evil.listener.accept().await;

@@ -218,6 +218,30 @@ async fn unacknowledged_stanzas_leave_again_before_newer_ones() {
 }
 
 #[tokio::test]
+async fn a_stream_that_broke_is_gone_on_for_also_when_what_we_send_leaves_on_another() {
+    let typed = Typed::new(Policy { back_off_ms: 10, ..Policy::default() }).await;
+    let mut here = typed.one.user().await;
+    burst(&mut here, "user@two.example", 1).await;
+    let (listener, ca) = (&typed.two.listener, &typed.two.ca);
+    let bidi = "<bidi xmlns='urn:xmpp:features:bidi'/>";
+    let mut ours = Peer::accept_offering(listener, ca, "two.example", bidi).await;
+    ours.say("<stream:features><sm xmlns='urn:xmpp:sm:3'/></stream:features>").await;
+    ours.hear("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    // The other server is quicker.
+    let mut theirs = Peer::external(&typed.one, ca, "two.example").await;
+    theirs.say("<enable xmlns='urn:xmpp:sm:3'/>").await;
+    theirs.hear("id='0'").await;
+    ours.say("<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>").await;
+    let to = "from='user@two.example/x' to='user@one.example/here' type='chat' id='back'";
+    ours.say(&format!("<message {to}><body>back</body></message>")).await;
+    assert_eq!(here.hear_message().await.head.id.as_deref(), Some("back"));
+    drop(ours);
+    // What it sent on that stream it would send again, were it not told what has come.
+    let mut ours = typed.accept("<sm xmlns='urn:xmpp:sm:3'/>").await;
+    ours.hear("<resume xmlns='urn:xmpp:sm:3' h='1' previd='x'/>").await;
+}
+
+#[tokio::test]
 async fn no_presence_that_is_not_so_any_more_comes_after_a_stream_that_ended_without_a_word() {
     let typed = Typed::new(Policy { back_off_ms: 10, ..Policy::default() }).await;
     let mut here = typed.one.user().await;

@@ -146,6 +146,8 @@ async fn who_does_not_answer_after_a_stream_broke_is_gone() {
     let (mut here, there) = sees(&typed).await;
     drop(there);
     let mut there = Peer::external(&typed.one, &typed.two.ca, "two.example").await;
+    // Its first word, for which what goes back waits a while.
+    there.say("<enable xmlns='urn:xmpp:sm:3'/>").await;
     there.hear("type='probe'").await;
     let (from, to) = ("from='contact@two.example", "to='user@one.example'");
     there.say(&format!("<presence {from}/desk' {to}/>")).await;

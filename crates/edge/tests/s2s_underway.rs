@@ -113,6 +113,28 @@ async fn for_a_server_that_does_not_count_it_is_until_the_socket_has_it() {
     until_kept(&typed.one, &[]).await;
 }
 
+// XEP-0288, XEP-0198: whoever opened the stream may still have said that it counts.
+#[tokio::test]
+async fn what_went_back_on_a_stream_that_broke_before_it_was_counted_comes_again() {
+    let typed = Typed::new().await;
+    let mut here = typed.one.user().await;
+    here.count().await;
+    let mut peer = Peer::external(&typed.one, &typed.two.ca, "two.example").await;
+    let to = "from='user@two.example/x' to='user@one.example/here' type='chat' id='first'";
+    peer.say(&format!("<message {to}><body>first</body></message>")).await;
+    here.hear_message().await;
+    burst(&mut here, 0..2).await;
+    peer.hear("id='1'").await;
+    until_kept(&typed.one, &["0", "1"]).await;
+    drop(peer);
+    let mut peer = typed.accept(MANAGED).await;
+    let came = peer.hear("id='1'").await;
+    assert!(came.contains("id='0'"), "{came}");
+    until_kept(&typed.one, &["0", "1"]).await;
+    peer.say("<a xmlns='urn:xmpp:sm:3' h='2'/>").await;
+    until_kept(&typed.one, &[]).await;
+}
+
 #[tokio::test]
 async fn the_next_process_brings_it_once_and_in_order_and_before_anything_newer() {
     let (first, two) = (Half::new("one.example"), Half::new("two.example"));

@@ -111,13 +111,13 @@ impl Engine {
     }
 
     /// Returns a stanza that could not be delivered to another domain: its sender gets the error,
-    /// where one may be sent. A broadcast, and a probe, is only dropped.
+    /// where one may be sent. Presence that no user sent to this address is only dropped: a
+    /// broadcast, a probe, a request that the server repeats by itself (RFC 6121 §3.1.2).
     pub fn bounce(self: &Arc<Self>, stanza: &Stanza, error: &StanzaError) {
-        let is_announcement = stanza.presence_type().is_some_and(|kind| !kind.is_subscription());
         if stanza.presence_type() == Some(PresenceType::Probe) {
             self.note_missed(stanza);
         }
-        if is_announcement && !stanza.head.is_directed {
+        if stanza.presence_type().is_some() && !stanza.head.is_directed {
             return;
         }
         if let Some(reply) = stanza.reply_error(error) {
@@ -166,7 +166,7 @@ impl Inbound {
     fn handle_one(self: &Arc<Self>, from: &Jid, to: &Jid, stanza: Stanza) -> Handling {
         let route = self.engine.route(to);
         if matches!(route, Route::Remote) {
-            return self.relay(from, to, &stanza);
+            return self.relay(from, to, stanza);
         }
         match stanza.head.kind {
             Kind::Message(_) => self.message(route, stanza),
@@ -193,7 +193,7 @@ impl Inbound {
 
     /// From or to a component. RFC 6120 §8.3.3.7 and §10.5.1: we carry nothing from one foreign
     /// domain to another.
-    fn relay(self: &Arc<Self>, from: &Jid, to: &Jid, stanza: &Stanza) -> Handling {
+    fn relay(self: &Arc<Self>, from: &Jid, to: &Jid, mut stanza: Stanza) -> Handling {
         let component = |jid: &Jid| self.engine.component(jid.domain());
         let refusal = match (component(from), component(to)) {
             (Some(_), Some(_)) => None,
@@ -202,15 +202,13 @@ impl Inbound {
             (None, None) => Some(Condition::ItemNotFound),
         };
         if let Some(condition) = refusal {
-            return self.refused(stanza, &StanzaError::new(condition));
+            return self.refused(&stanza, &StanzaError::new(condition));
         }
-        let mut stanza = stanza.clone();
-        // A component broadcasts nothing by us: whatever it sends, it addresses itself.
-        stanza.head.is_directed = component(from).is_some()
-            && matches!(
-                stanza.presence_type(),
-                Some(PresenceType::Available | PresenceType::Unavailable)
-            );
+        stanza.head.is_directed = match stanza.presence_type() {
+            // A component broadcasts nothing by us: whatever it sends, it addresses itself.
+            Some(PresenceType::Available | PresenceType::Unavailable) => component(from).is_some(),
+            kind => kind.is_some_and(PresenceType::is_subscription),
+        };
         match self.engine.send_remote(stanza.clone()) {
             // Whoever is slow slows its senders; a stream that carries others' stanzas is not one.
             Ok(_) => Handling::Done,

@@ -94,10 +94,12 @@ impl Engine {
 
     fn send_again(self: &Arc<Self>, row: &UnderwayRow) {
         let kept = Kept { number: row.number, since_ms: row.since_ms };
-        let Ok(stanza) = Stanza::parse(&row.stanza) else {
+        let Ok(mut stanza) = Stanza::parse(&row.stanza) else {
             tracing::error!(number = row.number, "A stanza that was under way is damaged.");
             return self.drop_underway(row.number);
         };
+        // Of presence only what a user was told is taken is kept.
+        stanza.head.is_directed = stanza.presence_type().is_some();
         // The domains of this process may be others than those of the former.
         let is_ours = |jid: Option<&Jid>| jid.is_some_and(|jid| self.is_local(jid.domain()));
         if !is_ours(stanza.head.from.as_ref()) {

@@ -480,6 +480,11 @@ async fn requests_without_an_answer_are_sent_again_when_the_user_comes() {
     juliet.send("<presence/>").await;
     let again = abroad.links.0.lock()[0].head.id.clone().unwrap();
     assert!(again.starts_with("again-"), "{again}");
+    // What becomes of that is not news: she has not said it.
+    let repeated = abroad.links.0.lock()[0].clone();
+    juliet.receive_all();
+    abroad.world.engine.bounce(&repeated, &StanzaError::new(Condition::RemoteServerTimeout));
+    assert!(juliet.receive_all().is_empty());
     assert_eq!(abroad.left(), asked);
     abroad
         .comes("<presence from='romeo@far.example' to='juliet@capulet.example' type='subscribed'/>")

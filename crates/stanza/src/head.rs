@@ -21,8 +21,9 @@ pub struct Head {
     pub id: Option<Id>,
     /// The default language of texts inside (RFC 6120 §8.1.5).
     pub lang: Option<Lang>,
-    /// Whether its sender itself addressed this presence (RFC 6121 §4.6), and so hears of it where
-    /// it cannot be delivered; a broadcast has no such sender. Not on the wire.
+    /// Whether its sender itself addressed this presence (RFC 6121 §3.1.2, §4.6), and so hears of it
+    /// where it cannot be delivered; a broadcast, and what the server says by itself, has no such
+    /// sender. Not on the wire.
     pub is_directed: bool,
 }
 

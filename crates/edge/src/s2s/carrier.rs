@@ -16,7 +16,7 @@ use stentor_stream::{Machine, Millis};
 use super::Federation;
 use super::link::Link;
 use super::pump::Pump;
-use super::queue::Waiting;
+use super::waiting::Waiting;
 use crate::limits::{ACKS_DUE_MAX, S2S_DELAY_STAMP_MS, S2S_UNSETTLED_MAX};
 use crate::monotonic;
 

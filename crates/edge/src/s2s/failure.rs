@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// The server's certificate is not good enough and the operator allows nothing less.
     #[error("its certificate is not believed: {0}")]
     Certificate(String),
+    /// It has no TLS, without which nothing is said.
+    #[error("it has no TLS")]
+    NoTls,
     /// The server does not believe us.
     #[error("the server refused dialback: {0:?}")]
     Denied(Verdict),
@@ -34,6 +37,7 @@ impl Failure {
             Self::Ended(..) => self.condition() == Condition::RemoteServerTimeout,
             Self::NotFound(NotFound::NoServer | NotFound::Bogus)
             | Self::Certificate(_)
+            | Self::NoTls
             | Self::Denied(_) => false,
         }
     }
@@ -46,6 +50,7 @@ impl Failure {
             Self::NotFound(NotFound::Bogus) => "dnssec",
             Self::Unreachable(_) => "unreachable",
             Self::Certificate(_) => "certificate",
+            Self::NoTls => "tls",
             Self::Denied(_) => "dialback",
             Self::Ended(..) => "ended",
         }
@@ -56,7 +61,10 @@ impl Failure {
         match self {
             // RFC 6120 §10.4.3: also where a name server does not answer for now.
             Self::NotFound(_) => Condition::RemoteServerNotFound,
-            Self::Unreachable(_) | Self::Certificate(_) => Condition::RemoteServerTimeout,
+            // RFC 6120 §8.3.3.16: also where TLS fails.
+            Self::Unreachable(_) | Self::Certificate(_) | Self::NoTls => {
+                Condition::RemoteServerTimeout
+            }
             // XEP-0220 §2.1.1.
             Self::Denied(Verdict::Invalid) => Condition::InternalServerError,
             Self::Denied(_) => Condition::RemoteServerTimeout,

@@ -25,8 +25,8 @@ use super::verify::verify;
 use super::xep0368_direct_tls::is_for_servers;
 use super::{Federation, IN_OUR_NAME, UNWANTED};
 use crate::limits::{
-    S2S_HANDSHAKE_WAIT_MS, S2S_RESUME_SECS, S2S_SETTLE_WAIT_MS, S2S_UNACKED_MAX,
-    S2S_VERIFICATIONS_PER_STREAM_MAX,
+    S2S_FIRST_WORD_WAIT_MS, S2S_HANDSHAKE_WAIT_MS, S2S_RESUME_SECS, S2S_SETTLE_WAIT_MS,
+    S2S_UNACKED_MAX, S2S_VERIFICATIONS_PER_STREAM_MAX,
 };
 use crate::monotonic;
 
@@ -78,6 +78,8 @@ pub(super) struct Stream {
     resumable: Option<(String, Arc<Notify>)>,
     /// Whether it is known if the stream goes on for a former one.
     is_settled: bool,
+    /// When stanzas may go back although the peer has not said anything.
+    first_word_by: Millis,
     /// When it is as good as known that the peer does not count stanzas.
     settled_by: Millis,
     acks: Acks,
@@ -116,6 +118,7 @@ impl Stream {
             end: End::Broken,
             resumable: None,
             is_settled: false,
+            first_word_by: monotonic::now(),
             settled_by: monotonic::now(),
             acks: Acks::default(),
         }
@@ -136,9 +139,12 @@ impl Stream {
                 continue;
             }
             let has_room = self.pump.has_room();
-            let is_paid = self.may_read_at <= monotonic::now();
+            let now = monotonic::now();
+            let is_paid = self.may_read_at <= now;
             let paid_at = (!is_paid).then_some(self.may_read_at);
-            let due = self.machine.poll_timeout().into_iter().chain(paid_at).min();
+            let held_until = self.held_until();
+            let due =
+                self.machine.poll_timeout().into_iter().chain(paid_at).chain(held_until).min();
             let (back, verdicts, stopping) = (&self.back, &mut self.verdicts, &mut self.stopping);
             let may_read = self.machine.may_read() && has_room && is_paid && !self.acks.is_full();
             let (acks, resumable) = (&mut self.acks, &self.resumable);
@@ -152,7 +158,7 @@ impl Stream {
                 let is_ready = |(link, taker): &(Arc<Link>, u64)| {
                     link.is_taken_by(*taker) && link.queue.poll_ready(*taker, cx).is_ready()
                 };
-                if has_room && back.iter().any(is_ready) {
+                if has_room && held_until.is_none() && back.iter().any(is_ready) {
                     return Poll::Ready(News::Waiting);
                 }
                 Poll::Pending
@@ -164,13 +170,7 @@ impl Stream {
                 () = until_wanted(resumable.as_ref()) => Wake::Other(News::Wanted),
                 () = until_unwanted(place) => Wake::Other(News::Unwanted),
             };
-            // Until then the peer may begin to count, and what the socket has is not there yet.
-            let counts_not = self.settled_by <= monotonic::now();
-            for (link, taker) in &self.back {
-                if counts_not || link.queue.unacked(*taker) >= S2S_UNACKED_MAX / 2 {
-                    settle((link, *taker), &self.machine, &self.pump);
-                }
-            }
+            self.settle_back();
             match wake {
                 Wake::Socket | Wake::Other(News::Waiting) => {}
                 Wake::Other(News::Verdict(pair, verdict)) => {
@@ -414,6 +414,7 @@ impl Stream {
 
     async fn authorized(&mut self, pair: &Pair, how: How) {
         if !std::mem::replace(&mut self.is_authorized, true) {
+            self.first_word_by = monotonic::now().plus(S2S_FIRST_WORD_WAIT_MS);
             self.settled_by = monotonic::now().plus(S2S_SETTLE_WAIT_MS);
         }
         self.federation().metrics.accepted.inc();
@@ -460,9 +461,27 @@ impl Stream {
                 self.back.extend(links.for_bidi(&pair));
             }
         }
+        if self.held_until().is_some() {
+            return;
+        }
         for (link, taker) in self.back.iter().filter(|(link, taker)| link.is_taken_by(*taker)) {
             drain(&links.federation, (link, *taker), &mut self.machine, &mut self.pump);
         }
+    }
+
+    fn settle_back(&self) {
+        // Until then the peer may begin to count, and what the socket has is not there yet.
+        let counts_not = self.settled_by <= monotonic::now();
+        for (link, taker) in &self.back {
+            if counts_not || link.queue.unacked(*taker) >= S2S_UNACKED_MAX / 2 {
+                settle((link, *taker), &self.machine, &self.pump);
+            }
+        }
+    }
+
+    /// Until when what waits for the peer may not leave: it has not had the time to say that it counts.
+    fn held_until(&self) -> Option<Millis> {
+        Some(self.first_word_by).filter(|by| !self.is_settled && *by > monotonic::now())
     }
 
     fn has_nothing_to_say(&self) -> bool {
@@ -518,8 +537,16 @@ impl Stream {
         self.inbound.settle_all().await;
         let links = &self.listener.links;
         let back = std::mem::take(&mut self.back);
-        // Who never counted has what the socket took.
-        back.iter().for_each(|(link, taker)| settle((link, *taker), &self.machine, &self.pump));
+        // The peer might have counted, had it had the time.
+        let is_young = self.end == End::Broken && self.settled_by > monotonic::now();
+        for (link, taker) in &back {
+            if is_young && self.machine.tally().is_none() {
+                link.queue.acked_but_messages(*taker, self.pump.written);
+            } else {
+                // Who never counted has what the socket took.
+                settle((link, *taker), &self.machine, &self.pump);
+            }
+        }
         // It goes another way, and must not come on this one after all.
         let has_unacked = back.iter().any(|(link, taker)| link.queue.unacked(*taker) > 0);
         if self.end == End::Broken && self.machine.tally().is_some() && has_unacked {

@@ -30,6 +30,8 @@ struct State {
     taker: Option<u64>,
     takers: u64,
     failure: Option<Trouble>,
+    /// Who goes on for a broken stream of ours.
+    going_on: Option<u64>,
     /// Whether its taker has a stream.
     is_standing: bool,
     /// Whether a stream broke or the peer said that it goes, and none has stood since.
@@ -58,23 +60,37 @@ impl Link {
     }
 
     /// Becomes the one that drains the queue. One that has a stream already (`is_ready`) takes it
-    /// from another that has none yet, or of which nothing is under way: what comes later must not
-    /// overtake it (RFC 6120 §10.1). It is given back by [`Link::leave`].
+    /// from another of which nothing is under way: what comes later must not overtake it (RFC 6120
+    /// §10.1). It is given back by [`Link::leave`].
     pub(super) fn take_over(&self, is_ready: bool) -> Option<u64> {
         let mut state = self.state.lock();
-        if let Some(taker) = state.taker
-            && (!is_ready || (state.is_standing && self.queue.unacked(taker) > 0))
-        {
+        if state.taker.is_some_and(|taker| !is_ready || self.queue.unacked(taker) > 0) {
+            return None;
+        }
+        if let (false, Some(_)) = (is_ready, state.going_on) {
+            // It will have a stream, and one more would not tell the peer what has come by the last.
+            state.taker = state.going_on;
             return None;
         }
         state.takers += 1;
         state.taker = Some(state.takers);
-        let taker = state.taker;
+        let taker = state.takers;
         drop(state);
         if is_ready {
-            self.succeeded();
+            self.succeeded(taker);
         }
-        taker
+        Some(taker)
+    }
+
+    /// Notes whether a taker's stream broke and another is to go on for it (XEP-0198 §5). Then that
+    /// is made whoever drains the queue by now: the peer as well has sent what it has no word of.
+    pub(super) fn note_broken(&self, taker: u64, is_broken: bool) {
+        let mut state = self.state.lock();
+        if is_broken {
+            state.going_on = Some(taker);
+        } else {
+            state.going_on.take_if(|other| *other == taker);
+        }
     }
 
     /// Whether this taker still is the one.
@@ -98,9 +114,12 @@ impl Link {
         was_mine
     }
 
-    /// Notes that a stream stands: the next failure waits briefly again.
-    pub(crate) fn succeeded(&self) {
-        self.state.lock().is_standing = true;
+    /// Notes that a taker's stream stands: the next failure waits briefly again.
+    pub(crate) fn succeeded(&self, taker: u64) {
+        self.note_broken(taker, false);
+        let mut state = self.state.lock();
+        state.is_standing |= state.taker == Some(taker);
+        drop(state);
         self.reached();
     }
 
@@ -215,7 +234,7 @@ mod tests {
     use stentor_stanza::{Head, Kind, MessageType, Stanza};
 
     use super::*;
-    use crate::s2s::queue::Waiting;
+    use crate::s2s::waiting::Waiting;
 
     fn link() -> Link {
         let pair = Pair { local: "one.example".into(), remote: "two.example".into() };
@@ -237,7 +256,7 @@ mod tests {
             assert!((least..=least + least / 4).contains(wait), "{waits:?}");
         }
         assert!(waits.iter().zip(expected).any(|(wait, least)| *wait != least), "{waits:?}");
-        link.succeeded();
+        link.reached();
         assert!(fail() <= 6_250);
     }
 
@@ -262,6 +281,22 @@ mod tests {
         assert!(link.is_taken_by(ready) && !link.is_taken_by(seeker));
         assert_eq!(link.failed(seeker, Condition::RemoteServerTimeout, true, 1), None);
         assert!(!link.leave(seeker) && link.leave(ready));
+    }
+
+    // XEP-0198 §5.
+    #[test]
+    fn who_goes_on_for_a_broken_stream_gets_the_queue_when_nobody_has_it() {
+        let link = link();
+        let broken = link.take_over(true).unwrap();
+        link.note_broken(broken, true);
+        let other = link.take_over(true).unwrap();
+        assert!(!link.is_taken_by(broken));
+        link.leave(other);
+        assert_eq!(link.take_over(false), None, "no second stream is sought");
+        assert!(link.is_taken_by(broken) && !link.is_standing());
+        link.succeeded(broken);
+        assert!(link.is_standing() && link.leave(broken));
+        assert!(link.take_over(false).is_some());
     }
 
     // RFC 6120 §10.1.

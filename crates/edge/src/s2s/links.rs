@@ -15,12 +15,14 @@ use super::Federation;
 use super::facts::Facts;
 use super::failure::Failure;
 use super::link::Link;
+use super::lost::spread;
 use super::outgoing;
 use super::policy::{Lists, Policy};
-use super::queue::{All, Doubt, Queue, Waiting};
+use super::queue::{All, Doubt, Queue};
 use super::resume::Resumable;
 use super::standing::StreamFacts;
 use super::throttle::Throttle;
+use super::waiting::Waiting;
 use crate::limits::{
     S2S_DRAIN_WAIT_MS, S2S_NEW_DOMAINS_BURST, S2S_NEW_DOMAINS_PER_SEC, S2S_PAIRS_MAX,
     S2S_PRESENCE_HOLD_MS,
@@ -162,7 +164,8 @@ impl Links {
     /// Returns with an error what does not wait for another attempt. How long until then, in
     /// milliseconds, if something does.
     ///
-    /// Until `goes_on_until` a broken stream may be resumed: the peer may have something to send.
+    /// Until `goes_on_until` a broken stream may be resumed, also if another drains the queue by now:
+    /// the peer may have something to send.
     pub(crate) fn give_up(
         &self,
         link: &Link,
@@ -175,7 +178,11 @@ impl Links {
         self.federation.metrics.failed_by(failure.cause()).inc();
         let is_passing = failure.is_passing();
         let back_off_ms = self.federation.policy.back_off_ms;
-        let back_off_ms = link.failed(taker, condition, is_passing, back_off_ms)?;
+        let goes_on_by = goes_on_until.filter(|by| *by > now);
+        let left = |by: Millis| by.0.saturating_sub(now.0).max(1);
+        let Some(back_off_ms) = link.failed(taker, condition, is_passing, back_off_ms) else {
+            return goes_on_by.map(|by| spread(back_off_ms).min(left(by)));
+        };
         let until = |w: &Waiting| w.since.plus(self.hold_ms(&w.stanza));
         let stays = |w: &Waiting| is_passing && self.may_wait(&w.stanza) && until(w) > now;
         for stanza in link.queue.drain(stays) {
@@ -183,12 +190,11 @@ impl Links {
         }
         link.queue.forget_outdated();
         let held = link.queue.first(until);
-        let Some(by) = held.into_iter().chain(goes_on_until.filter(|by| *by > now)).max() else {
+        let Some(by) = held.into_iter().chain(goes_on_by).max() else {
             link.leave(taker);
             return None;
         };
-        let left = by.0.saturating_sub(now.0);
-        Some(back_off_ms.min(left).max(1))
+        Some(back_off_ms.min(left(by)).max(1))
     }
 
     /// Puts what a stream has no word of back into its queue, as far as it is still so. The one stanza

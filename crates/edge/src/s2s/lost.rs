@@ -10,7 +10,7 @@ use stentor_stream::s2s::Pair;
 
 use super::link::Link;
 use super::links::Links;
-use super::queue::Waiting;
+use super::waiting::Waiting;
 use crate::limits::{S2S_LOOK_MS, S2S_PRESENCE_WAIT_MS, S2S_SEEK_WAIT_MS};
 use crate::monotonic;
 

@@ -33,6 +33,7 @@ mod rfc8305_race;
 mod standing;
 mod throttle;
 mod verify;
+mod waiting;
 mod xep0185_keys;
 mod xep0368_direct_tls;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stentor_engine::Inbound;
 use stentor_stanza::Stanza;
-use stentor_stream::fault::Fault;
+use stentor_stream::fault::{Fault, Misbehaviour};
 use stentor_stream::s2s::{Former, How, Outgoing, OutgoingEvent, Pair};
 use stentor_stream::{Ending, Machine as _, Millis};
 use stentor_transport::Conn;
@@ -56,18 +56,24 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
                     "A server could not be reached."
                 );
                 let until = broken.as_ref().map(|broken| broken.until);
-                let wait = links.give_up(&link, taker, &failure, until);
-                links.look_after(&link);
-                let Some(wait) = wait else { break };
+                let Some(wait) = links.give_up(&link, taker, &failure, until) else { break };
                 wait
             }
         };
+        link.note_broken(taker, broken.is_some());
+        links.look_after(&link);
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(wait)) => {}
             () = link.until_reached() => {}
             _ = stopping.changed() => {}
         }
-        if *stopping.borrow() || !link.is_taken_by(taker) {
+        if broken.take_if(|broken| broken.until <= monotonic::now()).is_some() {
+            link.note_broken(taker, false);
+            links.restore(&link, taker, Doubt::Arrived);
+        }
+        let is_needless = broken.is_none() && !link.is_taken_by(taker);
+        if *stopping.borrow() || is_needless {
+            link.note_broken(taker, false);
             links.restore(&link, taker, Doubt::Arrived);
             if link.leave(taker) {
                 links.return_all(&link);
@@ -75,6 +81,7 @@ pub(crate) async fn run(links: Arc<Links>, link: Arc<Link>, taker: u64) {
             return;
         }
     }
+    link.note_broken(taker, false);
     // What came meanwhile starts another.
     links.return_queue(&link, taker, Doubt::Arrived);
     links.look_after(&link);
@@ -95,10 +102,6 @@ async fn attempt(
     broken: &mut Option<Broken>,
 ) -> Result<(), Failure> {
     let federation = &links.federation;
-    if broken.as_ref().is_some_and(|broken| broken.until <= monotonic::now()) {
-        *broken = None;
-        links.restore(link, taker, Doubt::Arrived);
-    }
     let found = {
         let _permit = federation.connecting.acquire().await;
         federation.discovery.find(&link.pair.remote).await
@@ -263,6 +266,9 @@ impl<'a> Stream<'a> {
     /// What another stream may go on with; everything that came has been handled.
     fn what_goes_on(&mut self) -> Option<Broken> {
         let (previd, wait_ms) = self.resumable.take()?;
+        if !self.machine.is_bidi() && !self.link.is_taken_by(self.taker) {
+            return None;
+        }
         let tally = self.machine.tally().filter(|_| self.end == End::Broken)?;
         let until = monotonic::now().plus(wait_ms);
         Some(Broken { former: Former { previd, tally }, wait_ms, until })
@@ -434,7 +440,7 @@ impl<'a> Stream<'a> {
             }
             OutgoingEvent::Authorized(pair, how) => {
                 self.is_authorized = true;
-                self.link.succeeded();
+                self.link.succeeded(self.taker);
                 federation.metrics.opened.inc();
                 self.note_open(pair, how);
             }
@@ -554,8 +560,10 @@ impl<'a> Stream<'a> {
             "A stream to another server ended."
         );
         if let (false, None) = (self.is_authorized, &self.failure) {
-            let condition = fault.map(Fault::condition);
-            self.failure = Some(Failure::Ended(reason, condition));
+            self.failure = Some(match fault {
+                Some(Fault::Peer(Misbehaviour::NoTls)) => Failure::NoTls,
+                _ => Failure::Ended(reason, fault.map(Fault::condition)),
+            });
         }
     }
 }

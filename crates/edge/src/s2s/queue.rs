@@ -8,12 +8,12 @@ use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashSet;
 use parking_lot::Mutex;
-use stentor_engine::{Kept, Pressure};
-use stentor_jid::Jid;
-use stentor_stanza::{PresenceType, Stanza};
+use stentor_engine::Pressure;
+use stentor_stanza::Stanza;
 use stentor_store::{Write, Writer};
 use stentor_stream::Millis;
 
+use super::waiting::Waiting;
 use crate::limits::{
     S2S_QUEUE_BYTES_MAX, S2S_QUEUE_BYTES_SOFT, S2S_QUEUE_ITEMS_MAX, S2S_UNACKED_MAX,
     S2S_WAITING_BYTES_MAX,
@@ -34,30 +34,6 @@ pub(crate) struct All {
     kept: AtomicUsize,
     /// Drops these from the store.
     store: Option<Writer>,
-}
-
-/// A stanza, and since when it waits.
-#[derive(Clone, Debug)]
-pub(crate) struct Waiting {
-    pub(crate) stanza: Stanza,
-    pub(crate) since: Millis,
-    /// The same by the wall clock, in milliseconds since 1970.
-    pub(crate) since_unix_ms: i64,
-    /// Its number in the store, if it is there until it has arrived.
-    pub(crate) kept: Option<u64>,
-    /// Whether it left on a stream that the peer ended by an error, perhaps because of it.
-    pub(crate) is_suspect: bool,
-}
-
-impl Waiting {
-    /// A stanza that waits since `now`, or longer if it was kept by an earlier process.
-    pub(crate) fn new(stanza: Stanza, kept: Option<Kept>, now: Millis, now_unix_ms: i64) -> Self {
-        let since_unix_ms = kept.map_or(now_unix_ms, |kept| kept.since_ms);
-        let waited_ms = u64::try_from(now_unix_ms.saturating_sub(since_unix_ms)).unwrap_or(0);
-        let since = Millis(now.0.saturating_sub(waited_ms));
-        let kept = kept.map(|kept| kept.number);
-        Self { stanza, since, since_unix_ms, kept, is_suspect: false }
-    }
 }
 
 /// A stanza that left, and by whom.
@@ -159,6 +135,23 @@ impl Queue {
         self.drop_arrived();
     }
 
+    /// As [`Queue::acked`] where nobody knows what has arrived: messages, and changes of
+    /// subscriptions, rather come twice than not at all.
+    pub(crate) fn acked_but_messages(&self, taker: u64, mark: u64) {
+        {
+            let mut inner = self.inner.lock();
+            for sent in std::mem::take(&mut inner.sent) {
+                let has_left = sent.taker == taker && sent.mark <= mark;
+                if has_left && !sent.waiting.may_come_twice() {
+                    inner.uncount(&sent.waiting, &self.all);
+                } else {
+                    inner.sent.push_back(sent);
+                }
+            }
+        }
+        self.drop_arrived();
+    }
+
     /// The taker counts from nothing again: what it has sent comes before all that it will count.
     pub(crate) fn count_anew(&self, taker: u64) {
         let mut inner = self.inner.lock();
@@ -206,7 +199,7 @@ impl Queue {
         let mut inner = self.inner.lock();
         let items = std::mem::take(&mut inner.items);
         let mut shown = HashSet::new();
-        let newest_first = items.iter().rev().map(|waiting| shows(&waiting.stanza));
+        let newest_first = items.iter().rev().map(|waiting| waiting.shows());
         let outdated: Vec<bool> =
             newest_first.map(|key| key.is_some_and(|key| !shown.insert(key))).collect();
         drop(shown);
@@ -346,10 +339,9 @@ impl Inner {
     fn outdated(&self, mine: &VecDeque<Sent>) -> Vec<bool> {
         let others = self.sent.iter().map(|sent| &sent.waiting);
         let newer = self.items.iter().chain(others);
-        let mut shown: HashSet<_> = newer.filter_map(|waiting| shows(&waiting.stanza)).collect();
-        let stanzas = mine.iter().rev().map(|sent| &sent.waiting.stanza);
-        stanzas
-            .map(|stanza| shows(stanza).is_some_and(|shown_to| !shown.insert(shown_to)))
+        let mut shown: HashSet<_> = newer.filter_map(|waiting| waiting.shows()).collect();
+        let mine = mine.iter().rev().map(|sent| &sent.waiting);
+        mine.map(|waiting| waiting.shows().is_some_and(|shown_to| !shown.insert(shown_to)))
             .collect()
     }
 
@@ -364,19 +356,11 @@ impl Inner {
     }
 }
 
-/// Whose availability a stanza shows to whom, if that is what it does (RFC 6121 §4.4, §4.5).
-fn shows(stanza: &Stanza) -> Option<(&Jid, &Jid)> {
-    match stanza.presence_type()? {
-        PresenceType::Available | PresenceType::Unavailable => {
-            Some((stanza.head.from.as_ref()?, stanza.head.to.as_ref()?))
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use stentor_stanza::{Head, Kind, MessageType};
+    use stentor_engine::Kept;
+    use stentor_jid::Jid;
+    use stentor_stanza::{Head, Kind, MessageType, PresenceType};
 
     use super::*;
 
@@ -569,10 +553,20 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_process_kept_waits_since_then() {
-        let stanza = Stanza::empty(Head::new(Kind::Message(MessageType::Chat)));
-        let kept = Some(Kept { number: 1, since_ms: 5_000 });
-        let waiting = Waiting::new(stanza, kept, Millis(100_000), 65_000);
-        assert_eq!((waiting.since, waiting.since_unix_ms), (Millis(40_000), 5_000));
+    fn of_what_may_have_arrived_uncounted_only_messages_and_subscriptions_leave_again() {
+        let queue = filled(2);
+        let to = "b@two.example";
+        for (kind, id) in [(PresenceType::Available, "there"), (PresenceType::Subscribe, "asks")] {
+            queue.push(waiting(presence(kind, to, id))).unwrap();
+        }
+        queue
+            .push(waiting(presence(PresenceType::Available, "c@two.example", "unwritten")))
+            .unwrap();
+        send_all(&queue, 1, 0);
+        queue.acked_but_messages(1, 4);
+        queue.restore(1, Doubt::None);
+        assert_eq!(send_all(&queue, 2, 0), ["0", "1", "asks", "unwritten"]);
+        queue.acked(2, 4);
+        assert_eq!(queue.all.bytes(), 0);
     }
 }

@@ -82,10 +82,20 @@ impl Peer {
         certificate: &dev_ca::DevCa,
         domain: &str,
     ) -> Self {
+        Self::accept_offering(listener, certificate, domain, "").await
+    }
+
+    /// The same, with more features beside EXTERNAL.
+    pub async fn accept_offering(
+        listener: &Listener,
+        certificate: &dev_ca::DevCa,
+        domain: &str,
+        more: &str,
+    ) -> Self {
         let mut peer = Self::accept(listener, certificate, domain).await;
         let external = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
                         <mechanism>EXTERNAL</mechanism></mechanisms>";
-        peer.say(&format!("<stream:features>{external}</stream:features>")).await;
+        peer.say(&format!("<stream:features>{external}{more}</stream:features>")).await;
         peer.hear("<auth").await;
         peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await;
         peer.hear("version=").await;

@@ -24,11 +24,11 @@ pub(crate) fn send(session: &Session, stanza: &Stanza) {
         }
         Route::Host(_) => {}
         Route::Remote => {
-            let mut stanza = stanza.clone();
-            stanza.head.is_directed = true;
+            let mut directed = stanza.clone();
+            directed.head.is_directed = true;
             // RFC 6120 §10.4.3. An earlier presence may have arrived, so the end is told anyway.
-            if let Err(error) = session.engine.send_remote(stanza.clone()) {
-                session.refuse(&stanza, &error);
+            if let Err(error) = session.engine.send_remote(directed) {
+                session.refuse(stanza, &error);
             }
         }
     }

@@ -42,6 +42,7 @@ pub(crate) async fn send(session: &Arc<Session>, kind: PresenceType, mut stanza:
     // §3.1.2: subscriptions are between bare addresses.
     stanza.head.from = Some(account.jid.clone().into());
     stanza.head.to = Some(contact.clone().into());
+    stanza.head.is_directed = true;
     let is_abroad = matches!(other, Some(Correspondent::Remote(_)));
     // From here on nothing is awaited: both rosters change, or none.
     let mut sent = None;
