@@ -202,7 +202,7 @@ pub const NS: &str = "urn:xmpp:push:0";
 /// The type of the form that sums up (§7).
 const FORM_SUMMARY: &str = "urn:xmpp:push:summary";
 /// Headers of stanzas (XEP-0131).
-const NS_HEADERS: &str = "http://jabber.org/protocol/shim";
+pub const NS_HEADERS: &str = "http://jabber.org/protocol/shim";
 const BAD_REQUEST: StanzaError = StanzaError::new(Condition::BadRequest);
 
 #[cfg(test)]

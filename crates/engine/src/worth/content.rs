@@ -1,6 +1,9 @@
 //! What a message is about, told from its elements.
 
-use stentor_payload::{xep0060_pubsub, xep0203_delay, xep0280_carbons, xep0334_hints, xep0359_sid};
+use stentor_payload::{
+    xep0033_address, xep0060_pubsub, xep0203_delay, xep0280_carbons, xep0334_hints, xep0357_push,
+    xep0359_sid,
+};
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, ns};
 
@@ -84,6 +87,8 @@ fn of_element(element: ElementRef<'_>) -> Content {
         NS_FALLBACK | NS_REPLY | NS_ATTACHING | NS_ENCRYPTION | NS_NICK | NS_OCCUPANT_ID => {
             Content::Nothing
         }
+        // XEP-0060 §12.16, XEP-0163 §4.3.1: they accompany events.
+        xep0033_address::NS | xep0357_push::NS_HEADERS => Content::Nothing,
         xep0060_pubsub::NS_EVENT => Content::Event,
         NS_RECEIPTS => Content::Receipt,
         NS_MARKERS if is_one_of(&["received", "displayed", "acknowledged"]) => Content::Marker,
