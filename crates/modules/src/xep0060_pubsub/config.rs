@@ -298,7 +298,8 @@ impl Bound {
         }
     }
 
-    fn show(self) -> String {
+    /// As a form shows it.
+    pub(crate) fn show(self) -> String {
         match self {
             Self::Max => "max".to_owned(),
             Self::Of(n) => n.to_string(),
@@ -310,6 +311,13 @@ impl Access {
     /// Its name on the wire.
     pub(crate) fn name(self) -> String {
         name(self, ACCESS)
+    }
+}
+
+impl Publishers {
+    /// Its name on the wire.
+    pub(crate) fn name(self) -> String {
+        name(self, PUBLISHERS)
     }
 }
 

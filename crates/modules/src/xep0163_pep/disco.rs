@@ -92,6 +92,8 @@ fn meta_data(owner: &BareJid, node: &Node) -> Form {
         (FieldKind::TextSingle, "pubsub#type", node.config.kind.clone()),
         (FieldKind::TextSingle, "pubsub#language", node.config.language.clone()),
         (FieldKind::ListSingle, "pubsub#access_model", node.config.access.name()),
+        (FieldKind::ListSingle, "pubsub#publish_model", node.config.publishers.name()),
+        (FieldKind::TextSingle, "pubsub#max_items", node.config.max_items.show()),
         (FieldKind::TextSingle, "pubsub#creation_date", xep0082_time::write(node.created_ms)),
         (FieldKind::JidMulti, "pubsub#owner", owner.to_string()),
         (FieldKind::TextSingle, "pubsub#num_subscribers", subscribers),
