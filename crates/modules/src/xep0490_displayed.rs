@@ -117,6 +117,7 @@ impl Observe for Assistant {
             options: None,
             usual: config(),
             by: &cx.account.jid,
+            session: None,
         };
         match publish(cx.engine, cx.account, state, &self.limits, publication, stage) {
             Ok(published) => {

@@ -340,6 +340,11 @@ fn xep0163_events() {
 }
 
 #[test]
+fn xep0163_reply_to() {
+    run("xep0163_reply_to");
+}
+
+#[test]
 fn xep0163_sharing() {
     run("xep0163_sharing");
 }

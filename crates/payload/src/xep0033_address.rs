@@ -137,6 +137,13 @@ impl<'a> Address<'a> {
     }
 }
 
+/// Writes where replies to a stanza of our own are to go (§4.6.4).
+pub fn write_reply_to(w: &mut Writer, jid: &Jid) {
+    w.open("addresses", NS);
+    w.open("address", NS).attr("type", "replyto").attr("jid", jid.as_str()).close();
+    w.close();
+}
+
 /// The namespace of addresses.
 pub const NS: &str = "http://jabber.org/protocol/address";
 
@@ -224,5 +231,17 @@ mod tests {
         ] {
             assert_eq!(refusal(bad), Condition::BadRequest, "{bad}");
         }
+    }
+
+    #[test]
+    fn s4_6_4_replies_go_to_an_address() {
+        let jid = Jid::new("juliet@capulet.example/balcony").unwrap();
+        assert_eq!(
+            Frame::build(|w| write_reply_to(w, &jid)).as_str(),
+            format!(
+                "<addresses xmlns='{NS}'><address type='replyto' \
+                 jid='juliet@capulet.example/balcony'/></addresses>"
+            )
+        );
     }
 }

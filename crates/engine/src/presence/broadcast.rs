@@ -369,12 +369,23 @@ pub(crate) fn may_see(
 }
 
 /// The available resources of an account that its rules show to this entity. Whether the entity may
-/// see the account at all is for the caller to know.
+/// see the account at all is for the caller to know, here and below.
 pub fn shown_to(engine: &Engine, account: &Account, entity: &Jid) -> Vec<Arc<Resource>> {
     let state = account.lock();
-    let is_shown =
-        |r: &&Arc<Resource>| admits(engine, account, &state, Flow::PresenceOut, r, entity);
+    let is_shown = |r: &&Arc<Resource>| is_shown(engine, account, &state, r, entity);
     state.available().filter(is_shown).cloned().collect()
+}
+
+/// Whether a session is available and the rules of its account show it to this entity. The caller
+/// holds the account's lock.
+pub fn is_shown(
+    engine: &Engine,
+    account: &Account,
+    state: &AccountState,
+    session: &Resource,
+    entity: &Jid,
+) -> bool {
+    session.is_available() && admits(engine, account, state, Flow::PresenceOut, session, entity)
 }
 
 fn admits(

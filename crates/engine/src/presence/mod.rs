@@ -15,7 +15,7 @@ use std::sync::Arc;
 use stentor_stanza::{PresenceType, Stanza};
 
 pub(crate) use broadcast::{Left, announce_end, greet, show_absent, waiting_requests};
-pub use broadcast::{leave, shown_to};
+pub use broadcast::{is_shown, leave, shown_to};
 pub(crate) use check::priority;
 pub(crate) use directed::note_gone;
 pub(crate) use ghosts::{is_sighting, unseen};

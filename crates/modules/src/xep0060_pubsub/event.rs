@@ -1,7 +1,9 @@
 //! What a service tells (§7.1.2, §7.2.2.1, §8): the messages, without addressees.
 
+use std::sync::Arc;
+
 use smol_str::format_smolstr;
-use stentor_engine::random_id;
+use stentor_engine::{Resource, random_id};
 use stentor_jid::{BareJid, Jid};
 use stentor_payload::Encode;
 use stentor_payload::xep0004_forms::FormKind;
@@ -123,12 +125,14 @@ pub(crate) struct News {
     pub(crate) message: Stanza,
     /// Whether it is for those as well whose subscriptions are pending (§8.4.2).
     pub(crate) is_for_pending: bool,
+    /// The account's own session that published, if one did.
+    pub(crate) session: Option<Arc<Resource>>,
 }
 
 impl News {
     pub(crate) fn new(owner: &BareJid, node: &str, config: &NodeConfig, event: Event<'_>) -> Self {
         let is_for_pending = matches!(event, Event::Deleted(_));
         let message = message(owner, node, config, event, None);
-        Self { node: node.to_owned(), message, is_for_pending }
+        Self { node: node.to_owned(), message, is_for_pending, session: None }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use stentor_engine::{Account, AccountState, Engine, random_id};
+use stentor_engine::{Account, AccountState, Engine, Resource, random_id};
 use stentor_jid::BareJid;
 use stentor_payload::xep0004_forms::Form;
 use stentor_payload::xep0060_pubsub::{Item, PUBLISH_OPTIONS, TOO_MANY_ITEMS, error, unsupported};
@@ -24,6 +24,8 @@ pub(crate) struct Publication<'a> {
     /// How the node is made if it is not there and the options say nothing else.
     pub(crate) usual: NodeConfig,
     pub(crate) by: &'a BareJid,
+    /// The session of the account itself that publishes, if it is one.
+    pub(crate) session: Option<&'a Arc<Resource>>,
 }
 
 /// What came of it.
@@ -47,7 +49,7 @@ pub(crate) fn publish(
     publication: Publication<'_>,
     stage: &mut Stage,
 ) -> Result<Published, StanzaError> {
-    let (owner, by) = (&account.jid, publication.by);
+    let (owner, by, session) = (&account.jid, publication.by, publication.session.cloned());
     let nodes = Nodes::of(state).ok_or(not_ready())?;
     let asker = Asker { owner, roster: &state.roster, who: by };
     let is_new = nodes.find(publication.node).is_none();
@@ -86,7 +88,7 @@ pub(crate) fn publish(
         derived::published(engine, owner, state, name, &rows, &gone, stage);
     }
     engine.metrics.items_published.inc();
-    let news = news(owner, name, &config, &rows, &gone);
+    let news = news(owner, name, &config, (&rows, session), &gone);
     Ok(Published { ids: rows.into_iter().map(|row| row.id).collect(), news })
 }
 
@@ -115,12 +117,12 @@ fn news(
     owner: &BareJid,
     name: &str,
     config: &Arc<NodeConfig>,
-    rows: &[NodeItemRow],
+    (rows, session): (&[NodeItemRow], Option<Arc<Resource>>),
     gone: &[String],
 ) -> Vec<News> {
     let mut news = Vec::new();
     if config.notifies {
-        news.push(News::new(owner, name, config, Event::Items(rows)));
+        news.push(News { session, ..News::new(owner, name, config, Event::Items(rows)) });
     }
     // §7.1.2.5.
     if !gone.is_empty() && config.notifies_retraction && config.when_full == WhenFull::Retract {

@@ -174,10 +174,12 @@ impl Pep {
     ) -> Result<Reply, StanzaError> {
         let Publish { node, items, options } = wish;
         let is_named = items.iter().all(|item| item.id.is_some());
+        let own = cx.session.filter(|session| Arc::ptr_eq(&session.account, account));
+        let session = own.map(|session| &session.resource);
         change(cx, account, |state, stage| {
             let (name, options) = (node.as_str(), options.as_ref());
             let usual = NodeConfig::default();
-            let publication = Publication { node: name, items, options, usual, by: who };
+            let publication = Publication { node: name, items, options, usual, by: who, session };
             let published =
                 publish::publish(cx.engine, account, state, &self.limits, publication, stage)?;
             // §7.1.2: the id is told where it is the service's.

@@ -2,8 +2,8 @@
 //!
 //! Every account is a service: those who see its presence are told what they wish to be told of.
 //! Implements: §2 to §5, §6.1, §7.1 (whoever loses access loses its subscriptions), §7.2.
-//! Left out: §4.3.1 rule 3, the address of the publishing session for replies; §6.2 for those who
-//! may not see the account's presence, for whom there is no account (XEP-0030 §8).
+//! Left out: §6.2 for those who may not see the account's presence, for whom there is no account
+//! (XEP-0030 §8); the publishing session (§4.3.1 rule 3) of an item that is told again later.
 //! Status: complete
 
 mod abroad;

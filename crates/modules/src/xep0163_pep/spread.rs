@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use stentor_engine::{Account, AccountState, CapsKey, Engine, Resource};
+use stentor_engine::{Account, AccountState, CapsKey, Engine, Resource, presence};
 use stentor_jid::{BareJid, Jid};
+use stentor_payload::xep0033_address;
 use stentor_stanza::Stanza;
 
 use super::abroad::Abroad;
@@ -33,54 +34,105 @@ pub(crate) fn tell(
     node: &Node,
     news: News,
 ) {
-    let News { node: name, message, is_for_pending } = news;
-    let mut told = engine.tell_own(account, state, &message, &|r| wants(engine, r, &name));
+    let News { node: name, message, is_for_pending, session } = news;
+    let views = Views::new(engine, account, state, message, session);
+    let own = views.of(&account.jid);
+    let mut told = engine.tell_own(account, state, &own, &|r| wants(engine, r, &name));
     let may_read = |who: &BareJid| {
         Asker { owner: &account.jid, roster: &state.roster, who }.may_read(node).is_ok()
     };
     let is_ours = |who: &BareJid| engine.host(who.domain()).is_some();
     let subscribers = state.roster.subscribers();
-    let contacts: Vec<BareJid> =
-        subscribers.filter(|who| is_ours(who) && may_read(who)).cloned().collect();
-    let sees_owner = |who: &BareJid| state.roster.item(who).is_some_and(|item| item.from);
-    let mut abroad = state
-        .slots
-        .find::<Abroad>()
-        .map_or_else(Vec::new, |abroad| abroad.interested(engine, &name));
-    abroad.retain(|full| {
-        let who = full.to_bare();
-        sees_owner(&who) && may_read(&who)
-    });
-    let explicit: Vec<Jid> = node
+    let contacts: Vec<(BareJid, Stanza)> = subscribers
+        .filter(|who| is_ours(who) && may_read(who))
+        .map(|who| (who.clone(), views.of(who)))
+        .collect();
+    let interested = state.slots.find::<Abroad>().map(|abroad| abroad.interested(engine, &name));
+    let abroad: Vec<Stanza> = interested
+        .into_iter()
+        .flatten()
+        .filter_map(|full| {
+            let who = full.to_bare();
+            let is_told = sees_owner(state, &who) && may_read(&who);
+            is_told.then(|| addressed(&views.of(&who), &full))
+        })
+        .collect();
+    let explicit: Vec<Stanza> = node
         .subscriptions
         .iter()
         .filter(|(jid, subscription)| match subscription {
             Subscription::Subscribed => may_read(&jid.to_bare()),
             Subscription::Pending => is_for_pending,
         })
-        .map(|(jid, _)| jid.clone())
+        .map(|(jid, _)| addressed(&views.of(&jid.to_bare()), jid))
         .collect();
     if contacts.is_empty() && abroad.is_empty() && explicit.is_empty() {
         return;
     }
     let (engine, owner) = (engine.clone(), account.clone());
     account.afterwards(async move {
-        for contact in contacts {
+        for (contact, message) in contacts {
             let wants = |r: &Resource| wants(&engine, r, &name);
             told.extend(engine.tell_sessions(&owner, &contact, &message, &wants));
         }
-        for full in abroad {
-            engine.tell(&owner, addressed(&message, &full)).await;
-            told.push(full);
+        for message in abroad {
+            told.extend(message.head.to.clone());
+            engine.tell(&owner, message).await;
         }
         // §4.3.2: one for a full address; a bare one where nobody of it is known to be interested.
-        for jid in explicit {
-            let is_told = |one: &Jid| *one == jid || one.bare_str() == jid.as_str();
+        for message in explicit {
+            let Some(jid) = &message.head.to else { continue };
+            let is_told = |one: &Jid| one == jid || one.bare_str() == jid.as_str();
             if !told.iter().any(is_told) {
-                engine.tell(&owner, addressed(&message, &jid)).await;
+                engine.tell(&owner, message).await;
             }
         }
     });
+}
+
+/// One event as different people get it: which session published is for those to know who see it
+/// (§4.3.1 rule 3).
+struct Views<'a> {
+    engine: &'a Engine,
+    account: &'a Account,
+    state: &'a AccountState,
+    plain: Stanza,
+    /// With the session, if one of the account itself published.
+    full: Option<(Arc<Resource>, Stanza)>,
+}
+
+impl<'a> Views<'a> {
+    fn new(
+        engine: &'a Engine,
+        account: &'a Account,
+        state: &'a AccountState,
+        plain: Stanza,
+        session: Option<Arc<Resource>>,
+    ) -> Self {
+        let full = session.map(|session| {
+            let mut full = plain.clone();
+            full.append(|w| xep0033_address::write_reply_to(w, session.jid.as_jid()));
+            (session, full)
+        });
+        Self { engine, account, state, plain, full }
+    }
+
+    fn of(&self, who: &BareJid) -> Stanza {
+        let Self { engine, account, state, plain, full } = self;
+        match full {
+            Some((session, full))
+                if (*who == account.jid || sees_owner(state, who))
+                    && presence::is_shown(engine, account, state, session, who.as_jid()) =>
+            {
+                full.clone()
+            }
+            _ => plain.clone(),
+        }
+    }
+}
+
+fn sees_owner(state: &AccountState, who: &BareJid) -> bool {
+    state.roster.item(who).is_some_and(|item| item.from)
 }
 
 /// Sends a message that has its address, behind what was told before.
