@@ -134,7 +134,7 @@ impl Command for List {
 
     async fn run(cx: Cx, input: Which) -> Result<Page, AdminError> {
         let mut after = input.after.as_deref().map(address).transpose()?;
-        let mut domains = domains(&cx, input.domain.as_deref())?;
+        let mut domains = domains(&cx, input.domain.as_deref()).await?;
         if let Some(after) = &after {
             domains.retain(|domain| domain.as_str() >= after.domain());
         }
@@ -247,6 +247,9 @@ impl Command for Unlock {
         let jid = address(&input.jid)?;
         // Failures are counted in memory.
         cx.running()?;
+        if cx.engine.account(&jid).await?.is_none() {
+            return Err(AccountError::Missing.into());
+        }
         let had_failures = cx.engine.credentials.guard.forgive_account(&jid);
         tracing::info!(event = "account_unlocked", account = %jid, had_failures, "Failed sign-ins were forgotten.");
         Ok(Unlocked { jid: jid.as_str().to_owned(), had_failures })
@@ -277,18 +280,17 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// The domains to list, in order.
-fn domains(cx: &Cx, wanted: Option<&str>) -> Result<Vec<String>, AdminError> {
+/// The domains to list, in order. One that is served no longer may have accounts all the same.
+async fn domains(cx: &Cx, wanted: Option<&str>) -> Result<Vec<String>, AdminError> {
     let hosts = cx.engine.hosts.load();
     let mut domains: Vec<String> = hosts.iter().map(|h| h.domain.to_string()).collect();
-    if let Some(wanted) = wanted {
-        domains.retain(|domain| domain == wanted);
-        if domains.is_empty() {
-            return Err(AdminError::Refused(format!("`{wanted}` is no domain of this server")));
-        }
-    }
     domains.sort_unstable();
-    Ok(domains)
+    let Some(wanted) = wanted else { return Ok(domains) };
+    let is_served = domains.iter().any(|domain| domain == wanted);
+    if !is_served && cx.engine.stores.accounts.count(wanted).await? == 0 {
+        return Err(AdminError::Refused(format!("`{wanted}` is no domain of this server")));
+    }
+    Ok(vec![wanted.to_owned()])
 }
 
 pub(crate) fn address(text: &str) -> Result<BareJid, AdminError> {

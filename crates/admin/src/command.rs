@@ -143,6 +143,7 @@ impl AdminError {
             Self::Account(AccountError::Exists) => "account-exists",
             Self::Account(AccountError::Missing) => "no-account",
             Self::Account(AccountError::NotOurs) => "not-ours",
+            Self::Account(AccountError::VisitorsOnly) => "visitors-only",
             Self::Account(AccountError::Password(_)) => "bad-password",
             Self::Domain(DomainError::Served | DomainError::Component) => "domain-exists",
             Self::Domain(DomainError::Missing) => "no-domain",

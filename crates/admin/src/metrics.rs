@@ -32,7 +32,10 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>) {
             let _place = place;
             let wait = Duration::from_secs(READER_WAIT_SECS);
             if !matches!(timeout(wait, answer_one(tcp, registry)).await, Ok(Ok(()))) {
-                tracing::debug!("A reader of the metrics page went away.");
+                tracing::debug!(
+                    event = "metrics_closed",
+                    "A reader of the metrics page went away."
+                );
             }
         });
     }

@@ -60,12 +60,12 @@ pub async fn serve(listener: UnixListener, cx: Cx) {
                 tokio::spawn(async move {
                     let _place = place;
                     if let Err(error) = admit(stream, cx).await {
-                        tracing::debug!(%error, "A caller of the local socket went away.");
+                        tracing::debug!(event = "socket_closed", %error, "A caller of the local socket went away.");
                     }
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "The local socket cannot accept callers.");
+                tracing::warn!(event = "socket_failed", %error, "The local socket cannot accept callers.");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

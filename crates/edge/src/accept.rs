@@ -28,7 +28,7 @@ pub async fn accept<S: Serve>(server: Arc<S>, listener: Listener, mut stop: watc
         };
         match server.admit(peer) {
             Some(permit) => server.clone().serve(tcp, peer, permit),
-            None => tracing::debug!(%peer, "A connection was turned away."),
+            None => tracing::debug!(event = "turned_away", %peer, "A connection was turned away."),
         }
     }
 }

@@ -226,7 +226,7 @@ async fn keys(engine: &Engine, caller: &Caller, username: &str, hash: Hash) -> A
             Answered::Judged(Answer::Keys { keys, exists, barred: barred(finding) }, finding)
         }
         (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(%account, %error, "Keys could not be read.");
+            tracing::error!(event = "store_failed", %account, %error, "Keys could not be read.");
             refused(Condition::TemporaryAuthFailure, Finding::Unread)
         }
     }
@@ -256,7 +256,7 @@ async fn password_is(
         }
         (Ok(false), Ok(finding)) => refused(Condition::NotAuthorized, finding),
         (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(%account, %error, "A password could not be checked.");
+            tracing::error!(event = "store_failed", %account, %error, "A password could not be checked.");
             refused(Condition::TemporaryAuthFailure, Finding::Unread)
         }
     }
@@ -317,7 +317,7 @@ async fn external(engine: &Engine, caller: &Caller, authzid: Option<&str>) -> An
         }
         Ok(None) => refused(Condition::NotAuthorized, Finding::NoAccount),
         Err(error) => {
-            tracing::error!(%account, %error, "An account could not be read.");
+            tracing::error!(event = "store_failed", %account, %error, "An account could not be read.");
             refused(Condition::TemporaryAuthFailure, Finding::Unread)
         }
     }

@@ -49,7 +49,7 @@ pub(crate) async fn host(
         match engine.hashes(&from).await {
             Ok(hashes) => narrow(&mut offer.mechanisms, &hashes),
             Err(error) => {
-                tracing::error!(account = %from, %error, "Keys could not be read.");
+                tracing::error!(event = "store_failed", account = %from, %error, "Keys could not be read.");
             }
         }
     }

@@ -121,7 +121,7 @@ impl Flush {
         for attempt in 0..BACKLOG_TRIES_MAX {
             let Err(error) = self.hand_pages(engine, waiter).await else { return };
             waiter.let_go();
-            tracing::error!(account = %owner, attempt, %error, "Stored messages could not be read.");
+            tracing::error!(event = "store_failed", account = %owner, attempt, %error, "Stored messages could not be read.");
             if self.resource.outbox.closing().is_some() {
                 return;
             }
@@ -229,7 +229,7 @@ impl Flush {
                 }
                 Err(error) => {
                     let (owner, id) = (self.account.jid.clone(), message.id);
-                    tracing::error!(account = %owner, id, %error, "A stored message is damaged and was put aside.");
+                    tracing::error!(event = "damaged", account = %owner, id, %error, "A stored message is damaged and was put aside.");
                     drop(engine.stores.writer.submit(Write::PutAsideOffline { owner, id }));
                 }
             }

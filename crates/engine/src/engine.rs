@@ -223,7 +223,7 @@ impl Engine {
     pub async fn settle(&self, account: &Account, ticket: Ticket) -> Result<(), StoreError> {
         let outcome = ticket.await;
         if let Err(error) = &outcome {
-            tracing::error!(account = %account.jid, %error, "The store refused a write.");
+            tracing::debug!(event = "write_refused", account = %account.jid, %error, "The store refused a write.");
             self.metrics.writes_refused.inc();
             account.mark_stale();
             self.refresh(account).await?;

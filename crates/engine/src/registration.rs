@@ -22,6 +22,9 @@ pub enum AccountError {
     /// The domain is not ours, or the name has no local part.
     #[error("the address is not one of an account on a domain of this server")]
     NotOurs,
+    /// The domain is for visitors, who sign in without one (XEP-0175).
+    #[error("the domain takes visitors only, who need no account")]
+    VisitorsOnly,
     /// The password cannot be used.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -50,8 +53,10 @@ impl Engine {
         jid: &BareJid,
         password: String,
     ) -> Result<(), AccountError> {
-        if jid.local().is_none() || self.host(jid.domain()).is_none() {
-            return Err(AccountError::NotOurs);
+        let host = self.host(jid.domain()).filter(|_| jid.local().is_some());
+        let host = host.ok_or(AccountError::NotOurs)?;
+        if host.profile.settings.is_anonymous {
+            return Err(AccountError::VisitorsOnly);
         }
         // The derivation costs milliseconds: not for a name that is taken.
         if self.stores.accounts.load(jid).await?.is_some() {

@@ -245,7 +245,7 @@ impl Engine {
             Ok(session) => session,
             Err(error) => {
                 let condition = error.condition.name();
-                tracing::info!(account = %wish.account, condition, "No resource could be bound.");
+                tracing::info!(event = "bind_failed", account = %wish.account, condition, "No resource could be bound.");
                 return;
             }
         };
@@ -336,7 +336,7 @@ fn wanted(wish: &SignIn, client: &Client, now_ms: i64, rules: TokenRules) -> Opt
 }
 
 fn unread(account: &BareJid, error: &stentor_store::StoreError) -> Condition {
-    tracing::error!(%account, %error, "An account could not be read.");
+    tracing::error!(event = "store_failed", %account, %error, "An account could not be read.");
     Condition::TemporaryAuthFailure
 }
 

@@ -95,7 +95,11 @@ impl Engine {
     fn send_again(self: &Arc<Self>, row: &UnderwayRow) {
         let kept = Kept { number: row.number, since_ms: row.since_ms };
         let Ok(mut stanza) = Stanza::parse(&row.stanza) else {
-            tracing::error!(number = row.number, "A stanza that was under way is damaged.");
+            tracing::error!(
+                event = "damaged",
+                number = row.number,
+                "A stanza that was under way is damaged."
+            );
             return self.drop_underway(row.number);
         };
         // Of presence only what a user was told is taken is kept.

@@ -82,6 +82,6 @@ impl Engine {
 }
 
 fn failed(account: &BareJid, error: &StoreError) -> Condition {
-    tracing::error!(%account, %error, "Keys could not be read.");
+    tracing::error!(event = "store_failed", %account, %error, "Keys could not be read.");
     Condition::TemporaryAuthFailure
 }

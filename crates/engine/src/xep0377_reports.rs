@@ -98,7 +98,9 @@ impl Engine {
         for (by, row) in rows {
             match Kept::read(by.clone(), &row.key, &row.value) {
                 Some(kept) => page.reports.push(kept),
-                None => tracing::error!(account = %by, key = row.key, "A kept report is damaged."),
+                None => {
+                    tracing::error!(event = "damaged", account = %by, key = row.key, "A kept report is damaged.")
+                }
             }
         }
         Ok(page)

@@ -235,7 +235,7 @@ impl Register {
             .map_err(|_| StanzaError::new(Condition::JidMalformed))?;
         cx.engine.create_account(&jid, password).await.map_err(refusal)?;
         self.made.failed(cx.source, None, now_ms);
-        tracing::info!(account = %jid, source = ?cx.source, "An account was made from a client.");
+        tracing::info!(event = "account_added", account = %jid, source = ?cx.source, "An account was made from a client.");
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Register {
         let answer = cx.stanza.reply_result(|_| ());
         let last_words = || session.reply(answer);
         cx.engine.delete_account_saying(&account.jid, last_words).await.map_err(refusal)?;
-        tracing::info!(account = %account.jid, "An account was deleted from a client.");
+        tracing::info!(event = "account_deleted", account = %account.jid, "An account was deleted from a client.");
         Ok(())
     }
 }
@@ -295,7 +295,9 @@ fn refusal(error: AccountError) -> StanzaError {
     match error {
         AccountError::Exists => StanzaError::new(Condition::Conflict),
         AccountError::Missing => StanzaError::new(Condition::RegistrationRequired),
-        AccountError::NotOurs => StanzaError::new(Condition::NotAllowed),
+        AccountError::NotOurs | AccountError::VisitorsOnly => {
+            StanzaError::new(Condition::NotAllowed)
+        }
         AccountError::Password(_) => StanzaError::new(Condition::NotAcceptable),
         AccountError::Store(error) => refuse::store_error(&error),
     }

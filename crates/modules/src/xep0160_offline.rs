@@ -148,7 +148,7 @@ impl Chore for Offline {
             }
             let before_ms = engine.clock.unix_ms().saturating_sub(kept_ms);
             if let Err(error) = expire(engine, &host.domain, before_ms).await {
-                tracing::error!(domain = &*host.domain, %error, "Messages that nobody fetched could not be removed.");
+                tracing::error!(event = "store_failed", domain = &*host.domain, %error, "Messages that nobody fetched could not be removed.");
             }
         })
     }

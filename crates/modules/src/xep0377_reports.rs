@@ -33,7 +33,7 @@ pub(crate) async fn keep(
     let waiting = usage.map_err(|e| refuse::store_error(&e))?.count;
     let room = usize::try_from(waiting_max.saturating_sub(waiting)).unwrap_or(usize::MAX);
     if room < reported().count() {
-        tracing::warn!(account = %account.jid, "Too many reports wait; some were not kept.");
+        tracing::warn!(event = "reports_dropped", account = %account.jid, "Too many reports wait; some were not kept.");
     }
     let mut writes = Vec::new();
     for (jid, report) in reported().take(room) {

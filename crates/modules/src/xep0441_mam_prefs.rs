@@ -153,7 +153,10 @@ impl Resident for Rows {
         let prefs = stored.and_then(|(_, value)| {
             let prefs = Prefs::decode(Frame::parse_own(&value).ok()?.root()).ok();
             if prefs.is_none() {
-                tracing::error!("Stored archive preferences are damaged; the server's are used.");
+                tracing::error!(
+                    event = "damaged",
+                    "Stored archive preferences are damaged; the server's are used."
+                );
             }
             prefs
         });

@@ -128,7 +128,7 @@ impl Observe for Assistant {
             }
             // The message itself is fine.
             Err(error) => {
-                tracing::warn!(account = %cx.account.jid, %error, "What was displayed could not be published.");
+                tracing::warn!(event = "displayed_failed", account = %cx.account.jid, %error, "What was displayed could not be published.");
             }
         }
     }

@@ -59,7 +59,9 @@ impl Resident for Rows {
         for (chat, value) in rows {
             match (BareJid::new(&chat), Setting::read(&value)) {
                 (Ok(chat), Some(setting)) => drop(settings.0.insert(chat, setting)),
-                _ => tracing::error!(%chat, "A stored notification setting is damaged."),
+                _ => {
+                    tracing::error!(event = "damaged", %chat, "A stored notification setting is damaged.")
+                }
             }
         }
         if settings.0.is_empty() { slots::nothing() } else { Box::new(settings) }
@@ -94,7 +96,7 @@ async fn find_awaited(engine: &Arc<Engine>) {
         let page = match engine.stores.data.everyones(KIND, after.take()).await {
             Ok(page) => page,
             Err(error) => {
-                tracing::error!(%error, "Whose coming is waited for could not be read.");
+                tracing::error!(event = "store_failed", %error, "Whose coming is waited for could not be read.");
                 return;
             }
         };

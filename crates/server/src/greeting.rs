@@ -94,7 +94,8 @@ fn text(
 
 /// The command line by which this server is reached.
 fn invocation(sources: &Sources) -> String {
-    let mut words = std::env::args().next().unwrap_or_else(|| "stentor".to_owned());
+    let first = std::env::args_os().next();
+    let mut words = first.map_or_else(|| "stentor".into(), |word| word.display().to_string());
     if let Some(file) = &sources.file {
         let _ = write!(words, " --config {}", file.display());
     }

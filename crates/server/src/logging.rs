@@ -1,11 +1,14 @@
 //! Structured logs to standard error. Bodies and passwords are never among the fields.
 
+mod fields;
+
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::{Config, LogFormat};
+use fields::Fields;
 
 /// Changes what is logged.
 pub(crate) type Level = reload::Handle<EnvFilter, Registry>;
@@ -18,7 +21,7 @@ pub(crate) fn start(config: &Config) -> Level {
     match config.log_format {
         LogFormat::Text => {
             let is_terminal = rustix::termios::isatty(std::io::stderr());
-            registry.with(layer.with_ansi(is_terminal)).init();
+            registry.with(layer.with_ansi(is_terminal).fmt_fields(Fields)).init();
         }
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
     }

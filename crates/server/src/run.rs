@@ -13,6 +13,7 @@ use stentor_edge::{Components, Shared, accept};
 use stentor_engine::Engine;
 use stentor_stream::fault::Fault;
 use tokio::net::TcpListener;
+use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -89,6 +90,9 @@ impl Server {
         let components = wire::components(&config, &core, links.as_ref())?;
         send_what_was_left(&core.engine).await?;
         core.engine.start(announce_lost(core.engine.clone()));
+        // Before any port: whoever sees one takes it that commands reach the server as well.
+        let socket = bind_socket(&config)?;
+        tasks.spawn(socket::serve(socket, wire::admin(&core, links.as_ref(), Some(wish))));
         for listen in &config.listeners {
             if listen.kind.is_s2s() && links.is_none() {
                 continue;
@@ -111,17 +115,8 @@ impl Server {
                 }
             }
         }
-        let path = wire::socket_path(&config.data_dir);
-        let socket = socket::bind(&path).with_context(|| {
-            let remedy = match path.as_os_str().len() {
-                0..=SOCKET_PATH_BYTES_MAX => "see that the server's user may write there",
-                _ => "its path is too long: name a shorter data folder",
-            };
-            format!("the socket `{}` cannot be made; {remedy}", path.display())
-        })?;
         let due = Arc::new(Notify::new());
         tasks.spawn(chores(core.engine.clone(), due.clone()));
-        tasks.spawn(socket::serve(socket, wire::admin(&core, links.as_ref(), Some(wish))));
         let mut registry = Registry::default();
         core.engine.metrics.register(&mut registry);
         shared.metrics.register(&mut registry);
@@ -200,6 +195,18 @@ impl Server {
     }
 }
 
+/// The socket by which commands reach the server.
+fn bind_socket(config: &Config) -> anyhow::Result<UnixListener> {
+    let path = wire::socket_path(&config.data_dir);
+    socket::bind(&path).with_context(|| {
+        let remedy = match path.as_os_str().len() {
+            0..=SOCKET_PATH_BYTES_MAX => "see that the server's user may write there",
+            _ => "its path is too long: name a shorter data folder",
+        };
+        format!("the socket `{}` cannot be made; {remedy}", path.display())
+    })
+}
+
 /// Ends every session, also those that begin meanwhile. Connections without one get a short while
 /// for what they have to say.
 async fn drain(core: &Core, components: &Components, shared: &Shared) {
@@ -264,7 +271,7 @@ async fn announce_lost(engine: Arc<Engine>) {
             );
         }
         Err(error) => {
-            tracing::error!(%error, "Not all are told which sessions died with the last process.");
+            tracing::error!(event = "store_failed", %error, "Not all are told which sessions died with the last process.");
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use support::{Place, Said};
@@ -14,11 +15,17 @@ fn changed(out: &str) -> Said {
     Said { code: 0, out: out.into(), err: HERE.into() }
 }
 
+/// By the first command, before which there was nothing.
+fn founded(out: &str) -> Said {
+    let err = "stentor: no server runs on `DIR/data`, so a new folder was made\n";
+    Said { code: 0, out: out.into(), err: err.into() }
+}
+
 #[test]
 fn accounts_are_made_listed_changed_and_deleted() {
     let place = Place::new();
     let made = "Made juliet@localhost. Sign in with any XMPP client as juliet@localhost.\n";
-    assert_eq!(place.run("account add juliet@localhost --password capulet"), changed(made));
+    assert_eq!(place.run("account add juliet@localhost --password capulet"), founded(made));
     let again = place.run("account add juliet@localhost --password capulet");
     assert_eq!(again, Said::failed("the account exists already"));
     let words = ["account", "add", "romeo@localhost", "--password-stdin"];
@@ -51,7 +58,7 @@ fn a_list_of_accounts_is_imported_with_or_without_a_server() {
     let place = Place::new();
     let list = "# The house\njuliet@localhost capulet\nnurse@localhost capulet\n";
     let words = ["account", "import", "-"];
-    assert_eq!(place.run_with(&words, list), changed("Made 2 accounts.\n"));
+    assert_eq!(place.run_with(&words, list), founded("Made 2 accounts.\n"));
     let _server = place.start();
     let said = place.run_with(&words, "juliet@localhost other\nromeo@localhost montague\n");
     assert_eq!(said.out, "Made 1 account; 1 could not be made.\n");
@@ -148,6 +155,30 @@ fn programs_get_json() {
                     to 86400\"]}\n";
     let checked = place.run("check --json");
     assert_eq!(checked, Said { code: 1, out: expected.into(), err: String::new() });
+}
+
+#[test]
+fn what_is_not_utf_8_harms_nothing() {
+    let place = Place::new();
+    let odd = |bytes: &[u8]| std::ffi::OsStr::from_bytes(bytes).to_owned();
+    let sound = place.command().env(odd(b"ODD\xff"), odd(b"\xff")).arg("check").output().unwrap();
+    assert!(sound.status.success(), "{sound:?}");
+    let wrong = place.command().env("STENTOR__LOG__FORMAT", odd(b"\xff")).arg("check").output();
+    let said = String::from_utf8(wrong.unwrap().stderr).unwrap();
+    assert!(said.contains("STENTOR__LOG__FORMAT: `format` must be one of"), "{said}");
+    let data = place.path().join(odd(b"d\xff"));
+    let mut add = place.command();
+    add.arg("--data").arg(&data).args(["account", "add", "a@localhost", "--password", "b"]);
+    assert!(add.output().unwrap().status.success() && data.is_dir());
+}
+
+#[test]
+fn a_data_folder_that_is_a_file_is_a_mistake() {
+    let place = Place::new();
+    std::fs::write(place.data(), "").unwrap();
+    let said = place.run("check");
+    let expected = "stentor: DIR/data: is no folder; name another as `data_dir`\n";
+    assert!(said.code == 1 && said.err.starts_with(expected), "{said:?}");
 }
 
 #[test]

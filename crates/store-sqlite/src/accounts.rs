@@ -82,7 +82,12 @@ fn list(
     let count = rows.len();
     let rows: Vec<AccountRow> = rows.into_iter().flatten().collect();
     if rows.len() < count {
-        tracing::error!(host, rows = count - rows.len(), "damaged account rows skipped");
+        tracing::error!(
+            event = "damaged",
+            host,
+            rows = count - rows.len(),
+            "damaged account rows skipped"
+        );
     }
     Ok(rows)
 }

@@ -76,17 +76,20 @@ impl Wishes {
 }
 
 fn run(wishes: &Wishes, connection: &Connection) {
-    let mut owes_emptying = false;
+    let (mut owes_emptying, mut has_failed) = (false, false);
     while wishes.next(owes_emptying) {
         owes_emptying |= wishes.is_emptying.swap(false, Ordering::AcqRel);
         let outcome = match owes_emptying {
             true => empty(connection).map(|is_empty| owes_emptying = !is_empty),
             false => checkpoint(connection, LOG_PAGES_MAX),
         };
-        if let Err(error) = outcome {
+        if let Err(error) = &outcome
+            && !has_failed
+        {
             // The log only grows by it; the next one tries again.
-            tracing::warn!(%error, "checkpoint failed");
+            tracing::warn!(event = "checkpoint_failed", %error, "The write-ahead log could not be written back.");
         }
+        has_failed = outcome.is_err();
     }
 }
 

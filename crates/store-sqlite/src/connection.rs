@@ -45,7 +45,7 @@ pub(crate) fn open_memory() -> rusqlite::Result<Connection> {
 /// still in the system's.
 pub(crate) fn give_back(connection: &Connection) {
     if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
-        tracing::warn!(%error, "memory could not be given back");
+        tracing::warn!(event = "memory_kept", %error, "memory could not be given back");
     }
 }
 

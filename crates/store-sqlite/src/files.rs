@@ -79,7 +79,7 @@ fn make_folder(path: &Path) -> Result<(), OpenError> {
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & OTHERS != 0 {
         // Not changed here: it may be a folder that others share on purpose.
-        tracing::warn!(folder = %path.display(), "other users may look into the data folder");
+        tracing::warn!(event = "folder_open", folder = %path.display(), "other users may look into the data folder");
     }
     Ok(())
 }

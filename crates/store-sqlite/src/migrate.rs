@@ -38,7 +38,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         step.pragma_update(None, "user_version", version)?;
         step.commit()?;
         if found > 0 {
-            tracing::info!(version, "schema migrated");
+            tracing::info!(event = "migrated", version, "schema migrated");
         }
     }
     Ok(())

@@ -225,7 +225,7 @@ fn put_aside_all(inner: &Inner, owner: &BareJid, ids: &[u64]) {
         return;
     }
     Counters::add(&inner.writer.counters().rows_damaged, ids.len() as u64);
-    tracing::error!(%owner, ?ids, "damaged offline messages put aside");
+    tracing::error!(event = "damaged", %owner, ?ids, "damaged offline messages put aside");
     let aside = ids.iter().map(|id| Write::PutAsideOffline { owner: owner.clone(), id: *id });
     // Nobody waits: if it fails, the next page finds them again.
     drop(inner.writer.submit(aside.collect::<Stage>()));

@@ -106,7 +106,7 @@ fn run(queue: &Mutex<Receiver<Job>>, mut connection: Connection) {
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
-            tracing::error!("a read panicked");
+            tracing::error!(event = "store_failed", "a read panicked");
         }
         has_read = true;
     }

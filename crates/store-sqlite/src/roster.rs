@@ -71,7 +71,7 @@ impl RosterDb {
             let found = inner.readers.read(move |db| read(db, &asked)).await?;
             if found.damaged > 0 {
                 Counters::add(&inner.writer.counters().rows_damaged, found.damaged);
-                tracing::error!(%owner, rows = found.damaged, "damaged roster rows skipped");
+                tracing::error!(event = "damaged", %owner, rows = found.damaged, "damaged roster rows skipped");
             }
             Ok(found.rows)
         })

@@ -24,6 +24,7 @@ mod hosts;
 mod last;
 pub mod limits;
 mod offline;
+mod outage;
 mod owned;
 mod private;
 mod pubsub;

@@ -3,8 +3,8 @@
 //! One thread owns the backend. It takes what waits, commits it as one transaction and moves the
 //! watermark; what arrives meanwhile is the next transaction. While little arrives each stage is
 //! committed at once. Once [`BATCH_BUSY_WRITES`](crate::limits::BATCH_BUSY_WRITES) wait at the end
-//! of a commit, the writer gathers until [`BATCH_WAIT_MAX`] after it took the previous batch, which
-//! is the only reason for this crate to read a clock.
+//! of a commit, the writer gathers until [`BATCH_WAIT_MAX`] after it took the previous batch. That, and
+//! how long a store has refused, are the only reasons for this crate to read a clock.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::limits::{BATCH_WAIT_MAX, BATCH_WRITES_MAX, LULL, STAGED_BYTES_MAX, STAGED_WRITES_MAX};
+use crate::outage::Told;
 use crate::queue::{Batch, Queue};
 use crate::{Boxed, Counters, Stage, StoreError, Ticket};
 
@@ -91,7 +92,7 @@ impl Writer {
         let theirs = Arc::clone(&queue);
         let thread = thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&theirs, backend))?;
+            .spawn(move || run(&theirs, Told::new(backend)))?;
         let home = Home::Thread(Mutex::new(Some(thread)));
         Ok(Self { shared: Arc::new(Shared { queue, home }) })
     }
@@ -101,7 +102,7 @@ impl Writer {
     /// For simulations and tests under a virtual clock, where a commit must take no time.
     pub fn inline(backend: impl Backend, limits: WriterLimits) -> Self {
         let queue = Arc::new(Queue::new(limits));
-        let home = Home::Caller(Mutex::new(Box::new(backend)));
+        let home = Home::Caller(Mutex::new(Box::new(Told::new(backend))));
         Self { shared: Arc::new(Shared { queue, home }) }
     }
 
@@ -110,7 +111,7 @@ impl Writer {
     /// For simulations in which a process ends between a submission and its commit.
     pub fn stepped(backend: impl Backend, limits: WriterLimits) -> Self {
         let queue = Arc::new(Queue::new(limits));
-        let home = Home::Stepped(Mutex::new(Box::new(backend)));
+        let home = Home::Stepped(Mutex::new(Box::new(Told::new(backend))));
         Self { shared: Arc::new(Shared { queue, home }) }
     }
 
@@ -250,11 +251,5 @@ fn run(queue: &Queue, mut backend: impl Backend) {
 }
 
 fn commit(queue: &Queue, backend: &mut dyn Backend, batch: &Batch) {
-    let results = backend.commit(&batch.stages);
-    for error in results.iter().filter_map(|result| result.as_ref().err()) {
-        if !error.is_of_the_stage() {
-            tracing::error!(%error, "commit failed");
-        }
-    }
-    queue.decide(batch, results);
+    queue.decide(batch, backend.commit(&batch.stages));
 }

@@ -189,6 +189,9 @@ fn is_leaf_good(
     let Ok((_, ca)) = X509Certificate::from_der(&ca) else { return false };
     let Ok((_, leaf)) = X509Certificate::from_der(&leaf) else { return false };
     leaf.issuer().as_raw() == ca.subject().as_raw()
+        // A clock that was wrong once must not keep clients out for years. The authority stays all the
+        // same: clients trust it, and it is this clock that may be behind.
+        && leaf.validity().not_before.timestamp() <= now
         && is_far_from_expiry(&leaf, now)
         && has_key(&leaf, &key)
         && leaf_names(&leaf) == names
@@ -290,6 +293,18 @@ mod tests {
         let other = open_at(dir.path(), &hosts(&["montague.example"]), late).unwrap();
         assert!(!other.is_new && other.is_renewed);
         assert_eq!(fs::read(&first.authority).unwrap(), ca);
+    }
+
+    #[test]
+    fn a_leaf_of_the_future_is_made_anew_and_the_authority_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open_at(dir.path(), &[], NOW).unwrap();
+        let authority = fs::read(&first.authority).unwrap();
+        assert!(open_at(dir.path(), &[], NOW + 700 * DAY_SECS).unwrap().is_renewed);
+        let again = open_at(dir.path(), &[], NOW + DAY_SECS).unwrap();
+        assert!(!again.is_new && again.is_renewed);
+        assert_eq!(fs::read(&first.authority).unwrap(), authority);
+        assert!(!open_at(dir.path(), &[], NOW + 2 * DAY_SECS).unwrap().is_renewed);
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Listener {
         self.addr
     }
 
-    /// Waits for the next connection.
+    /// Waits for the next connection. An IPv4 address is one, also on a socket of IPv6.
     ///
     /// Does not fail: what concerns one connection is passed over, and while the process has no
     /// descriptors or memory left it waits, each time longer, and says so once.
@@ -51,14 +51,14 @@ impl Listener {
                 Ok((tcp, peer)) => {
                     // A peer that is gone already shows when it is read from.
                     if tune(&tcp).is_ok() {
-                        return (tcp, peer);
+                        return (tcp, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
                     }
                 }
                 Err(error) => {
                     let Some(length) = pause.after(&error) else { continue };
                     if pause.is_first() {
                         tracing::warn!(
-                            addr = %self.addr, %error,
+                            event = "accept_failed", addr = %self.addr, %error,
                             "cannot accept connections; raise the limit of open files"
                         );
                     }
@@ -185,7 +185,7 @@ mod tests {
         let port = listener.addr().port();
         let client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let (server, peer) = listener.accept().await;
-        assert_eq!(peer.port(), client.local_addr().unwrap().port());
+        assert_eq!(peer, client.local_addr().unwrap());
         assert!(server.nodelay().unwrap());
     }
 }

@@ -14,9 +14,13 @@ const PROMISES: &[&str] =
 /// Endings of the other languages in the tree, whose comments begin with `#` or `//`.
 const SCRIPTS: &[&str] = &[".sh", ".py", ".toml", ".js", ".ts", "/run", "test", "start"];
 
+/// How the lines begin that git leaves in a file about which two changes disagree.
+const CONFLICTS: &[&str] = &["<<<<<<< ", ">>>>>>> "];
+
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in tree.files() {
+        findings.extend(check_conflicts(source));
         match &source.rust {
             Some(rust) => findings.extend(check_rust(source, rust)),
             None if SCRIPTS.iter().any(|e| source.path.ends_with(e)) => {
@@ -44,6 +48,17 @@ fn check_rust(source: &Source, rust: &Rust) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn check_conflicts(source: &Source) -> Vec<Finding> {
+    let lines = source.text.lines().enumerate();
+    lines
+        .filter(|(_, line)| CONFLICTS.iter().any(|begin| line.starts_with(begin)))
+        .map(|(index, _)| {
+            let whole = Finding::whole(&source.path, "two changes disagree here");
+            Finding { line: index + 1, ..whole }
+        })
+        .collect()
 }
 
 fn check_script(source: &Source) -> Vec<Finding> {
@@ -78,6 +93,14 @@ mod tests {
         for word in PROMISES {
             assert_eq!(lines(check, "crates/a/src/a.rs", &format!("// {word}: later\n")), [1]);
             assert_eq!(lines(check, "fuzz/run", &format!("x\n# {word} later\n")), [2]);
+        }
+    }
+
+    #[test]
+    fn finds_conflicts_in_any_file() {
+        let text = format!("a\n{}main\nb\n=======\n", CONFLICTS[0]);
+        for path in ["docs/a.md", "crates/a/src/a.rs", "interop/README.md"] {
+            assert_eq!(lines(check, path, &text), [2]);
         }
     }
 

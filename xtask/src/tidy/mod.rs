@@ -8,6 +8,7 @@ mod changelog;
 mod crate_header;
 mod dependencies;
 mod edges;
+mod events;
 mod excerpts;
 mod file_name;
 mod fuzz;
@@ -46,6 +47,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check { name: "fuzz", judge: Judge::Tree(fuzz::check) },
     Check { name: "dependencies", judge: Judge::Tree(dependencies::check) },
     Check { name: "bans", judge: Judge::Both(bans::check) },
+    Check { name: "events", judge: Judge::Tree(events::check) },
     Check { name: "skips", judge: Judge::Tree(skips::check) },
     Check { name: "machine", judge: Judge::Tree(machine::check) },
     Check { name: "links", judge: Judge::Tree(links::check) },

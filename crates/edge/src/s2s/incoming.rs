@@ -64,6 +64,8 @@ pub(super) struct Stream {
     charged: u64,
     may_read_at: Millis,
     is_authorized: bool,
+    /// Another server had a key of ours verified, which may be all that it wants (XEP-0220 §2.3).
+    has_verified: bool,
     /// Its place among the streams that stand.
     place: Option<Place>,
     /// Whether we have said that we close.
@@ -110,6 +112,7 @@ impl Stream {
             charged: 0,
             may_read_at: monotonic::now(),
             is_authorized: false,
+            has_verified: false,
             place: None,
             is_closing: false,
             proof: None,
@@ -238,6 +241,7 @@ impl Stream {
             IncomingEvent::Ask(Ask::Dialback { pair, key }) => self.dial_back(pair, key).await,
             IncomingEvent::Ask(Ask::Verify { pair, key }) => {
                 let verdict = self.about_our_key(&pair, &key);
+                self.has_verified |= verdict == Verdict::Valid;
                 self.machine.handle_answer(Answer::Verify(pair, key, verdict), monotonic::now());
             }
             IncomingEvent::Ask(Ask::Resume { previd }) => self.resume(previd).await,
@@ -568,6 +572,11 @@ impl Stream {
         let may_be_gone = self.end.may_be_gone();
         self.machine.pairs().for_each(|pair| links.look_after_pair(pair, may_be_gone));
         let reason = self.fault.take().or_else(|| broken.map(|error| error.to_string()));
+        if !self.is_authorized && self.has_verified && reason.is_none() {
+            let (local, remote, peer) = (self.machine.domain(), self.remote.as_deref(), self.peer);
+            tracing::debug!(event = "s2s_in_verified", local, remote, %peer, "Another server had a key of ours verified.");
+            return;
+        }
         let (remote, peer) = (self.remote.as_deref(), self.peer);
         let reason = reason.as_deref().unwrap_or("closed");
         if !self.is_authorized && remote.is_some() {

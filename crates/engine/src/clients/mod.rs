@@ -131,7 +131,7 @@ impl Resident for ClientRows {
         let read = |(key, value): (String, Vec<u8>)| match serde_json::from_slice(&value) {
             Ok(client) => Some((SmolStr::from(key), client)),
             Err(error) => {
-                tracing::error!(key, %error, "What is kept of a client cannot be read.");
+                tracing::error!(event = "damaged", key, %error, "What is kept of a client cannot be read.");
                 None
             }
         };

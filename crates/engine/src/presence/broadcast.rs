@@ -186,7 +186,7 @@ pub(crate) fn waiting_requests(session: &Session, state: &AccountState) -> Vec<S
     let parsed = state.roster.requests().filter_map(|request| {
         Stanza::parse(request)
             .inspect_err(|error| {
-                tracing::error!(account = %account.jid, %error, "A stored subscription request is damaged.");
+                tracing::error!(event = "damaged", account = %account.jid, %error, "A stored subscription request is damaged.");
             })
             .ok()
     });

@@ -34,7 +34,7 @@ pub(crate) async fn replies(engine: &Arc<Engine>, probe: &Stanza) -> Vec<Stanza>
     let found = match engine.account(&contact).await {
         Ok(found) => found,
         Err(error) => {
-            tracing::error!(%contact, %error, "A presence probe could not be answered.");
+            tracing::error!(event = "store_failed", %contact, %error, "A presence probe could not be answered.");
             return Vec::new();
         }
     };

@@ -229,7 +229,7 @@ pub async fn forget_account(engine: &Arc<Engine>, account: &Arc<Account>) {
             Ok(Some(other)) => other,
             Ok(None) => continue,
             Err(error) => {
-                tracing::error!(%contact, %error, "A contact could not be told that an account was deleted.");
+                tracing::error!(event = "store_failed", %contact, %error, "A contact could not be told that an account was deleted.");
                 continue;
             }
         };
@@ -460,7 +460,7 @@ fn receive(
     let mut stage = Stage::default();
     if step.next.is_pending_in() && !before.is_pending_in() {
         if state.roster.requests_len() >= REQUESTS_MAX {
-            tracing::warn!(account = %account.jid, "Too many subscription requests wait; one more was dropped.");
+            tracing::warn!(event = "subscriptions_dropped", account = %account.jid, "Too many subscription requests wait; one more was dropped.");
             return (None, Change { before, after: before, is_routed: false, ticket: None });
         }
         keep_request(state, account, contact, stanza, &mut stage);

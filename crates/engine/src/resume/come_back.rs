@@ -68,7 +68,7 @@ impl Engine {
         if let Some(ticket) = ticket
             && let Err(error) = ticket.await
         {
-            tracing::error!(jid = %session.resource.jid, %error, "A resumption could not be kept.");
+            tracing::error!(event = "store_failed", jid = %session.resource.jid, %error, "A resumption could not be kept.");
             session.forget_written();
             let _account = session.account.lock();
             session.detach();

@@ -153,7 +153,7 @@ impl Session {
         let session = self.clone();
         Box::pin(async move {
             if let Err(error) = ticket?.await {
-                tracing::error!(jid = %session.resource.jid, %error, "A session could not be kept.");
+                tracing::error!(event = "store_failed", jid = %session.resource.jid, %error, "A session could not be kept.");
                 session.lose_right();
                 return None;
             }

@@ -137,7 +137,7 @@ impl Engine {
                     .and_then(|entry| self.archived_stanza(account, to, entry, *how)),
             };
             let Some(stanza) = stanza else {
-                tracing::warn!(session = %to, seq = row.seq, "What waited for a session is gone.");
+                tracing::warn!(event = "damaged", session = %to, seq = row.seq, "What waited for a session is gone.");
                 continue;
             };
             let fate = match (row.copies, row.shared) {

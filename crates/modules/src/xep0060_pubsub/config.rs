@@ -181,7 +181,10 @@ impl NodeConfig {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let form = Frame::parse_own(bytes).ok().and_then(|f| Form::decode(f.root()).ok());
         let Some(form) = form else {
-            tracing::error!("The configuration of a node is damaged; nobody else sees the node.");
+            tracing::error!(
+                event = "damaged",
+                "The configuration of a node is damaged; nobody else sees the node."
+            );
             return Self { access: Access::Whitelist, ..Self::default() };
         };
         let mut config = Self::default();

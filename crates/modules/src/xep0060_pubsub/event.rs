@@ -113,7 +113,9 @@ pub(crate) fn write_item(w: &mut Writer, ns: &str, item: &NodeItemRow, has_paylo
     if has_payload && !item.payload.is_empty() {
         match Frame::parse_with(&item.payload, &Limits::OWN) {
             Ok(payload) => drop(w.element(payload.root())),
-            Err(error) => tracing::error!(id = %item.id, %error, "A stored item is damaged."),
+            Err(error) => {
+                tracing::error!(event = "damaged", id = %item.id, %error, "A stored item is damaged.")
+            }
         }
     }
     w.close();

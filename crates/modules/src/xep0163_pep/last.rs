@@ -46,7 +46,7 @@ fn tell(
     let (engine, owner, to) = (engine.clone(), account.clone(), to.clone());
     account.afterwards(async move {
         if let Err(error) = tell_now(&engine, &owner, &to, picks).await {
-            tracing::error!(account = %owner.jid, %error, "Last items could not be read.");
+            tracing::error!(event = "store_failed", account = %owner.jid, %error, "Last items could not be read.");
         }
     });
 }

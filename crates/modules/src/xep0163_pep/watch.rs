@@ -68,7 +68,7 @@ impl Watch for Watcher {
                 Ok(Some(account)) => see(&engine, &account, &from, &key, &presence).await,
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(account = %owner, %error, "An account could not be read.")
+                    tracing::error!(event = "store_failed", account = %owner, %error, "An account could not be read.")
                 }
             }
         }))
@@ -94,7 +94,7 @@ impl Watch for Watcher {
         let (engine, owner, contact) = (engine.clone(), account.clone(), contact.clone());
         account.afterwards(async move {
             if let Err(error) = cancel(&engine, &owner, &contact).await {
-                tracing::error!(account = %owner.jid, %error, "Subscriptions to nodes could not be cancelled.");
+                tracing::error!(event = "store_failed", account = %owner.jid, %error, "Subscriptions to nodes could not be cancelled.");
             }
         });
         account.catch_up_alone();
@@ -149,7 +149,7 @@ impl Arrival {
                 }
             }
             Err(error) => {
-                tracing::error!(account = %self.account.jid, %error, "Last items could not be read.");
+                tracing::error!(event = "store_failed", account = %self.account.jid, %error, "Last items could not be read.");
             }
         }
     }

@@ -77,7 +77,9 @@ impl Rules {
                 Some(list) => {
                     rules.lists.insert(list.name.clone(), Indexed::new(list));
                 }
-                None => tracing::error!(key, "A stored privacy list is damaged."),
+                None => {
+                    tracing::error!(event = "damaged", key, "A stored privacy list is damaged.")
+                }
             }
         }
         rules.default = rules.default.filter(|name| rules.lists.contains_key(name));

@@ -80,7 +80,7 @@ fn result(session: &Session, query: &Query, row: &ArchiveRow) -> Stanza {
         match &original {
             Ok(original) => forward::write(w, Some(stamp), original),
             Err(error) => {
-                tracing::error!(account = %account.jid, %id, %error, "An archived message is damaged.");
+                tracing::error!(event = "damaged", account = %account.jid, %id, %error, "An archived message is damaged.");
                 // §3.2: its place is shown.
                 forward::write_empty(w, stamp);
             }
@@ -181,7 +181,7 @@ impl Inline for Archive {
             match told.await {
                 Ok(metadata) => Some(Frame::build(|w| metadata.encode(w))),
                 Err(error) => {
-                    tracing::error!(account = %account.jid, %error, "An archive could not be read.");
+                    tracing::error!(event = "store_failed", account = %account.jid, %error, "An archive could not be read.");
                     None
                 }
             }

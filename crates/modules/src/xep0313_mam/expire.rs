@@ -19,7 +19,7 @@ impl Chore for Archive {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(error) => {
-                        tracing::error!(domain = &*host.domain, %error, "Expired messages could not be removed.");
+                        tracing::error!(event = "store_failed", domain = &*host.domain, %error, "Expired messages could not be removed.");
                         return;
                     }
                 }

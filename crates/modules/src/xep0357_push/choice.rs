@@ -136,7 +136,10 @@ impl Resident for ChoiceRows {
         match Choice::read(value) {
             Some(choice) => Box::new(choice),
             None => {
-                tracing::error!("What a user chose for notifications cannot be read.");
+                tracing::error!(
+                    event = "damaged",
+                    "What a user chose for notifications cannot be read."
+                );
                 slots::nothing()
             }
         }

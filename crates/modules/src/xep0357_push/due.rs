@@ -403,7 +403,7 @@ impl Resident for DueRows {
         let read = |(key, value): (String, Vec<u8>)| match serde_json::from_slice(&value) {
             Ok(due) => Some((key, due)),
             Err(error) => {
-                tracing::error!(%error, "What is due to a device cannot be read.");
+                tracing::error!(event = "damaged", %error, "What is due to a device cannot be read.");
                 None
             }
         };

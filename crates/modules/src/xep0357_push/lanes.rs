@@ -289,7 +289,7 @@ impl Lanes {
             Ok(Some(account)) => account,
             Ok(None) => return Step::End,
             Err(error) => {
-                tracing::error!(account = %owner, %error, "What is due to devices could not be read.");
+                tracing::error!(event = "store_failed", account = %owner, %error, "What is due to devices could not be read.");
                 return Step::End;
             }
         };
@@ -398,7 +398,7 @@ impl Lanes {
             let page = match engine.stores.data.everyones(due::KIND, after.take()).await {
                 Ok(page) => page,
                 Err(error) => {
-                    tracing::error!(%error, "What is due to devices could not be read.");
+                    tracing::error!(event = "store_failed", %error, "What is due to devices could not be read.");
                     return;
                 }
             };

@@ -73,7 +73,7 @@ async fn was_away(engine: &Engine, account: &Account) -> bool {
         Ok(Some(last)) => now_ms.saturating_sub(last.at_ms.max(engine.started_ms)) >= AWAY_MS,
         Ok(None) => true,
         Err(error) => {
-            tracing::error!(account = %account.jid, %error, "When somebody left could not be read.");
+            tracing::error!(event = "store_failed", account = %account.jid, %error, "When somebody left could not be read.");
             false
         }
     }

@@ -181,7 +181,10 @@ impl Resident for RegistrationRows {
         let read = |(key, value): (String, Vec<u8>)| {
             let registration = Registration::read(&value);
             if registration.is_none() {
-                tracing::error!("What is kept of a push service cannot be read.");
+                tracing::error!(
+                    event = "damaged",
+                    "What is kept of a push service cannot be read."
+                );
             }
             Some((key, registration?))
         };

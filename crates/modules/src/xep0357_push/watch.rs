@@ -115,7 +115,7 @@ impl Watches {
             Ok(Some(account)) => account,
             Ok(None) => return,
             Err(error) => {
-                tracing::error!(account = %owner, %error, "An account's devices could not be told.");
+                tracing::error!(event = "store_failed", account = %owner, %error, "An account's devices could not be told.");
                 return;
             }
         };

@@ -190,7 +190,7 @@ impl Resident for Rows {
         for (with, value) in rows {
             match (BareJid::new(&with), Chat::from_bytes(&value)) {
                 (Ok(with), Some(chat)) => drop(chats.0.insert(with, chat)),
-                _ => tracing::error!(%with, "A stored conversation is damaged."),
+                _ => tracing::error!(event = "damaged", %with, "A stored conversation is damaged."),
             }
         }
         Box::new(chats)

@@ -48,9 +48,10 @@ impl Office {
         input: C::Input,
         words: impl FnOnce(&C::Output) -> String,
     ) -> anyhow::Result<ExitCode> {
+        let was_there = self.data_dir.is_dir();
         let (outcome, was_here) = self.runtime.block_on(self.ask::<C>(input))?;
         if was_here && outcome.is_ok() {
-            self.remark_here();
+            self.remark_here(was_there);
         }
         Ok(self.tell(&outcome, words))
     }
@@ -68,6 +69,7 @@ impl Office {
     /// Makes many accounts, batch after batch, and names those that could not be made.
     pub(super) fn import(&self, rows: Rows) -> anyhow::Result<ExitCode> {
         let (mut made, mut refused, mut is_here) = (0, 0, false);
+        let was_there = self.data_dir.is_dir();
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
             let (lines, accounts): (Vec<_>, Vec<_>) = rows.by_ref().take(IMPORT_ROWS).unzip();
@@ -89,7 +91,7 @@ impl Office {
             }
         }
         if is_here {
-            self.remark_here();
+            self.remark_here(was_there);
         }
         match self.as_json {
             true => say(&format!("{}\n", json!({ "made": made, "refused": refused }))),
@@ -136,10 +138,12 @@ impl Office {
         }
     }
 
-    fn remark_here(&self) {
+    fn remark_here(&self, was_there: bool) {
+        let what =
+            if was_there { "the folder itself was changed" } else { "a new folder was made" };
         if !self.as_json {
             let dir = self.data_dir.display();
-            complain(&format!("no server runs on `{dir}`, so the folder itself was changed"));
+            complain(&format!("no server runs on `{dir}`, so {what}"));
         }
     }
 

@@ -1,6 +1,8 @@
 //! Variables of the environment that stand for keys: `STENTOR__LOG__LEVEL=debug` is `level` in
 //! `[log]`.
 
+use std::ffi::OsString;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -9,20 +11,26 @@ use toml::de::{DeTable, DeValue};
 pub(crate) struct Variable {
     /// Its name, with the prefix.
     pub name: String,
-    /// Its value as it is.
+    /// Its value; what is no UTF-8 in it as U+FFFD.
     pub raw: String,
 }
 
 impl Variable {
     /// All that are set, in the order of their names.
     pub(crate) fn all() -> Vec<Self> {
-        let mut all: Vec<Self> = std::env::vars()
+        // Variables of others may be anything but UTF-8.
+        let mut all: Vec<Self> = std::env::vars_os()
+            .map(|(name, raw)| (lossy(name), lossy(raw)))
             .filter(|(name, _)| name.starts_with(PREFIX))
             .map(|(name, raw)| Self { name, raw })
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
+}
+
+fn lossy(text: OsString) -> String {
+    text.into_string().unwrap_or_else(|text| text.to_string_lossy().into_owned())
 }
 
 /// Puts variables over the keys of the file. The spans of what they set begin at `base` and count

@@ -35,6 +35,11 @@ pub(crate) fn check(config: &Config) -> (Vec<Mistake>, Vec<String>) {
         let text = format!("{}: is no folder; make it, or name another", dir.display());
         mistakes.push(Mistake { place: place.clone(), text });
     }
+    if config.data_dir.exists() && !config.data_dir.is_dir() {
+        let text =
+            format!("{}: is no folder; name another as `data_dir`", config.data_dir.display());
+        mistakes.push(Mistake { place: Place::Whole, text });
+    }
     if let Err(mistake) = client_roots(config) {
         mistakes.push(mistake);
     }

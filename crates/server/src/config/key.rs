@@ -1,6 +1,8 @@
 //! What a key of the configuration is: its type, default, bounds and meaning, stated once for the
 //! reader and for the reference page.
 
+use std::net::SocketAddr;
+
 use super::words::Words;
 
 /// One key.
@@ -25,8 +27,8 @@ pub(crate) enum Kind {
     Text,
     /// A file or folder; a relative one begins at the folder of the configuration file.
     Path,
-    /// An IP address with a port.
-    Address,
+    /// An IP address with a port; an example of one.
+    Address(&'static str),
     /// `true` or `false`.
     Truth,
     /// A whole number from the first to the second, of this unit.
@@ -54,7 +56,7 @@ impl Key {
         match self.kind {
             Kind::Text => "text".to_owned(),
             Kind::Path => "path".to_owned(),
-            Kind::Address => "address with port".to_owned(),
+            Kind::Address(_) => "address with port".to_owned(),
             Kind::Truth => "`true` or `false`".to_owned(),
             Kind::Number(min, max, unit) => format!("{unit}, {min} to {max}"),
             Kind::Word(words) => {
@@ -63,6 +65,15 @@ impl Key {
             Kind::Texts => "list of texts".to_owned(),
             Kind::Tables => "tables".to_owned(),
         }
+    }
+
+    /// An address that could stand there.
+    pub(super) fn address(&self) -> SocketAddr {
+        match self.kind {
+            Kind::Address(example) => example.parse().ok(),
+            _ => None,
+        }
+        .unwrap_or_else(|| unreachable!("`{}` has no example of an address", self.name))
     }
 
     /// The bounds and the default of a number.

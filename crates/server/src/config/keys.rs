@@ -55,7 +55,7 @@ sections! {
         port for them, there is one more: `component` on `127.0.0.1:5347`." => {
         LISTEN_KIND = "kind", Word(words::<PortKind>), "\"c2s\"", Restart,
             "`c2s`: clients, in clear until STARTTLS. `c2s-tls`: clients, TLS from the first byte (XEP-0368). `s2s`, `s2s-tls`: the same for other servers. `component`: components, in clear. `component-tls`: components, TLS from the first byte.";
-        LISTEN_ADDRESS = "address", Address, "\"[::]:5222\"", Restart,
+        LISTEN_ADDRESS = "address", Address("[::]:5222"), "\"[::]:5222\"", Restart,
             "Where; `[::]` takes IPv4 as well. The default port is 5222 for `c2s`, 5223 for `c2s-tls`, 5269 for `s2s`, 5270 for `s2s-tls`, 5348 for `component-tls`; `component` has `127.0.0.1:5347`.";
         LISTEN_TLS = "tls", Word(words::<TlsUse>), "\"required\"", Restart,
             "Whether a port of kind `c2s` insists on STARTTLS. Anything but `required`, and a port of kind `component`, only on the loopback interface.";
@@ -149,7 +149,7 @@ sections! {
             "Connections that other servers may have open to this one.";
         FEDERATION_PER_SOURCE_MAX = "connections_per_source_max", Number(1, 1_000_000, "connections"), "1000", Restart,
             "The same from one address; an IPv6 source is its /64.";
-        FEDERATION_DNS = "dns", Address, "none", Restart,
+        FEDERATION_DNS = "dns", Address("192.0.2.53:53"), "none", Restart,
             "A DNS server to ask instead of those of the system.";
         FEDERATION_DNSSEC = "dnssec", Truth, "false", Restart,
             "Whether answers of DNS are validated (DNSSEC), and TLSA records decide which certificate another server has (DANE, RFC 7673). The DNS server must pass signatures on; answers with wrong ones make a domain unusable.";
@@ -289,7 +289,7 @@ sections! {
 
     "[metrics]",
     "The page for Prometheus, at `/metrics`." => {
-        METRICS_ADDRESS = "address", Address, "\"127.0.0.1:5280\"", Restart,
+        METRICS_ADDRESS = "address", Address("127.0.0.1:5280"), "\"127.0.0.1:5280\"", Restart,
             "Where; empty for nowhere. Only on the loopback interface.";
         METRICS_ALLOW = "allow_beyond_loopback", Truth, "false", Restart,
             "Lifts that restriction, for an address that only the monitoring reaches: the page has no password.";

@@ -10,6 +10,7 @@ mod key;
 mod keys;
 mod listeners;
 mod place;
+mod plainly;
 mod profiles;
 mod reader;
 mod sections;

@@ -7,6 +7,7 @@ use stentor_engine::Registrar;
 use stentor_modules::registry;
 use toml::de::{DeTable, DeValue};
 
+use super::plainly::{Plain, plainly};
 use super::reader::{Reader, Section, Value, nearest};
 use super::sections::{size, small};
 use super::{ProfileEntry, keys};
@@ -91,7 +92,7 @@ fn blame(text: &str, tables: &DeTable<'_>) -> Option<(Range<usize>, String)> {
     let options = module.get_ref().as_table()?;
     let mut named = reason.split('`').skip(1).step_by(2);
     if let Some(key) = named.find_map(|word| options.keys().find(|key| &**key.get_ref() == word)) {
-        return Some((key.span(), text.to_owned()));
+        return Some((key.span(), told(name, None, reason)));
     }
     let factory = registry::ALL.iter().find(|factory| factory.spec.name == name)?;
     let alone = options.iter().find(|(key, value)| {
@@ -100,9 +101,20 @@ fn blame(text: &str, tables: &DeTable<'_>) -> Option<(Range<usize>, String)> {
         factory.install(Some(table), &mut Registrar::default()).is_err()
     });
     Some(match alone {
-        Some((key, value)) => (value.span(), format!("{name}: `{}`: {reason}", key.get_ref())),
+        Some((key, value)) => (value.span(), told(name, Some(key.get_ref()), reason)),
         None => (module.span(), text.to_owned()),
     })
+}
+
+/// What a module says of one of its options, which it has named unless it stands there.
+fn told(module: &str, option: Option<&str>, reason: &str) -> String {
+    let plain = plainly(reason.trim_end());
+    match (plain, option) {
+        (Some(Plain::Sentence(text)), _) => format!("{module}: {text}"),
+        (Some(Plain::Predicate(text)), Some(option)) => format!("{module}: `{option}` {text}"),
+        (_, Some(option)) => format!("{module}: `{option}`: {reason}"),
+        (_, None) => format!("{module}: {reason}"),
+    }
 }
 
 fn owned(value: &Value<'_>) -> Option<toml::Value> {

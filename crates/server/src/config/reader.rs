@@ -235,17 +235,18 @@ impl<'t> Section<'_, '_, 't> {
     /// An address with a port.
     pub(super) fn address(&mut self, key: &'static Key) -> Option<(Range<usize>, SocketAddr)> {
         let (span, text) = self.text(key)?;
-        match text.parse() {
-            Ok(address) => Some((span, address)),
-            Err(_) => {
-                let example = key.default.trim_matches('"');
-                self.wrong(
-                    &span,
-                    format!("`{text}` is no IP address with a port: write it as `{example}`"),
-                );
-                None
-            }
+        if let Ok(address) = text.parse() {
+            return Some((span, address));
         }
+        let mut example = key.address();
+        if let Ok(host) = text.parse() {
+            example.set_ip(host);
+        }
+        self.wrong(
+            &span,
+            format!("`{text}` is no IP address with a port: write it as `{example}`"),
+        );
+        None
     }
 
     /// Notes a mistake.

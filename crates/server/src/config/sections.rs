@@ -12,6 +12,8 @@ use stentor_transport::{UnknownName, VersionMin};
 use stentor_xml::Limits;
 use toml::Spanned;
 use toml::de::DeTable;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::reader::{Reader, Value};
 use super::{Asked, Config, LogFormat, components, federation, hosts, keys, listeners, profiles};
@@ -195,19 +197,30 @@ fn log<'t>(reader: &mut Reader<'_>, value: Option<&'t Value<'t>>, config: &mut C
     let mut s = reader.section("log", value);
     config.log_level = "info".to_owned();
     if let Some((span, level)) = s.text(&keys::LOG_LEVEL) {
-        match level.parse::<tracing_subscriber::EnvFilter>() {
-            Ok(_) => config.log_level = level,
-            Err(_) => s.wrong(
+        if is_filter(&level) {
+            config.log_level = level;
+        } else {
+            s.wrong(
                 &span,
                 format!(
                     "`{level}` is no level or filter: write `info`, `debug`, or \
                      `info,stentor_edge=debug`"
                 ),
-            ),
+            );
         }
     }
     config.log_format = s.word(&keys::LOG_FORMAT);
     s.finish();
+}
+
+/// Whether it says what is to be logged. A word alone that is no level names crates, of which only
+/// ours are meant so: else a level that is misspelt would leave the log empty.
+fn is_filter(text: &str) -> bool {
+    let is_known = |word: &str| {
+        let is_level = word.parse::<LevelFilter>().is_ok();
+        is_level || word.contains(['=', '[', ':']) || word.starts_with("stentor")
+    };
+    text.parse::<EnvFilter>().is_ok() && text.split(',').all(|word| is_known(word.trim()))
 }
 
 fn metrics<'t>(

@@ -81,6 +81,14 @@ fn every_mistake_names_its_place_reason_and_remedy() {
             "f:2:11: `localhost` is no IP address with a port: write it as `[::]:5222`",
         ),
         (
+            "[federation]\ndns = '192.0.2.7'",
+            "f:2:7: `192.0.2.7` is no IP address with a port: write it as `192.0.2.7:53`",
+        ),
+        (
+            "[log]\nlevel = 'loud'",
+            "f:2:9: `loud` is no level or filter: write `info`, `debug`, or `info,stentor_edge=debug`",
+        ),
+        (
             "[[listen]]\nkind = 'c2s-tls'\ntls = 'off'",
             "f:1:1: only a port of kind `c2s` can do without TLS: leave out `tls`; for servers there \
              is `tls_required` in `[federation]`",
@@ -235,8 +243,8 @@ messages_max = 'many'
 odd = 1
 ";
     let expected = [
-        "f:2:16: module offline: `messages_max`: invalid type: string \"many\", expected u64",
-        "f:4:1: module ping: unknown field `odd`, there are no fields",
+        "f:2:16: module offline: `messages_max` must be a whole number",
+        "f:4:1: module ping: there is no option `odd`; it has none",
     ];
     assert_eq!(told(text), expected);
 }

@@ -115,7 +115,7 @@ impl Place {
         server
     }
 
-    fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
         // Nothing of the environment of the test reaches the binary.
         command.env_clear().arg("--config").arg(self.config());

@@ -54,7 +54,7 @@ pub(super) fn enter_words(db: &Connection, up_to: i64) -> Result<(), StoreError>
         let holders = holder_at(row, 2).and_then(|first| Ok([first, holder_at(row, 4)?]));
         match holders.and_then(|holders| Ok((holders, row.get::<_, String>(1)?))) {
             Ok((holders, text)) => words::enter(db, message, &text, bare(&holders))?,
-            Err(error) => tracing::error!(%error, "an archived text is damaged"),
+            Err(error) => tracing::error!(event = "damaged", %error, "an archived text is damaged"),
         }
     }
     run(db, "UPDATE archive_state SET worded = max(worded, ?1)", [up_to])
@@ -99,7 +99,7 @@ fn appended(db: &Connection, folded: i64) -> Result<Appended, StoreError> {
             let found = entry_at(row, column).and_then(|entry| Ok((entry, row.get(folded)?)));
             found.unwrap_or_else(|error| {
                 // The others must be found all the same.
-                tracing::error!(message, %error, "an archived message is damaged");
+                tracing::error!(event = "damaged", message, %error, "an archived message is damaged");
                 (None, None)
             })
         });

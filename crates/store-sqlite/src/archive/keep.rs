@@ -181,7 +181,7 @@ impl Archiver {
             }
             Err(error) => {
                 // What is to be committed does not depend on it. Not tried with every commit.
-                tracing::error!(%error, "archived messages cannot be sorted in yet");
+                tracing::error!(event = "store_failed", %error, "archived messages cannot be sorted in yet");
                 self.folded.truncate(mark.folded);
                 self.schedule.put_off(self.tail.len());
                 db.execute_batch("ROLLBACK TO fold; RELEASE fold").map_err(store_error)?;

@@ -65,7 +65,7 @@ fn page(db: &Connection, after: u64, limit: u32) -> Result<SessionPage, StoreErr
                 page.sessions.extend(found.map(|(row, _)| row));
             }
             Err(StoreError::Corrupt(why)) => {
-                tracing::error!(session = id, %why, "A damaged session is left out.");
+                tracing::error!(event = "damaged", session = id, %why, "A damaged session is left out.");
             }
             Err(error) => return Err(error),
         }
