@@ -68,7 +68,7 @@ def _differs_on_prosody(reason):
     if KIND is not Prosody:
         yield
         return
-    waiting.scale_deadlines(0.1)
+    waiting.scale_deadlines(1 / 30)
     try:
         yield
     except (AssertionError, Unsupported, OSError) as difference:

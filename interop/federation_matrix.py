@@ -128,7 +128,7 @@ class Matrix:
             return next((e for e in pair if e.get("local", cell.ours) == cell.ours), None)
 
         try:
-            found = until(entry, f"{cell} in the log", 5)
+            found = until(entry, f"{cell} in the log")
         except Silence:
             return "nothing in our log"
         if not is_connected:

@@ -12,6 +12,8 @@ from harness.waiting import until
 EITHER = pytest.mark.parametrize("other", [Prosody, Ejabberd])
 RECEIPTS = "urn:xmpp:receipts"
 BLOCKING = "urn:xmpp:blocking"
+# A state is seen within so many seconds.
+SOON = 3
 
 
 @pytest.fixture(scope="module")
@@ -206,19 +208,19 @@ def test_logout_is_seen_at_the_other_domain():
         alice, dora = friends(ours, prosody)
         until(lambda: ours.events("s2s_out_ended"), "the idle stream is closed")
         alice.leave()
-        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"), 3)
+        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"), SOON)
         alice.enter()
         dora.sees([alice])
         # She leaves and the server stops.
         alice.stream.write("</stream:stream>")
         ours.stop()
-        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"), 3)
+        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"), SOON)
         ours.start()
         alice.enter()
         dora.sees([alice])
         # The server stops with her.
         ours.stop()
-        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"), 3)
+        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"), SOON)
 
 
 # covers: off-16

@@ -1,7 +1,6 @@
 """Other servers that are slow, silent or cut off: who waits for them, and what arrives."""
 
 import contextlib
-import time
 
 import pytest
 from harness.bad_certs import certificate
@@ -12,7 +11,7 @@ from harness.peer import Caller, Peer, black_hole
 from harness.people import Person, friends, grant, text_of
 from harness.scenes import befriend, chat, has_id, is_chat, is_push, subscribe
 from harness.server import frozen
-from harness.waiting import until
+from harness.waiting import Deadline, until
 
 # A state is seen within so many seconds.
 SOON = 3
@@ -40,14 +39,14 @@ def test_one_contact_that_never_answers_delays_nobody():
         alice.stream.write(f"<presence type='subscribe' to='x@{silent}'/>")
         alice.stream.write(f"<presence type='subscribed' to='x@{silent}'/>")
         for n in range(5):
-            began = time.monotonic()
+            soon = Deadline(SOON)
             alice.stream.write(f"<presence><status>{n}</status></presence>")
             for contact in (bob, dora, emil):
                 contact.stream.wait(
                     lambda e, n=n: is_presence(e, alice.full) and text_of(e, "status") == str(n),
                     SOON,
                 )
-            assert time.monotonic() - began < SOON
+            assert not soon.is_over()
         seen = dora.stream.barrier(stranger.stream)[0]
         assert not [e for e in seen if e.get("from") == alice.full]
         pairs = [(e["local"], e["remote"]) for e in ours.events("s2s_out", "s2s_in")]
@@ -79,16 +78,16 @@ def test_a_login_waits_for_no_other_server():
             dns.silence(f"_xmpp-server._tcp.{domain}", f"_xmpps-server._tcp.{domain}")
         alice.leave()
         bob.sees([alice], "unavailable")
-        began = time.monotonic()
+        soon = Deadline(2)
         alice.enter()
         # Those of who is there come while the others are still being sought.
         alice.sees([dora, bob])
         assert len(alice.stream.roster()) == 7
         chat(alice.stream, bob.jid, "I am here")
         bob.hears([(alice.full, "I am here")])
-        assert time.monotonic() - began < 2
+        assert not soon.is_over()
         asked = {(f"_xmpps-server._tcp.{domain}", "SRV") for domain in slow}
-        until(lambda: asked <= set(dns.asked), "all are sought", 2)
+        until(lambda: asked <= set(dns.asked), "all are sought")
         with Caller(ours, slow[4], ca.server(slow[4])) as late:
             late.say("presence", f"x@{slow[4]}/late", alice.jid)
             alice.stream.wait(lambda e: is_presence(e, f"x@{slow[4]}/late"), SOON)
@@ -113,22 +112,22 @@ def test_ipv6_is_tried_first_and_ipv4_soon(ours):
             region.dns.server_of(domain, None, peer.port, f"host.{domain}")
             region.dns.add(f"host.{domain}", "AAAA", "::1")
             region.dns.add(f"host.{domain}", "A", "127.0.0.1")
-            began = time.monotonic()
+            soon = Deadline(2)
             chat(alice.stream, f"x@{domain}", "hello")
             peer.next()
-            assert time.monotonic() - began < 2
+            assert not soon.is_over()
 
 
 # covers: fed-18
 def test_a_client_and_a_server_that_die_silently_are_seen_gone():
-    limits = "[limits]\nidle_secs = 4\nanswer_wait_secs = 2"
+    limits = "[limits]\nidle_secs = 10\nanswer_wait_secs = 5"
     with neighbourhood(Stentor, Prosody, extra=limits) as (ours, prosody):
         alice, dora = friends(ours, prosody)
         # Hers hears everything, and nothing of it is heard any more.
-        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"), 30)
+        dora.stream.wait(lambda e: is_presence(e, alice.full, "unavailable"))
         alice.stream.expect_stream_error("connection-timeout")
     with neighbourhood(
-        Stentor, Prosody, silence_secs=2, connect_wait_secs=1
+        Stentor, Prosody, silence_secs=5, connect_wait_secs=2
     ) as (ours, prosody), black_hole() as hole:
         alice, dora = friends(ours, prosody)
         stranger = Person(ours, "stranger")
@@ -245,7 +244,7 @@ def test_after_restarts_everybody_is_seen_as_they_are_and_nothing_is_lost(other)
         for server, back, gone, stays in ((theirs, dora, emma, alice), (ours, alice, bob, dora)):
             server.stop()
             server.start()
-            began = time.monotonic()
+            soon = Deadline(60)
             back.stream.cut()
             back.enter()
             seen = stays.stream.until(lambda e, who=back.full: is_presence(e, who))
@@ -253,7 +252,7 @@ def test_after_restarts_everybody_is_seen_as_they_are_and_nothing_is_lost(other)
             if not any(is_presence(e, gone.full, "unavailable") for e in seen):
                 stays.stream.wait(lambda e, who=gone.full: is_presence(e, who, "unavailable"), 60)
             back.sees([stays])
-            assert time.monotonic() - began < 60
+            assert not soon.is_over()
             assert not [e for e in seen if e.get("type") == "error"]
         # Accepted while the other is down, before a kill.
         counted = Counted(alice.stream)

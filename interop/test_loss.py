@@ -9,7 +9,8 @@ from harness.raw import RawStream, login
 from harness.scenes import befriend, chat, is_chat
 from test_silence import stay_alive
 
-IDLE_SECS, ANSWER_SECS, RESUME_SECS = 2, 4, 6
+# Time enough to answer late where packets are lost again and again.
+IDLE_SECS, ANSWER_SECS, RESUME_SECS = 2, 20, 6
 STEPS = 20
 
 

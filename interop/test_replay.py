@@ -5,6 +5,7 @@ import ssl
 from harness import sasl
 from harness.names import SASL, SASL2, STREAM, bodies, condition, q
 from harness.raw import RawStream, show
+from harness.waiting import DEADLINE_SECS
 from test_sasl2 import Device
 
 
@@ -55,7 +56,7 @@ class TapedStream(RawStream):
 
     def wrap_tls(self, sni=None, context=None):
         context = ssl.create_default_context(cafile=str(self.server.ca))
-        self.sock.settimeout(20)
+        self.sock.settimeout(DEADLINE_SECS)
         self.sock = Taped(self.sock, context, self.server.domain)
 
     def enter(self, account):

@@ -14,7 +14,7 @@ from harness.names import MESSAGE, SASL, SASL2, bodies, body, child, condition, 
 from harness.raw import RawStream, SaslFailure, header, login
 from harness.scenes import chat, has_id
 from harness.server import Account
-from harness.waiting import until
+from harness.waiting import DEADLINE_SECS, Deadline, until
 from test_sasl2 import Device
 
 HASHES = ["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -239,7 +239,7 @@ def test_sec_18_replay_of_a_login(server):
     outgoing, incoming = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = ssl.create_default_context(cafile=str(server.ca))
     tap = context.wrap_bio(incoming, outgoing, server_hostname=server.domain)
-    with socket.create_connection((server.address, server.tls_port), 20) as wire:
+    with socket.create_connection((server.address, server.tls_port), DEADLINE_SECS) as wire:
         pump(tap, incoming, outgoing, wire)
         tap.write(header(server.domain).encode())
         recorded += outgoing.read()
@@ -265,7 +265,7 @@ def pump(tap, incoming, outgoing, wire):
 
 @pytest.mark.prosody_differs("blocks no addresses")
 def test_sec_38_brute_force(server_with):
-    server = server_with(address_failures_max=5, address_block_secs=5)
+    server = server_with(address_failures_max=5, address_block_secs=15)
     accounts = [server.account(f"user{n}") for n in range(5)]
     attacker, other = "127.0.0.2", "127.0.0.3"
     for account in accounts:
@@ -287,7 +287,7 @@ def test_sec_38_brute_force(server_with):
     for account in accounts:
         tries(server, account, "wrong", source=attacker)
     assert is_refused()
-    until(lambda: not is_refused(), "the block ends by itself", 30)
+    until(lambda: not is_refused(), "the block ends by itself")
 
 
 # covers: sec-39
@@ -298,23 +298,25 @@ def test_sec_39_late_answers(server_with, by):
     accounts = [server.account(f"user{n}") for n in range(9)]
     free = server.account("free")
 
-    def attempt(n, password="wrong"):
-        """The n-th of what has one thing in common, and all else not."""
+    def attempt(n, soon_secs, password="wrong"):
+        """The n-th of what has one thing in common, and all else not: what came, after how long,
+        and whether within so many seconds."""
         account = accounts[n] if by == "address" else accounts[0]
         source = "127.0.0.2" if by == "address" else f"127.0.0.{n + 2}"
-        begun = time.monotonic()
-        return tries(server, account, password, source=source), time.monotonic() - begun
+        begun, soon = time.monotonic(), Deadline(soon_secs)
+        outcome = tries(server, account, password, source=source)
+        return outcome, time.monotonic() - begun, not soon.is_over()
 
     for n, wait_secs in enumerate([0, 0, 1, 2, 4, 8, 16]):
-        outcome, took_secs = attempt(n)
+        outcome, took_secs, is_soon = attempt(n, wait_secs + 1)
         assert outcome == "not-authorized"
-        assert wait_secs <= took_secs < wait_secs + 1
-    begun = time.monotonic()
-    outcome, took_secs = attempt(7, accounts[7 if by == "address" else 0].password)
-    assert (outcome, took_secs < 1) == ("temporary-auth-failure", True), "not even checked"
+        assert wait_secs <= took_secs and is_soon, (n, took_secs)
+    pause = Deadline(65)
+    outcome, _, is_soon = attempt(7, 1, accounts[7 if by == "address" else 0].password)
+    assert (outcome, is_soon) == ("temporary-auth-failure", True), "not even checked"
     assert tries(server, free, free.password, source="127.0.0.99") == "ok", "others are not held up"
-    while (outcome := attempt(8, accounts[8 if by == "address" else 0].password)[0]) != "ok":
-        assert outcome == "temporary-auth-failure" and time.monotonic() - begun < 65
+    while (outcome := attempt(8, 1, accounts[8 if by == "address" else 0].password)[0]) != "ok":
+        assert outcome == "temporary-auth-failure" and not pause.is_over()
         time.sleep(1)
 
 
@@ -331,9 +333,9 @@ def test_sec_39_new_connections_and_accounts(server_with):
         return True
 
     begun = time.monotonic()
-    outcomes = [connects("127.0.0.2") for _ in range(90)]
+    outcomes = [connects("127.0.0.2") for _ in range(180)]
     # A minute's worth at once, then one each second.
-    assert all(outcomes[:60]) and sum(outcomes) <= 60 + time.monotonic() - begun + 1 < 90
+    assert all(outcomes[:60]) and sum(outcomes) <= 60 + time.monotonic() - begun + 1 < 180
     assert connects("127.0.0.3"), "another address"
     made = []
     for n in range(5):
@@ -353,11 +355,11 @@ def test_sec_39_new_connections_and_accounts(server_with):
 def test_sec_39_everyone_comes_back_at_once(server_with):
     server = server_with()
     accounts = [server.account(f"user{n}") for n in range(20)]
-    begun = time.monotonic()
+    soon = Deadline(60)
     with ThreadPoolExecutor(50) as threads:
         logins = [threads.submit(login, server, accounts[n % 20]) for n in range(500)]
         streams = [one.result() for one in logins]
-    assert time.monotonic() - begun < 60
+    assert not soon.is_over()
     for stream in streams:
         stream.cut()
 
@@ -383,7 +385,7 @@ def is_notice(element):
 # covers: sec-43
 @pytest.mark.prosody_differs("locks no accounts")
 def test_sec_43_account_lockout(server_with, enter):
-    server = server_with(account_failures_max=5, account_lock_secs=5, administrators=("root1",))
+    server = server_with(account_failures_max=5, account_lock_secs=15, administrators=("root1",))
     root = enter("root", at=server)
     assert root.account.local == "root1"
     account, other = server.account("alice"), server.account("bob")
@@ -405,5 +407,5 @@ def test_sec_43_account_lockout(server_with, enter):
     assert tries(server, account, account.password) == "ok"
     for _ in range(5):
         tries(server, account, "wrong")
-    until(lambda: tries(server, account, account.password) == "ok", "the lock ends by itself", 30)
+    until(lambda: tries(server, account, account.password) == "ok", "the lock ends by itself")
     running.close()

@@ -12,6 +12,7 @@ from harness import tls
 from harness.certs import TestCa
 from harness.names import SASL, child, q
 from harness.raw import RawStream, login
+from harness.waiting import DEADLINE_SECS
 from harness.wiretap import Wiretap, decrypted
 
 # Names for what each group of cipher suite numbers is weak in.
@@ -246,7 +247,7 @@ def test_sign_in_behind_a_certificate(server_with, mechanisms):
     for by_password in (False, True):
         with RawStream(server, "plain") as stream:
             stream.sock.close()
-            stream.sock = socket.create_connection((server.address, server.tls_port), 20)
+            stream.sock = socket.create_connection((server.address, server.tls_port), DEADLINE_SECS)
             stream.wrap_tls(context=context)
             stream.open()
             offered = {e.text for e in child(stream.features(), SASL, "mechanisms")}

@@ -13,6 +13,7 @@ from harness.neighbours import Domain, Prosody, Region, Stentor
 from harness.peer import SERVER, Peer
 from harness.raw import RawStream, login
 from harness.scenes import chat, has_id, is_chat
+from harness.waiting import DEADLINE_SECS
 
 EXTENSIONS = {
     "prefix": "<q:foo xmlns:q='urn:example:a'/>",
@@ -132,7 +133,7 @@ def _clients_show_certificates(server, tmp_path, version):
         assert f"<mechanism>{mechanism}</mechanism>" in shown
     with RawStream(server, "plain") as stream:
         stream.sock.close()
-        stream.sock = socket.create_connection((server.address, server.tls_port), 20)
+        stream.sock = socket.create_connection((server.address, server.tls_port), DEADLINE_SECS)
         stream.wrap_tls(context=server.client_context(alice.jid))
         stream.open()
         stream.features()

@@ -16,6 +16,7 @@ from harness.raw import RawStream, header
 from harness.scenes import befriend, chat, has_id
 from harness.server import PASSWORD, free_ports
 from harness.sniffer import Sniffer
+from harness.waiting import DEADLINE_SECS
 
 COMPONENT = "jabber:component:accept"
 # Domains of components, and the kinds of port at which they attach themselves.
@@ -44,7 +45,7 @@ class Attached(RawStream):
 
     def __init__(self, server: Stentor, domain: str, port: int, is_direct: bool):
         self.server = server
-        self.sock = socket.create_connection((server.address, port), 20)
+        self.sock = socket.create_connection((server.address, port), DEADLINE_SECS)
         self._reset()
         if is_direct:
             self.wrap_tls()

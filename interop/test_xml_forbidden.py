@@ -14,6 +14,7 @@ from harness.raw import RawStream, header, login, new_id
 from harness.scenes import chat, delivered
 from harness.server import PASSWORD, free_ports
 from harness.tls import port_of
+from harness.waiting import DEADLINE_SECS
 
 COMPONENT = "jabber:component:accept"
 PARROTS = "parrots.example"
@@ -71,7 +72,7 @@ class Fresh(RawStream):
     def __init__(self, server: Ours, kind: str):
         self.server = server
         port = server.component_port if kind == "component" else port_of(server, kind)
-        self.sock = socket.create_connection((server.address, port), 20)
+        self.sock = socket.create_connection((server.address, port), DEADLINE_SECS)
         self._reset()
         if kind.endswith("-tls"):
             self.wrap_tls()

@@ -5,7 +5,7 @@ import re
 import subprocess
 import threading
 
-from harness.waiting import until
+from harness.waiting import DEADLINE_SECS, until
 
 from .base import Client
 
@@ -73,7 +73,7 @@ class GoSendXmpp(Client):
             input=text,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=DEADLINE_SECS,
         )
 
     def chat(self, to: str, text: str) -> None:

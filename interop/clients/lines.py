@@ -8,10 +8,9 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
-from harness.waiting import Silence, deadline
+from harness.waiting import Deadline, Silence
 
 from .base import INSTALLED, Client
 
@@ -66,13 +65,13 @@ class LineClient(Client):
 
     def wait(self, match, what: str, after: int = 0) -> dict:
         """The first event that matches, among those already come too."""
-        end = deadline()
+        end = Deadline()
         with self.news:
             while True:
                 for event in self.events[after:]:
                     if match(event):
                         return event
-                left = end - time.monotonic()
+                left = end.left()
                 if left <= 0 or self.ended:
                     errors = self.errors.read_text(errors="replace")[-1500:]
                     shown = f"{self.events[-5:]}; stderr: {errors}"

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 
 from harness.server import run_tool
-from harness.waiting import until
+from harness.waiting import DEADLINE_SECS, until
 
 from .base import Client
 
@@ -49,7 +49,9 @@ class Profanity(Client):
     def _tmux(self, *words: str) -> str:
         environment = {name: value for name, value in os.environ.items() if name != "TMUX"}
         command = ["tmux", "-S", str(self.socket), "-f", "/dev/null", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=DEADLINE_SECS
+        )
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 

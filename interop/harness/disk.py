@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from .waiting import DEADLINE_SECS
+
 
 class Disk:
     """A tmpfs that only processes see which are started with `prefix`; needs no privilege."""
@@ -41,5 +43,5 @@ class Disk:
 
     def dispose(self) -> None:
         self._holder.stdin.close()
-        self._holder.wait(timeout=20)
+        self._holder.wait(timeout=DEADLINE_SECS)
         self._holder.stdout.close()

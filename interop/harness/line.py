@@ -5,6 +5,8 @@ import socket
 import struct
 import threading
 
+from .waiting import DEADLINE_SECS
+
 PIECE_BYTES_MAX = 16 * 1024
 # What one connection may have on the way in one direction, in pieces: no network keeps everything.
 PIECES_MAX = 64
@@ -44,7 +46,7 @@ class Line:
         return self._do(self._tear())
 
     def _do(self, what):
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(DEADLINE_SECS)
 
     async def _close(self) -> None:
         self._server.close()

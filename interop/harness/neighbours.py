@@ -20,6 +20,7 @@ from .far import Far
 from .server import Account, Server, free_ports, run_tool
 from .settings import Settings
 from .stentor import ROOT
+from .waiting import DEADLINE_SECS
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class Stentor(Neighbour):
         """What the page for Prometheus says, by the name with its labels."""
         with contextlib.closing(HTTPConnection(self.address, self.metrics_port)) as page:
             page.sock = self.client_socket()
-            page.sock.settimeout(10)
+            page.sock.settimeout(DEADLINE_SECS)
             page.sock.connect((self.address, self.metrics_port))
             page.request("GET", "/metrics")
             lines = page.getresponse().read().decode().splitlines()
@@ -372,7 +373,7 @@ class Ejabberd(Neighbour):
         url = f"http://{self.address}:{self.web_port}/api/{command}"
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(url, json.dumps(words).encode(), headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=DEADLINE_SECS) as answer:
             answer.read()
 
     def _end(self, sign) -> None:

@@ -4,7 +4,6 @@ import itertools
 import socket
 import ssl
 import struct
-import time
 from collections import deque
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser, tostring
@@ -12,7 +11,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser, tostring
 from . import sasl
 from .names import BIND, CLIENT, PING, SASL, STREAM, STREAMS_ERRORS, TLS, XML, child, condition, q
 from .server import Account, Server
-from .waiting import Silence, deadline
+from .waiting import DEADLINE_SECS, Deadline, Silence
 
 _ids = itertools.count(1)
 
@@ -54,7 +53,7 @@ class RawStream:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         if source:
             self.sock.bind((source, 0))
-        self.sock.settimeout(20)
+        self.sock.settimeout(DEADLINE_SECS)
         self.sock.connect((server.address, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.account: Account | None = None
@@ -75,7 +74,7 @@ class RawStream:
         self.is_closed = False
 
     def write(self, data: str | bytes) -> None:
-        self.sock.settimeout(20)
+        self.sock.settimeout(DEADLINE_SECS)
         self.sock.sendall(data.encode() if isinstance(data, str) else data)
 
     def write_carelessly(self, data: str | bytes) -> None:
@@ -89,7 +88,7 @@ class RawStream:
 
     def next(self, secs: float | None = None) -> Element:
         """The next first-level element."""
-        end = deadline(secs)
+        end = Deadline(secs)
         while not self.elements:
             self._read(end, "an element")
         return self.elements.popleft()
@@ -100,7 +99,7 @@ class RawStream:
 
     def until(self, match, secs: float | None = None) -> list[Element]:
         """All elements up to and with the first that matches."""
-        end, seen = deadline(secs), []
+        end, seen = Deadline(secs), []
         while True:
             while not self.elements:
                 try:
@@ -169,7 +168,7 @@ class RawStream:
 
     def drain(self, secs: float | None = None) -> list[Element]:
         """Waits for the end of the connection; what came before it."""
-        end = deadline(secs)
+        end = Deadline(secs)
         while not self.is_closed:
             try:
                 self._read(end, "the end of the connection")
@@ -182,7 +181,7 @@ class RawStream:
     def peek(self) -> None:
         """Takes in what has already come, without waiting."""
         try:
-            self._read(time.monotonic() + 0.001, "anything")
+            self._read(Deadline(0.001), "anything")
         except (Silence, StreamEnded):
             pass
 
@@ -203,10 +202,10 @@ class RawStream:
         rows = map(str.split, Path("/proc/net/tcp").read_text().splitlines())
         return next((row for row in rows if row[1:3] == [theirs, ours]), None)
 
-    def _read(self, end: float, what: str) -> None:
+    def _read(self, end: Deadline, what: str) -> None:
         if self.is_closed:
             raise StreamEnded(f"closed while waiting for {what}: {bytes(self.received[-300:])}")
-        left = end - time.monotonic()
+        left = end.left()
         if left <= 0:
             raise Silence(f"waited in vain for {what}")
         self.sock.settimeout(left)
@@ -214,7 +213,9 @@ class RawStream:
             data = self.sock.recv(65536)
             self.has_close_notify = not data and isinstance(self.sock, ssl.SSLSocket)
         except TimeoutError:
-            raise Silence(f"waited in vain for {what}") from None
+            if end.is_over():
+                raise Silence(f"waited in vain for {what}") from None
+            return
         except OSError:
             # A reset, or TCP closed without close_notify: `has_close_notify` stays false.
             data = b""
@@ -254,7 +255,7 @@ class RawStream:
         return self.wait_header()
 
     def wait_header(self, secs: float | None = None) -> Element:
-        end = deadline(secs)
+        end = Deadline(secs)
         while self.root is None:
             self._read(end, "the server's stream header")
         return self.root
@@ -273,7 +274,7 @@ class RawStream:
 
     def wrap_tls(self, sni: str | None = None, context: ssl.SSLContext | None = None) -> None:
         context = context or self.server.client_context()
-        self.sock.settimeout(20)
+        self.sock.settimeout(DEADLINE_SECS)
         self.sock = context.wrap_socket(
             self.sock, server_hostname=sni or self.server.domain, suppress_ragged_eofs=False
         )

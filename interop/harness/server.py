@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .settings import Settings, Unsupported
-from .waiting import until
+from .waiting import DEADLINE_SECS, until
 
 PASSWORD = "secret"
 
@@ -203,7 +203,7 @@ class Server(ABC):
             return
         if process.poll() is None:
             process.send_signal(sign)
-        process.wait(timeout=30)
+        process.wait(timeout=DEADLINE_SECS)
 
 
 @contextmanager
@@ -247,7 +247,9 @@ def free_ports(count: int) -> list[int]:
 def run_tool(*words: object, given: str | None = None) -> str:
     """Runs a command of a server; its output. Fails when the command fails."""
     command = [str(word) for word in words]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, input=given, capture_output=True, text=True, timeout=DEADLINE_SECS
+    )
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
     return done.stdout
 

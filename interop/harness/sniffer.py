@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from .waiting import until
+from .waiting import DEADLINE_SECS, until
 
 
 class Sniffer:
@@ -35,7 +35,7 @@ class Sniffer:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=DEADLINE_SECS)
 
     def stop(self, address: str, port: int) -> dict[int, bytes]:
         """Stops when it has recorded what went before; that, by port.
@@ -43,7 +43,7 @@ class Sniffer:
         Knocks at one of the ports to know.
         """
         marker = secrets.token_hex(16).encode()
-        with socket.create_connection((address, port), 20) as knocking:
+        with socket.create_connection((address, port), DEADLINE_SECS) as knocking:
             knocking.sendall(marker)
             until(lambda: marker in self.file.read_bytes(), "the recorder hears the knock")
         self.__exit__()

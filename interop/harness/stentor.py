@@ -15,6 +15,7 @@ from . import certs
 from .clock import Clock
 from .disk import Disk
 from .server import PASSWORD, Account, Server, free_ports, run_tool
+from .waiting import DEADLINE_SECS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -189,7 +190,7 @@ class Stentor(Server):
         other = self.folder / "checked.toml"
         other.write_text(f"{text}\n{more}\n")
         command = [self.binary, "--config", str(other), "check"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECS)
         return done.returncode, done.stdout + done.stderr
 
     def waiting_messages(self, account: Account) -> int:

@@ -15,7 +15,7 @@ import pytest
 
 from .raw import RawStream, header
 from .server import Server, accepts, free_ports
-from .waiting import until
+from .waiting import DEADLINE_SECS, until
 
 ALERT, HANDSHAKE = 21, 22
 HANDSHAKE_FAILURE, PROTOCOL_VERSION, INSUFFICIENT_SECURITY = 40, 70, 71
@@ -39,7 +39,7 @@ def port_of(server: Server, kind: str) -> int:
 
 def open_port(server: Server, kind: str) -> socket.socket:
     """A connection to a port on which the next byte belongs to TLS."""
-    sock = socket.create_connection((server.address, port_of(server, kind)), 20)
+    sock = socket.create_connection((server.address, port_of(server, kind)), DEADLINE_SECS)
     if kind.endswith("-tls"):
         return sock
     content = "jabber:client" if kind == "c2s" else "jabber:server"
@@ -76,7 +76,9 @@ def s_client(
     if "-noservername" not in options and "-servername" not in options:
         command += ["-servername", host]
     given = given or header(host) + "</stream:stream>"
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        command, input=given, capture_output=True, text=True, timeout=DEADLINE_SECS
+    )
     return done.stdout + done.stderr
 
 
@@ -106,7 +108,7 @@ def scanned(server: Server, kind: str) -> tuple[set[str], set[str]]:
     way = {"c2s": ["--starttls-xmpp"], "s2s": ["--starttls-xmpp", "--xmpp-server"]}.get(kind, [])
     leave_out = [f"--no-{what}" for what in ("fallback", "renegotiation", "heartbleed", "groups")]
     command = ["sslscan", "--xml=-", "--ipv4", *leave_out, *way, at]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECS)
     test = fromstring(done.stdout).find("ssltest")
     enabled = [e for e in test.findall("protocol") if e.get("enabled") == "1"]
     versions = {
@@ -182,7 +184,7 @@ def key_share(server_hello: bytes) -> tuple[int, bytes]:
 def ephemeral_key(sock: socket.socket) -> bytes:
     """The server's key of a key exchange in TLS 1.2 by X25519, then closes."""
     with sock:
-        sock.settimeout(20)
+        sock.settimeout(DEADLINE_SECS)
         sock.sendall(hello_with([0xC02B, 0xC02C]))
         messages = b""
         while True:
@@ -202,7 +204,7 @@ def ephemeral_key(sock: socket.socket) -> bytes:
 def answer_to(sock: socket.socket, hello: bytes) -> tuple[int, bytes]:
     """Sends a hello; type and content of the record that answers it, then closes."""
     with sock:
-        sock.settimeout(20)
+        sock.settimeout(DEADLINE_SECS)
         sock.sendall(hello)
         data = b""
         while chunk := sock.recv(4096):
@@ -217,7 +219,7 @@ def answer_to(sock: socket.socket, hello: bytes) -> tuple[int, bytes]:
 def server_hello(sock: socket.socket, hello: bytes) -> bytes:
     """Sends a hello; the ServerHello that answers it, then closes."""
     with sock:
-        sock.settimeout(20)
+        sock.settimeout(DEADLINE_SECS)
         sock.sendall(hello)
         head = sock.recv(5, socket.MSG_WAITALL)
         assert head[0] == HANDSHAKE, head
@@ -232,7 +234,7 @@ def names_of(server: Server, sni: str | None, direct: bool, to: str = "") -> lis
     with RawStream(server, "plain") as stream:
         if direct:
             stream.sock.close()
-            stream.sock = socket.create_connection((server.address, server.tls_port), 20)
+            stream.sock = socket.create_connection((server.address, server.tls_port), DEADLINE_SECS)
         else:
             stream.open(to)
             stream.features()

@@ -6,6 +6,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+from .waiting import DEADLINE_SECS
+
 
 class Wiretap:
     """Passes one connection on and records it as a capture file, as if from the network."""
@@ -25,7 +27,7 @@ class Wiretap:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(20)
+        self._thread.join(DEADLINE_SECS)
         self.listener.close()
         # Little-endian, with raw IPv4 packets.
         head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
