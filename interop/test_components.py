@@ -145,6 +145,9 @@ class Irc:
         self.say(f"NICK {nick}", f"USER {nick} 0 * :{nick}")
         self.wait(" 001 ")
 
+    def close(self):
+        self.sock.close()
+
     def say(self, *lines):
         self.sock.sendall("".join(f"{line}\r\n" for line in lines).encode())
 
@@ -205,10 +208,13 @@ def join(alice, room):
 @needs_irc
 def test_a_chat_crosses_biboumi_to_an_irc_channel(served):
     room = f"#verona@{IRC}"
-    with irc_server(served.folder) as address, login(served, served.account("alice")) as alice:
+    with (
+        irc_server(served.folder) as address,
+        login(served, served.account("alice")) as alice,
+        contextlib.closing(Irc(address, "romeo")) as romeo,
+    ):
         with biboumi(served, address):
             join(alice, room)
-            romeo = Irc(address, "romeo")
             romeo.say("JOIN #verona")
             alice.wait(lambda e: is_presence(e, f"{room}/romeo"))
             romeo.say("PRIVMSG #verona :But soft")

@@ -365,6 +365,11 @@ class RawStream:
     def __exit__(self, *_: object) -> None:
         self.sock.close()
 
+    def __del__(self) -> None:
+        # Who drops a stream drops its connection, as a client does that dies.
+        if hasattr(self, "sock"):
+            self.sock.close()
+
 
 def login(
     server: Server,
