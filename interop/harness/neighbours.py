@@ -17,7 +17,7 @@ from .bad_certs import certificate
 from .certs import TestCa
 from .dns import Dns
 from .far import Far
-from .server import Account, Server, free_ports, run_tool
+from .server import Account, Server, free_ports, run_tool, takes_commands
 from .settings import Settings
 from .stentor import ROOT
 from .waiting import DEADLINE_SECS
@@ -190,6 +190,9 @@ class Stentor(Neighbour):
 
     def command(self) -> list[str]:
         return [self.binary, "--config", str(self.config)]
+
+    def _takes_commands(self) -> bool:
+        return takes_commands(self.folder / "data")
 
     def create_account(self, account: Account) -> None:
         words = ("account", "add", account.jid, "--password", account.password)

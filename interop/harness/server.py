@@ -188,7 +188,12 @@ class Server(ABC):
     def _is_listening(self) -> bool:
         code = self.process.poll()
         assert code is None, f"{self.name} ended with {code}:\n{self.log_text()[-2000:]}"
-        return all(accepts(address, port) for address, port in self._needed())
+        is_there = all(accepts(address, port) for address, port in self._needed())
+        return is_there and self._takes_commands()
+
+    def _takes_commands(self) -> bool:
+        """Whether its command line reaches it."""
+        return True
 
     def _needed(self) -> list[tuple[str, int]]:
         """Where it must listen before it is there."""
@@ -256,6 +261,12 @@ def run_tool(*words: object, given: str | None = None) -> str:
 
 def _memory_kib(process: Path, name: str) -> int:
     return int((process / "status").read_text().split(f"{name}:")[1].split()[0])
+
+
+def takes_commands(data: Path) -> bool:
+    """Whether the server of ours that has this data folder listens on its socket there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(data / "stentor.sock")) == 0
 
 
 def accepts(address: str, port: int) -> bool:

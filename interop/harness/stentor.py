@@ -14,7 +14,7 @@ from pathlib import Path
 from . import certs
 from .clock import Clock
 from .disk import Disk
-from .server import PASSWORD, Account, Server, free_ports, run_tool
+from .server import PASSWORD, Account, Server, free_ports, run_tool, takes_commands
 from .waiting import DEADLINE_SECS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,6 +150,9 @@ class Stentor(Server):
     def _prefix(self) -> list[str]:
         parts = (self.disk, self.clock)
         return [word for part in parts if part for word in part.prefix]
+
+    def _takes_commands(self) -> bool:
+        return takes_commands(self.data)
 
     def dispose(self) -> None:
         super().dispose()
