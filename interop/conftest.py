@@ -62,6 +62,15 @@ def enter(server):
         yield sign_in
 
 
+@pytest.fixture(autouse=True)
+def _impatience(request):
+    """Where a test as a whole must fail on Prosody it need not wait for long."""
+    is_in_vain = request.node.get_closest_marker("prosody_differs") and KIND is Prosody
+    waiting.scale_deadlines(1 / 3 if is_in_vain else 1.0)
+    yield
+    waiting.scale_deadlines(1.0)
+
+
 @contextlib.contextmanager
 def _differs_on_prosody(reason):
     """On Prosody the part inside must fail; everywhere else it must hold."""

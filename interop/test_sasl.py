@@ -351,7 +351,6 @@ def test_sec_39_new_connections_and_accounts(server_with):
 
 
 # covers: sec-39
-@pytest.mark.prosody_differs("is not asked")
 def test_sec_39_everyone_comes_back_at_once(server_with):
     server = server_with()
     accounts = [server.account(f"user{n}") for n in range(20)]

@@ -18,6 +18,8 @@ const session = createClient({
   jid: settings.jid,
   password: settings.password,
   autoReconnect: false,
+  // Seconds for an answer: on a busy machine more than the 15 that it waits by itself.
+  timeout: 60,
   transports: { websocket: url, bosh: false, tcp: settings.mode },
   transportPreferenceOrder: [settings.mode === "websocket" ? "websocket" : "tcp"],
 });

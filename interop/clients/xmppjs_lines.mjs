@@ -27,6 +27,8 @@ const session = client({
   domain,
   username: settings.local,
   password: settings.password,
+  // By itself it gives up after two seconds, in which a busy machine has not done a handshake.
+  timeout: 60_000,
 });
 session.reconnect.stop();
 
