@@ -51,6 +51,9 @@ def test_xmppjs_asks_for_copies_as_it_signs_in(server, enter):
         client.tell("again")
         back = client.wait(lambda e: e["event"] == "online", "session", seen)
         assert back["mechanism"] == "HT-SHA-256-NONE"
+        # It says so when it has sent its presence; that has to have come.
+        for kind in ("unavailable", None):
+            device.wait(lambda e: is_other(e, device, kind))
         shows_the_other_device(client, device, peer)
 
 
