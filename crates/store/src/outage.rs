@@ -41,9 +41,10 @@ impl<B: Backend> Backend for Told<B> {
         };
         let refused = results.iter().filter(of_store).count();
         if refused > 0 || self.outage.began.is_some() {
-            let say = self.outage.note(refused as u64, Instant::now());
             let error = results.iter().find(of_store).and_then(|result| result.as_ref().err());
-            tell(say, error);
+            if let Some(say) = self.outage.note(refused as u64, Instant::now()) {
+                say.tell(error);
+            }
         }
         results
     }
@@ -76,26 +77,25 @@ impl Outage {
     }
 }
 
-fn tell(say: Option<Say>, error: Option<&StoreError>) {
-    match say {
-        None => {}
-        Some(Say::Refuses { refused }) => {
-            let error = error.map(tracing::field::display);
-            tracing::error!(
-                event = "store_refuses",
-                error,
-                refused,
-                "The store refuses writes, and their senders are told to try again: look after the \
-                 disk of the data folder."
-            );
-        }
-        Some(Say::AcceptsAgain { refused, secs }) => {
-            tracing::info!(
+impl Say {
+    fn tell(&self, error: Option<&StoreError>) {
+        match self {
+            Self::Refuses { refused } => {
+                let error = error.map(tracing::field::display);
+                tracing::error!(
+                    event = "store_refuses",
+                    error,
+                    refused,
+                    "The store refuses writes, and their senders are told to try again: look after \
+                     the disk of the data folder."
+                );
+            }
+            Self::AcceptsAgain { refused, secs } => tracing::info!(
                 event = "store_accepts",
                 refused,
                 secs,
                 "The store accepts writes again."
-            );
+            ),
         }
     }
 }

@@ -76,8 +76,9 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
+    use parking_lot::Mutex;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::Fields;
@@ -87,7 +88,7 @@ mod tests {
 
     impl std::io::Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -120,7 +121,7 @@ mod tests {
             tracing::info!(jid = %forged, reason = "a \"b\"", none = None::<u8>, "Two.");
             tracing::info!(error = %"one\ntwo", path = ?std::path::Path::new("/x y"), "Three\x1b[2J.");
         });
-        let log = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let log = String::from_utf8(kept.0.lock().clone()).unwrap();
         let expected = r#" INFO One. event="bound" jid=a@b.example/c count=3 is_new=true
  INFO Two. jid="a@b.example/x event=\"bound\" source=192.0.2.1" reason="a \"b\""
  INFO Three\u{1b}[2J. error="one\ntwo" path="\"/x y\""
