@@ -3,10 +3,12 @@
 //! Nodes of accounts: requests, who may do what, what is kept and what is told. Whom it is told to
 //! is XEP-0163's part (`xep0163_pep`), and so is the module.
 //! Implements: §4 (affiliations, subscriptions, access models), §5.2 to §5.7, §6.1, §6.2, §6.5, §7,
-//! §8.1 to §8.6, §8.8, §8.9, §12.
-//! Left out: services with an address of their own; §6.3 and §6.4 (subscription options), several
-//! subscriptions of one address and their ids, leases, `get-pending` (§8.7), collections, and of
-//! §8.8.2.4 and §8.9.2.4 the entries in the error: all changes of a request are made or none.
+//! §8.1 to §8.6, §8.8, §8.9, §9.1.1, §9.1.2, §9.2, §12.
+//! Left out: §9.1.3 (whoever only sends directed presence is told nothing unasked, also of open
+//! nodes; it can subscribe); services with an address of their own; §6.3 and §6.4 (subscription
+//! options), several subscriptions of one address and their ids, leases, `get-pending` (§8.7),
+//! collections, and of §8.8.2.4 and §8.9.2.4 the entries in the error: all changes of a request are
+//! made or none.
 //! Status: partial
 
 mod access;
