@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use stentor_engine::{Account, Engine, Interest};
+use stentor_engine::{Account, Engine, Interest, Resource};
 use stentor_jid::Jid;
-use stentor_store::StoreError;
+use stentor_stanza::Stanza;
+use stentor_store::{NodeItemRow, StoreError};
 
 use crate::xep0060_pubsub::Asker;
 use crate::xep0060_pubsub::config::{LastItem, NodeConfig};
@@ -70,9 +71,33 @@ async fn tell_now(
         let event = Event::Items(std::slice::from_ref(row));
         let mut message = message(&account.jid, &node, &config, event, Some(row.at_ms));
         message.head.to = Some(to.clone());
-        engine.tell(account, message).await;
+        if !tell_own(engine, account, to, &node, row, &message) {
+            engine.tell(account, message).await;
+        }
     }
     Ok(())
+}
+
+/// Tells an available session of the account itself; false if the address is none. Such are told of
+/// events at once, so what one has overtaken is not told any more.
+fn tell_own(
+    engine: &Engine,
+    account: &Account,
+    to: &Jid,
+    node: &str,
+    row: &NodeItemRow,
+    message: &Stanza,
+) -> bool {
+    let state = account.lock();
+    let is_it = |session: &Resource| session.jid.as_jid() == to;
+    if !state.available().any(|session| is_it(session)) {
+        return false;
+    }
+    let last = Nodes::of(&state).and_then(|nodes| nodes.find(node)?.items.last());
+    if last.is_some_and(|last| last.seq == row.seq) {
+        engine.tell_own(account, &state, message, &is_it);
+    }
+    true
 }
 
 /// The last item of a node.
