@@ -4,7 +4,8 @@
 //! Implements: §3 (discovery), §4, §5 (asking, errors), §6 (which messages: `engine/src/worth`; which
 //! errors: `answers` beside this file), §7,
 //! §8 (the copies), §9 (`<private/>`, and the hint `<no-copy/>`), §10.1, §10.3.
-//! Left out: nothing. What is stored for later comes once: whoever gets it then is not copied to before
+//! Left out: copies of a message that this server refuses (§8), and of the error: nobody has seen it,
+//! and no archive has it. What is stored for later comes once: whoever gets it then is not copied to before
 //! (`engine/src/pipeline.rs`). What claims to be a copy and is not the server's is taken out of messages.
 
 mod answers;
