@@ -4,4 +4,9 @@
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.
     fn unix_ms(&self) -> i64;
+
+    /// Milliseconds since some moment, on a clock that nobody sets.
+    fn steady_ms(&self) -> i64 {
+        self.unix_ms()
+    }
 }

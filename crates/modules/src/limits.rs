@@ -88,6 +88,12 @@ pub const PUSH_SERVICES_MAX: usize = 4_096;
 /// wait in the store.
 pub const PUSH_LANES_MAX: usize = 16_384;
 
+/// Milliseconds between two looks at how busy the server is, while something is due to devices.
+pub const PUSH_LOOK_MS: u64 = 250;
+
+/// Push services whose names stand with what is measured; those that come later are one.
+pub const PUSH_SERVICES_NAMED_MAX: usize = 32;
+
 /// Messages of one account that wait for somebody's acknowledgement; of more the last become one.
 pub const PUSH_WATCHED_MAX: usize = 256;
 

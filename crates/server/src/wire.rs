@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use stentor_admin::s2s::{self, ServerStreams};
@@ -47,12 +47,18 @@ pub(crate) struct Trust {
     pub dev_authority: Option<PathBuf>,
 }
 
-struct SystemClock;
+struct SystemClock {
+    begun: Instant,
+}
 
 impl Clock for SystemClock {
     fn unix_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn steady_ms(&self) -> i64 {
+        i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 }
 
@@ -71,7 +77,8 @@ pub(crate) async fn core(config: &Config) -> anyhow::Result<Core> {
     let stores = store.stores();
     let rows = rows(&stores).await.context("the domains in the store cannot be read")?;
     let hosts = hosts(config, rows)?;
-    let engine = Engine::new(stores, hosts, Arc::new(SystemClock), credentials);
+    let engine =
+        Engine::new(stores, hosts, Arc::new(SystemClock { begun: Instant::now() }), credentials);
     Ok(Core { store, engine })
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Config {
     pub(super) pause_secs: u64,
     pub(super) keep_secs: u64,
     pub(super) under_way_max: usize,
+    pub(super) late_ms_max: u64,
     pub(super) tell_removed: bool,
 }
 
@@ -45,6 +46,7 @@ impl Default for Config {
             pause_secs: 3_600,
             keep_secs: 28 * 24 * 3_600,
             under_way_max: 256,
+            late_ms_max: 100,
             tell_removed: true,
         }
     }
@@ -163,6 +165,13 @@ pub(super) const OPTIONS: &[OptionDoc] = &[
         default: "256",
         help: "Notifications on their way to one service before further ones wait; calls, mentions \
                and messages of people have as many places again of their own.",
+    },
+    OptionDoc {
+        key: "late_ms_max",
+        default: "100",
+        help: "Milliseconds that the server's own timers may be late. While they go on being later it \
+               has too much to do, and only calls, mentions and messages of people are told. 0 for \
+               however late.",
     },
     OptionDoc {
         key: "tell_removed",

@@ -66,11 +66,15 @@ impl Delivery {
         let (service, node) = (&self.registration.service, self.registration.node.as_deref());
         self.log(place, "push_published", None);
         engine.metrics.pushes_tried.inc();
+        let asked_ms = engine.clock.steady_ms();
         let answer = engine
             .request(&self.host, service, IqType::Set, |w| {
                 write_publish(w, node, &self.summary, options.as_ref());
             })
             .await;
+        let took_ms = engine.clock.steady_ms().saturating_sub(asked_ms);
+        let took_ms = u32::try_from(took_ms.max(0)).unwrap_or(u32::MAX);
+        engine.metrics.pushes_secs.note(self.service.name(), f64::from(took_ms) / 1_000.0);
         if let Err(error) = &answer {
             let reason = [("condition", error.condition.name())];
             engine.metrics.pushes_failed.get_or_create(&reason).inc();
@@ -186,7 +190,7 @@ pub(super) async fn remove(
         let mut state = account.lock();
         let registrations = state.slots.find::<Registrations>();
         let Some(removed) = registrations.and_then(|r| r.0.get(key)).cloned() else { return };
-        registration::remove(&mut state, owner, &mut stage, |r| *r == removed);
+        registration::remove(engine, &mut state, owner, &mut stage, |r| *r == removed);
         (removed, submit(engine, stage))
     };
     settle(engine, &account, ticket).await;

@@ -23,6 +23,8 @@ use super::choice::{self, Told};
 use super::config::Config;
 use super::delivery::{Delivery, Failures, Outcome, Place, remove};
 use super::due::{self, Dues, Kind, Notice};
+use super::load::Load;
+use super::pulse;
 use super::registration::Registrations;
 use super::services::{Pass, Service, Services};
 use crate::limits::PUSH_LANES_MAX;
@@ -30,7 +32,10 @@ use crate::limits::PUSH_LANES_MAX;
 /// All of them.
 pub(super) struct Lanes {
     config: Config,
-    lanes: Mutex<HashMap<Place, Lane>>,
+    pub(super) lanes: Mutex<HashMap<Place, Lane>>,
+    pub(super) load: Load,
+    /// Whether somebody looks at the load, and at how long something waits. Under the lock of `lanes`.
+    pub(super) is_watched: AtomicBool,
     services: Services,
     /// How many notifications went to each device of late, the urgent ones by themselves.
     rates: Mutex<Tally<(Place, bool)>>,
@@ -49,7 +54,9 @@ struct Wakes {
 }
 
 #[derive(Default)]
-struct Lane {
+pub(super) struct Lane {
+    /// Since when it is there, in milliseconds since 1970.
+    pub(super) since_ms: i64,
     /// Whether more has become due since it was last looked.
     is_called: bool,
     /// Told when somebody waits for that.
@@ -64,6 +71,8 @@ enum Step {
     Wait { ms: u64, unless_urgent: bool },
     /// It is waited until less is on its way to the service; something urgent may end that.
     Queue { service: Arc<Service>, is_high: bool },
+    /// It is waited until the server has less to do; something urgent may end that.
+    Rest,
     /// This is sent.
     Send(Box<Delivery>),
     /// The service will not be told of this account any more, for this reason.
@@ -139,6 +148,8 @@ impl Lanes {
     pub(super) fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
             services: Services::new(config.under_way_max),
+            load: Load::new(config.late_ms_max),
+            is_watched: AtomicBool::new(false),
             config,
             lanes: Mutex::default(),
             rates: Mutex::default(),
@@ -175,7 +186,11 @@ impl Lanes {
                 engine.metrics.pushes_put_off.inc();
                 return;
             }
-            lanes.insert(place.clone(), Lane::default());
+            let since_ms = engine.clock.unix_ms();
+            lanes.insert(place.clone(), Lane { since_ms, ..Lane::default() });
+            if !self.is_watched.swap(true, Ordering::AcqRel) {
+                pulse::begin(self, engine);
+            }
         }
         engine.metrics.pushes_waiting.inc();
         let (lanes, engine) = (self.clone(), engine.clone());
@@ -195,6 +210,10 @@ impl Lanes {
                 }
                 Step::Queue { service, is_high } => {
                     pass = self.queue(engine, &place, &service, is_high).await;
+                    Step::Look
+                }
+                Step::Rest => {
+                    self.rest(engine, &place).await;
                     Step::Look
                 }
                 Step::Wait { ms, unless_urgent } => {
@@ -266,6 +285,16 @@ impl Lanes {
         };
         engine.metrics.pushes_throttled.dec();
         pass
+    }
+
+    async fn rest(&self, engine: &Engine, place: &Place) {
+        let urgent = self.urgent(place);
+        engine.metrics.pushes_throttled.inc();
+        tokio::select! {
+            () = self.load.relief() => {}
+            () = urgent.notified() => {}
+        }
+        engine.metrics.pushes_throttled.dec();
     }
 
     /// What is to be done for a device now.
@@ -354,6 +383,10 @@ impl Lanes {
             hold(engine, owner, &mark, "rate");
             let ms = u64::try_from(until_ms.saturating_sub(now_ms)).unwrap_or(0);
             return Step::Wait { ms, unless_urgent: !is_urgent };
+        }
+        if !is_high && self.load.is_pressed() {
+            hold(engine, owner, &mark, "processor");
+            return Step::Rest;
         }
         let Some(pass) = pass.or_else(|| service.try_enter(is_high)) else {
             hold(engine, owner, &mark, "load");

@@ -9,7 +9,8 @@
 //! Status: complete
 //!
 //! What is to be told is written with what it tells of: `due.rs`. When it is told is `judge.rs`, to
-//! whom `registration.rs`, in what order `lanes.rs`; `delivery.rs` sends it and deals with the
+//! whom `registration.rs`, in what order `lanes.rs`; what waits while the server is busy `load.rs` and
+//! `pulse.rs`; `delivery.rs` sends it and deals with the
 //! answer, `services.rs` knows which services are slow or silent. `watch.rs` waits for those who may
 //! have a message already; what users choose is `choice.rs`, and they do so in `form.rs`. What is worth telling at all is `engine/src/worth`; contacts who come are
 //! `online.rs`.
@@ -22,8 +23,10 @@ mod form;
 mod hours;
 mod judge;
 mod lanes;
+mod load;
 mod mention;
 mod online;
+mod pulse;
 mod registration;
 mod services;
 mod watch;
@@ -115,6 +118,9 @@ impl OnSet<Enable> for Push {
             let write = registration.put(&account.jid, &key);
             let (service, device) = (registration.service.clone(), registration.mark());
             registrations.0.insert(key.clone(), registration);
+            if is_new {
+                cx.engine.metrics.pushes_registered.inc();
+            }
             (service, device, cx.engine.stores.writer.submit(write))
         };
         cx.engine.settle(account, ticket).await.map_err(|e| refuse::store_error(&e))?;
@@ -133,7 +139,7 @@ impl OnSet<Disable> for Push {
             let mut state = account.lock();
             let mut stage = Stage::default();
             // §6: without a node, all of the service's.
-            registration::remove(&mut state, &account.jid, &mut stage, |registration| {
+            registration::remove(cx.engine, &mut state, &account.jid, &mut stage, |registration| {
                 registration.service == ask.jid
                     && (ask.node.is_none() || registration.node == ask.node)
             });
@@ -160,7 +166,7 @@ impl Observe for Push {
             return;
         }
         let owner = &cx.account.jid;
-        registration::close(state, owner, stanza, stage);
+        registration::close(cx.engine, state, owner, stanza, stage);
         let from = stanza.head.from.as_ref();
         let is_own = from.is_some_and(|from| from.bare_str() == owner.as_str());
         let worth = cx.worth.of(stanza);
@@ -206,7 +212,7 @@ impl Miss for Push {
         state: &mut AccountState,
         stage: &mut Stage,
     ) -> Taken {
-        let is_ours = registration::close(state, &cx.account.jid, stanza, stage);
+        let is_ours = registration::close(cx.engine, state, &cx.account.jid, stanza, stage);
         if is_ours { Taken::Dropped } else { Taken::No }
     }
 }
@@ -282,7 +288,7 @@ impl Attend for Push {
         state: &mut AccountState,
         stage: &mut Stage,
     ) {
-        registration::remove(state, &cx.account.jid, stage, |r| {
+        registration::remove(cx.engine, state, &cx.account.jid, stage, |r| {
             r.client.as_deref() == Some(client)
         });
     }
@@ -291,6 +297,13 @@ impl Attend for Push {
 /// What was to be told when the server stopped, or when there was too much of it, is told now.
 impl Chore for Push {
     fn run<'a>(&'a self, engine: &'a Arc<Engine>, host: &'a Arc<Host>) -> BoxFuture<'a, ()> {
-        Box::pin(self.lanes.take_up(engine, &host.domain))
+        Box::pin(async move {
+            self.lanes.take_up(engine, &host.domain).await;
+            // All domains are counted at once.
+            let hosts = engine.hosts.load();
+            if hosts.iter().map(|host| &host.domain).min() == Some(&host.domain) {
+                registration::count(engine).await;
+            }
+        })
     }
 }

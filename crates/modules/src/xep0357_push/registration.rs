@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use stentor_engine::clients::Clients;
-use stentor_engine::{AccountState, Resident, Resource, Slot, slots};
+use stentor_engine::{AccountState, Engine, Resident, Resource, Slot, slots};
 use stentor_jid::{BareJid, Jid};
 use stentor_payload::xep0004_forms::Form;
 use stentor_payload::xep0357_push::{self as push, Enable};
@@ -138,6 +138,7 @@ impl Registration {
 
 /// Removes registrations, and what was due to them. How many there were.
 pub(super) fn remove(
+    engine: &Engine,
     state: &mut AccountState,
     owner: &BareJid,
     stage: &mut Stage,
@@ -147,6 +148,7 @@ pub(super) fn remove(
     let gone: Vec<_> =
         registrations.0.extract_if(.., |_, r| is_it(r)).map(|(key, _)| key).collect();
     let count = gone.len();
+    engine.metrics.pushes_registered.dec_by(i64::try_from(count).unwrap_or(0));
     for key in gone {
         state.slots.entry::<Dues>().remove(owner, &key, stage);
         stage.push(Write::RemoveData { owner: owner.clone(), kind: KIND.into(), key });
@@ -156,6 +158,7 @@ pub(super) fn remove(
 
 /// §8: a service says that a node is closed for the account. Whether one was.
 pub(super) fn close(
+    engine: &Engine,
     state: &mut AccountState,
     owner: &BareJid,
     message: &Stanza,
@@ -163,7 +166,26 @@ pub(super) fn close(
 ) -> bool {
     let Some(from) = &message.head.from else { return false };
     let Some(node) = push::disabled_node(message, owner.as_jid()) else { return false };
-    remove(state, owner, stage, |r| r.service == *from && r.node.as_ref() == Some(&node)) > 0
+    remove(engine, state, owner, stage, |r| r.service == *from && r.node.as_ref() == Some(&node))
+        > 0
+}
+
+/// Counts all of them: those of accounts that were removed have gone without a word.
+pub(super) async fn count(engine: &Engine) {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = match engine.stores.data.everyones(KIND, after.take()).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "The push services that are told could not be counted.");
+                return;
+            }
+        };
+        let Some((owner, row)) = page.last() else { break };
+        after = Some((owner.clone(), row.key.clone()));
+        count += i64::try_from(page.len()).unwrap_or(0);
+    }
+    engine.metrics.pushes_registered.set(count);
 }
 
 /// Keeps the registrations in memory with the account.

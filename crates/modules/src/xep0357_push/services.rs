@@ -4,21 +4,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use stentor_jid::Jid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::PUSH_SERVICES_MAX;
+use crate::limits::{PUSH_SERVICES_MAX, PUSH_SERVICES_NAMED_MAX};
 
 /// All that something was sent to of late.
 pub(super) struct Services {
     under_way_max: usize,
     table: Mutex<HashMap<Jid, Arc<Service>>>,
+    /// The first few, by their domains.
+    named: Mutex<HashSet<String>>,
 }
 
 /// One of them.
 pub(super) struct Service {
+    /// What it is called where something is measured.
+    name: String,
     /// Places for whatever comes.
     usual: Arc<Semaphore>,
     /// As many again for what somebody waits for.
@@ -34,7 +38,7 @@ pub(super) struct Pass {
 
 impl Services {
     pub(super) fn new(under_way_max: usize) -> Self {
-        Self { under_way_max, table: Mutex::default() }
+        Self { under_way_max, table: Mutex::default(), named: Mutex::default() }
     }
 
     /// The service of this address.
@@ -46,7 +50,7 @@ impl Services {
         if table.len() >= PUSH_SERVICES_MAX {
             table.retain(|_, s| Arc::strong_count(s) > 1 || s.is_silent(now_ms));
         }
-        let new = Arc::new(Service::new(self.under_way_max));
+        let new = Arc::new(Service::new(self.name(service), self.under_way_max));
         // Beyond the maximum each device is alone with its service.
         if table.len() < PUSH_SERVICES_MAX {
             table.insert(service.clone(), new.clone());
@@ -55,14 +59,33 @@ impl Services {
     }
 }
 
+impl Services {
+    fn name(&self, service: &Jid) -> String {
+        let (mut named, domain) = (self.named.lock(), service.domain());
+        if !named.contains(domain) {
+            if named.len() >= PUSH_SERVICES_NAMED_MAX {
+                return OTHER.to_owned();
+            }
+            named.insert(domain.to_owned());
+        }
+        domain.to_owned()
+    }
+}
+
 impl Service {
-    fn new(places: usize) -> Self {
+    fn new(name: String, places: usize) -> Self {
         Self {
+            name,
             usual: Arc::new(Semaphore::new(places)),
             urgent: Arc::new(Semaphore::new(places)),
             answers: AtomicU64::new(0),
             silent_until_ms: AtomicI64::new(0),
         }
+    }
+
+    /// What it is called where something is measured.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// A place, if there is one now.
@@ -113,13 +136,31 @@ impl Service {
     }
 }
 
+/// What those are called that have no names of their own.
+const OTHER: &str = "other";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn few_services_have_names_where_something_is_measured() {
+        let services = Services::new(1);
+        let name = |n: usize| {
+            let service = Jid::new(&format!("push{n}.example/a")).unwrap();
+            services.find(&service, 0).name().to_owned()
+        };
+        assert_eq!((name(0).as_str(), name(1).as_str()), ("push0.example", "push1.example"));
+        for n in 2..PUSH_SERVICES_NAMED_MAX {
+            assert_eq!(name(n), format!("push{n}.example"));
+        }
+        assert_eq!(name(PUSH_SERVICES_NAMED_MAX), "other");
+        assert_eq!(name(0), "push0.example");
+    }
+
+    #[test]
     fn what_somebody_waits_for_has_places_of_its_own() {
-        let service = Service::new(2);
+        let service = Service::new(String::new(), 2);
         let low: Vec<_> = (0..2).map(|_| service.try_enter(false).unwrap()).collect();
         assert!(service.try_enter(false).is_none());
         let high: Vec<_> = (0..2).map(|_| service.try_enter(true).unwrap()).collect();
@@ -132,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_gets_the_next_place() {
-        let service = Arc::new(Service::new(1));
+        let service = Arc::new(Service::new(String::new(), 1));
         let first = service.try_enter(false);
         let waiting = tokio::spawn({
             let service = service.clone();
@@ -146,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_silent_service_is_one_until_it_answers() {
-        let service = Service::new(1);
+        let service = Service::new(String::new(), 1);
         assert!(service.silence(5_000, 0) && !service.silence(6_000, 0));
         assert!(service.is_silent(5_999) && !service.is_silent(6_000));
         service.note_answer();

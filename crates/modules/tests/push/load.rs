@@ -118,6 +118,51 @@ async fn under_load_what_may_wait_waits_and_nothing_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_the_server_has_too_much_to_do_what_may_wait_waits() {
+    let mut street = Street::new("[push]\nlate_ms_max = 100").await;
+    street.phone_away().await;
+    for who in ["nurse", "tybalt"] {
+        street.world.add_account(&format!("{who}@capulet.example")).await;
+    }
+    let request = format!("<presence type='subscribe' to='{JULIET}'/>");
+    let states = |street: &Street| {
+        let metrics = &street.world.engine.metrics;
+        [metrics.pushes_pressed.get(), metrics.pushes_throttled.get()]
+    };
+    street.romeo.send(&request).await;
+    let first = street.told().await.unwrap();
+    // Its own timers wake a second late, again and again.
+    street.lag().await;
+    assert_eq!(states(&street), [0, 0], "once is chance");
+    street.lag().await;
+    assert_eq!(states(&street), [1, 0]);
+    street.answers(&first.id, "type='result'", "").await;
+    let mut nurse = street.world.connect("nurse@capulet.example/hall").await;
+    nurse.send(&request).await;
+    assert_eq!(street.told().await, None);
+    street.lag().await;
+    assert_eq!((street.told().await, states(&street)), (None, [1, 1]));
+    assert!(street.world.engine.metrics.pushes_oldest_secs.get() >= 1);
+    // What waited is told as soon as it has less to do.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let waited = street.told().await.unwrap();
+    assert_eq!((waited.header("Urgency"), states(&street)), ("medium", [0, 0]));
+    // Somebody writes: for that it is never too busy.
+    street.lag().await;
+    street.lag().await;
+    street.answers(&waited.id, "type='result'", "").await;
+    let mut tybalt = street.world.connect("tybalt@capulet.example/hall").await;
+    tybalt.send(&request).await;
+    assert_eq!((street.told().await, states(&street)), (None, [1, 1]));
+    street.says("<body>x</body>").await;
+    let told = street.accepts().await.unwrap();
+    assert_eq!((told.header("Urgency"), told.requests.as_deref()), ("high", Some("3")));
+    assert_eq!(states(&street)[1], 0);
+    street.wait(1).await;
+    assert_eq!(street.world.engine.metrics.pushes_oldest_secs.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_operator_changes_holds_for_what_waits() {
     let mut street = Street::new("[push]\nwith_body = true\nper_minute = 1").await;
     street.phone_away().await;

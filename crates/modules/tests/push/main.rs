@@ -130,6 +130,13 @@ impl Street {
         settle().await;
     }
 
+    /// A second passes where a quarter of one should have.
+    async fn lag(&self) {
+        self.world.advance(1);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        settle().await;
+    }
+
     /// Time passes on all clocks.
     async fn wait(&self, secs: u64) {
         self.world.advance(i64::try_from(secs).unwrap());

@@ -142,3 +142,18 @@ async fn a_client_whose_access_is_taken_back_is_told_nothing_any_more() {
     assert_eq!(street.accepts().await.unwrap().node.as_deref(), Some("laptop"));
     assert_eq!(street.told().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn devices_are_counted_as_they_come_and_go_and_after_a_restart() {
+    let mut street = Street::new("").await;
+    let mut phone = street.phone().await;
+    let registered = |street: &Street| street.world.engine.metrics.pushes_registered.get();
+    enable(&mut phone, SERVICE, Some("n"), "").await;
+    enable(&mut phone, SERVICE, Some("o"), "").await;
+    assert_eq!(registered(&street), 2, "one of them for the second time");
+    disable(&mut phone, SERVICE, Some("n")).await;
+    assert_eq!(registered(&street), 1);
+    street.restart().await;
+    street.do_chores().await;
+    assert_eq!(registered(&street), 1);
+}
