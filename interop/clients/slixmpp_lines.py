@@ -23,7 +23,7 @@ class Lines(slixmpp.ClientXMPP):
         self.enable_starttls = settings["mode"] == "starttls"
         self.auto_authorize = None
         self.auto_subscribe = False
-        for number in (30, 59, 85, 184, 198, 199, 203, 280, 297, 313, 494):
+        for number in (30, 33, 59, 85, 184, 198, 199, 203, 280, 297, 313, 494):
             self.register_plugin(f"xep_{number:04}")
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("session_resumed", lambda _: say("resumed"))
@@ -63,7 +63,16 @@ class Lines(slixmpp.ClientXMPP):
                 body=message["body"],
                 type=message["type"],
                 delay=stamp,
+                addresses=self.addresses(message),
             )
+
+    @staticmethod
+    def addresses(message):
+        """Type, address, and whether it has the message (XEP-0033)."""
+        if not message.get_plugin("addresses", check=True):
+            return []
+        all_of_them = message["addresses"].iterables
+        return [[a["type"], str(a["jid"]), a["delivered"]] for a in all_of_them]
 
     @staticmethod
     def copied(which, copy):
@@ -92,6 +101,11 @@ class Lines(slixmpp.ClientXMPP):
         match order["do"]:
             case "chat":
                 self.send_message(order["to"], order["body"], mtype="chat")
+            case "spread":
+                message = self.make_message(order["to"], order["body"], mtype="chat")
+                for kind, jid in order["addresses"]:
+                    message["addresses"].add_address(atype=kind, jid=jid)
+                message.send()
             case "subscribe":
                 self.send_presence_subscription(order["to"])
             case "approve":
