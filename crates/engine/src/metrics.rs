@@ -32,7 +32,10 @@ macro_rules! metrics {
 /// How long something took, in seconds, by whom it was asked of. The names are few: whoever counts
 /// sees to that.
 #[derive(Clone, Debug)]
-pub struct Latencies(Family<[(&'static str, String); 1], Histogram, fn() -> Histogram>);
+pub struct Latencies(Family<Service, Histogram, fn() -> Histogram>);
+
+/// Who was asked.
+type Service = [(&'static str, String); 1];
 
 impl Default for Latencies {
     fn default() -> Self {

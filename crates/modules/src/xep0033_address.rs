@@ -61,7 +61,7 @@ impl Module for Multicast {
     fn register(self: Arc<Self>, r: &mut Registrar) {
         let max = self.config.receivers_max;
         r.multicast(max);
-        r.disco(Scope::Host, &[NS]);
+        r.disco_stored(Scope::Host, &[NS]);
         let limit = || vec![max.to_string()];
         let fields = vec![("message", limit()), ("presence", limit())];
         r.disco_form(DiscoForm { form_type: NS, kind: FieldKind::TextSingle, fields });
