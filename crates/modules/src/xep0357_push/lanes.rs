@@ -384,13 +384,9 @@ impl Lanes {
             let ms = u64::try_from(until_ms.saturating_sub(now_ms)).unwrap_or(0);
             return Step::Wait { ms, unless_urgent: !is_urgent };
         }
-        if !is_high && self.load.is_pressed() {
-            hold(engine, owner, &mark, "processor");
-            return Step::Rest;
-        }
-        let Some(pass) = pass.or_else(|| service.try_enter(is_high)) else {
-            hold(engine, owner, &mark, "load");
-            return Step::Queue { service, is_high };
+        let pass = match pass.map_or_else(|| self.enter(&service, is_high), Ok) {
+            Ok(pass) => pass,
+            Err(step) => return step.held(engine, owner, &mark),
         };
         let looks = dues.looks();
         let Some((unseen, notice)) = dues.take(key) else { return Step::End };
@@ -407,6 +403,15 @@ impl Lanes {
             summary,
             _pass: pass,
         }))
+    }
+
+    /// A place on the way to a service, or for what something waits that may.
+    fn enter(&self, service: &Arc<Service>, is_high: bool) -> Result<Pass, Step> {
+        if !is_high && self.load.is_pressed() {
+            return Err(Step::Rest);
+        }
+        let queue = || Step::Queue { service: service.clone(), is_high };
+        service.try_enter(is_high).ok_or_else(queue)
     }
 
     /// Looks again what is due to a device: then, or within the minute after it.
@@ -443,6 +448,14 @@ impl Lanes {
                 }
             }
         }
+    }
+}
+
+impl Step {
+    /// The same; the log says that a notification waits for it.
+    fn held(self, engine: &Engine, owner: &BareJid, mark: &str) -> Self {
+        hold(engine, owner, mark, if matches!(self, Self::Rest) { "processor" } else { "load" });
+        self
     }
 }
 

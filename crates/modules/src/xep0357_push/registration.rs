@@ -177,7 +177,7 @@ pub(super) async fn count(engine: &Engine) {
         let page = match engine.stores.data.everyones(KIND, after.take()).await {
             Ok(page) => page,
             Err(error) => {
-                tracing::error!(%error, "The push services that are told could not be counted.");
+                tracing::error!(event = "push_not_counted", %error, "The push services that are told could not be counted.");
                 return;
             }
         };
