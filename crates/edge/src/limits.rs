@@ -132,6 +132,10 @@ pub const COMPONENT_QUEUE_ITEMS_MAX: usize = 10_000;
 /// Default for the bytes that may wait for one stream of a component.
 pub const COMPONENT_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Milliseconds from the start of the server in which a component comes back to what was under way to
+/// it in an earlier process.
+pub const COMPONENT_RETURN_WAIT_MS: u64 = 300_000;
+
 /// Shards in which the senders of a component's stanzas share its streams.
 pub const COMPONENT_SHARDS: usize = 256;
 

@@ -19,7 +19,7 @@ use stentor_engine::{
 };
 use stentor_jid::BareJid;
 use stentor_stanza::{Condition, ErrorType, Stanza, StanzaError};
-use stentor_store::Write;
+use stentor_store::{UnderwayRow, Write};
 use stentor_store_sqlite::{Options, Sqlite};
 use stentor_stream::component::handshake;
 use stentor_stream::fault::Fault;
@@ -554,4 +554,38 @@ async fn a_reload_ends_what_is_no_longer_wanted() {
     bot.until("<handshake/>").await;
     server.components.close_all(&Fault::Shutdown);
     assert!(bot.rest().await.contains("<system-shutdown "));
+}
+
+/// Numbers of what is in the store until it has arrived.
+async fn kept(server: &Server) -> Vec<u64> {
+    server.engine.stores.writer.barrier().await.unwrap();
+    let page = server.engine.stores.underway.page(0, 100).await.unwrap();
+    page.stanzas.iter().map(|row| row.number).collect()
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_left_begins_the_first_stream_or_comes_back() {
+    let hasty = ComponentSettings { return_wait_ms: 20, ..settings(BOT) };
+    let server = Server::with(vec![settings(IRC), hasty], None).await;
+    let mut juliet = server.user("juliet").await;
+    for (number, to) in [(1, IRC), (2, BOT), (3, IRC)] {
+        let addresses = format!("from='juliet@capulet.example/here' to='{to}'");
+        let xml = format!("<message {addresses} type='chat' id='left-{number}'><body/></message>");
+        let row = UnderwayRow { number, since_ms: 0, stanza: xml.into_bytes().into() };
+        server.engine.stores.writer.submit(Write::PutUnderway(row)).await.unwrap();
+    }
+    assert_eq!(server.engine.restore_underway().await, Ok(3));
+    let error = juliet.error().await;
+    assert_eq!((error.condition, error.kind), (Condition::RemoteServerTimeout, ErrorType::Wait));
+    assert_eq!(kept(&server).await, [1, 3], "the other may still come");
+    let mut irc = server.irc().await;
+    juliet.say("<message to='irc.capulet.example' type='chat' id='new'><body/></message>").await;
+    for id in ["left-1", "left-3", "new"] {
+        let message = irc.until("</message>").await;
+        assert!(message.contains(&format!("id='{id}'")), "{message}");
+        assert_eq!(message.contains("stamp='1970-01-01T00:00:00"), id != "new", "{message}");
+    }
+    while !kept(&server).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }

@@ -51,6 +51,15 @@ pub trait Links: Send + Sync {
     fn push_kept(&self, stanza: Stanza, _kept: Kept) -> Result<Pressure, StanzaError> {
         self.push(stanza)
     }
+
+    /// The same for a stanza that an earlier process left in the store. Whom it is for may not be
+    /// back yet, and is waited for.
+    ///
+    /// # Errors
+    /// As above.
+    fn push_restored(&self, stanza: Stanza, kept: Kept) -> Result<Pressure, StanzaError> {
+        self.push_kept(stanza, kept)
+    }
 }
 
 impl Engine {

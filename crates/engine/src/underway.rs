@@ -1,4 +1,5 @@
-//! What leaves for other servers and outlives the process: it is in the store until they have it.
+//! What leaves for other servers and components and outlives the process: it is in the store until
+//! they have it.
 //!
 //! Kept is what somebody was told is taken: messages of sessions that count what is acknowledged
 //! (XEP-0198), as far as they say more than how things are at the moment, and changes of
@@ -15,6 +16,7 @@ use stentor_store::{Stage, StoreError, Ticket, UnderwayRow, Write};
 use crate::engine::Engine;
 use crate::outbox::Pressure;
 use crate::phase::Cx;
+use crate::remote::Links;
 
 /// Which stanza of the store it is that leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +52,17 @@ impl Engine {
     /// # Errors
     /// As in [`Links::push`](crate::Links::push). The store keeps it no longer then.
     pub(crate) fn send_kept(&self, stanza: Stanza, kept: Kept) -> Result<Pressure, StanzaError> {
-        let error = match self.links.get().map(|links| links.push_kept(stanza, kept)) {
-            Some(Ok(pressure)) => return Ok(pressure),
-            Some(Err(error)) => error,
-            None => StanzaError::new(Condition::RemoteServerNotFound),
-        };
-        self.drop_underway(kept.number);
-        Err(error)
+        self.unless_refused(kept, |links| links.push_kept(stanza, kept))
+    }
+
+    fn unless_refused(
+        &self,
+        kept: Kept,
+        push: impl FnOnce(&dyn Links) -> Result<Pressure, StanzaError>,
+    ) -> Result<Pressure, StanzaError> {
+        let none = Err(StanzaError::new(Condition::RemoteServerNotFound));
+        let pushed = self.links.get().map_or(none, |links| push(&**links));
+        pushed.inspect_err(|_| self.drop_underway(kept.number))
     }
 
     /// Sends a stanza that is to arrive whatever becomes of this process. Ready once it is in the
@@ -75,7 +81,7 @@ impl Engine {
         self.send_kept(stanza.clone(), kept).map(|_| ticket)
     }
 
-    /// Sends what earlier processes did not bring to other servers, in its order. To be called once
+    /// Sends what earlier processes did not bring to other domains, in its order. To be called once
     /// the ways there are connected and before anybody can send something newer. Says how many
     /// stanzas there are.
     ///
@@ -105,15 +111,17 @@ impl Engine {
         // Of presence only what a user was told is taken is kept.
         stanza.head.is_directed = stanza.presence_type().is_some();
         // The domains of this process may be others than those of the former.
-        let is_ours = |jid: Option<&Jid>| jid.is_some_and(|jid| self.is_local(jid.domain()));
-        if !is_ours(stanza.head.from.as_ref()) {
+        let is = |jid: &Option<Jid>, of: &dyn Fn(&str) -> bool| {
+            jid.as_ref().is_some_and(|jid| of(jid.domain()))
+        };
+        if !is(&stanza.head.from, &|domain| self.is_local(domain)) {
             return self.drop_underway(row.number);
         }
-        let sent = if is_ours(stanza.head.to.as_ref()) || !self.keeps(&stanza) {
+        let sent = if is(&stanza.head.to, &|domain| self.host(domain).is_some()) {
             self.drop_underway(row.number);
             Err(StanzaError::new(Condition::RemoteServerNotFound))
         } else {
-            self.send_kept(stanza.clone(), kept)
+            self.unless_refused(kept, |links| links.push_restored(stanza.clone(), kept))
         };
         if let Err(error) = sent {
             self.bounce(&stanza, &error);

@@ -42,6 +42,13 @@ impl Links for Wire {
     fn push_kept(&self, stanza: Stanza, kept: Kept) -> Result<Pressure, StanzaError> {
         self.take(&stanza, Some(kept))
     }
+
+    fn push_restored(&self, stanza: Stanza, kept: Kept) -> Result<Pressure, StanzaError> {
+        if stanza.head.to.as_ref().is_some_and(|to| !self.may_keep(to)) {
+            return Err(StanzaError::new(Condition::RemoteServerNotFound));
+        }
+        self.push_kept(stanza, kept)
+    }
 }
 
 fn connect_links(world: &World) -> Arc<Wire> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use stentor_stream::component::handshake;
+use stentor_testkit::Typist;
 use support::Place;
 
 const COMPONENT: &str = "[[component]]\ndomain = 'irc.localhost'\nsecret = 'Mercutio'\n\
@@ -54,6 +55,13 @@ impl Peer {
             self.heard.push_str(std::str::from_utf8(&bytes[..len]).unwrap());
         }
     }
+
+    /// All that comes until the connection ends, however it does.
+    fn rest(mut self) -> String {
+        let mut bytes = Vec::new();
+        let _ = self.tcp.read_to_end(&mut bytes);
+        self.heard + std::str::from_utf8(&bytes).unwrap()
+    }
 }
 
 #[test]
@@ -84,4 +92,55 @@ fn the_first_component_of_a_reload_waits_for_its_port() {
     place.configure("[[component]]\ndomain = 'irc.localhost'\nsecret = 'Mercutio'\n");
     let said = place.run("reload");
     assert!(said.out.contains("Only a restart changes: the port for components."), "{said:?}");
+}
+
+const MESSAGES: usize = 70;
+
+/// The numbers of the messages that came whole.
+fn numbers(heard: &str) -> Vec<usize> {
+    let whole = heard.split("<message ").skip(1).filter(|text| text.contains("</message>"));
+    let id = |text: &str| text.split(" id='").nth(1).unwrap().split('\'').next().unwrap().parse();
+    whole.map(|text| id(text).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_for_a_component_that_did_not_read_it_is_its_after_a_kill() {
+    let place = Place::new();
+    place.configure(COMPONENT);
+    assert_eq!(place.run("account add user@localhost --password secret").code, 0);
+    let server = place.start();
+    let irc = Peer::admitted(server.ports[0]);
+    let mut sender = Typist::bind(server.ports[1], "user@localhost/here", "secret").await;
+    sender.say("<enable xmlns='urn:xmpp:sm:3'/>").await;
+    sender.hear("<enabled").await;
+    // More than sockets take.
+    let body = "x".repeat(60_000);
+    for n in 0..MESSAGES {
+        let to = "to='x@irc.localhost' type='chat'";
+        sender.say(&format!("<message {to} id='{n}'><body>{body}</body></message>")).await;
+    }
+    sender.say("<r xmlns='urn:xmpp:sm:3'/>").await;
+    let answers = sender.hear(&format!("h='{MESSAGES}'/>")).await + &sender.sync().await;
+    let returned = numbers(&answers);
+    server.signal(Signal::KILL);
+    server.ended();
+    let before = numbers(&irc.rest());
+
+    let server = place.start();
+    assert!(server.log.contains("event=\"underway\""), "{}", server.log);
+    let mut irc = Peer::admitted(server.ports[0]);
+    let last = (0..MESSAGES).rfind(|n| !returned.contains(n)).unwrap();
+    irc.until(&format!(" id='{last}'"));
+    irc.until("</message>");
+    irc.say("</stream:stream>");
+    let after = numbers(&irc.rest());
+    assert!(!after.is_empty() && after.is_sorted(), "{after:?}");
+    for n in 0..MESSAGES {
+        let has_arrived = before.contains(&n) || after.contains(&n);
+        assert!(has_arrived != returned.contains(&n), "{n}: {before:?}, {after:?}, {returned:?}");
+    }
+    server.signal(Signal::TERM);
+    server.ended();
+    let server = place.start();
+    assert!(!server.log.contains("event=\"underway\""), "{}", server.log);
 }

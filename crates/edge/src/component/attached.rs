@@ -11,10 +11,10 @@ use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_stream::fault::Fault;
 
 use super::asked::Asked;
-use super::lane::{Lane, Shard};
+use super::lane::{Lane, Parcel, Shard};
 use super::shown::Shown;
 use super::{ComponentSettings, OnConflict};
-use crate::limits::COMPONENT_SHARDS;
+use crate::limits::{COMPONENT_QUEUE_ITEMS_MAX, COMPONENT_SHARDS};
 
 /// A component that may attach itself.
 pub(crate) struct Attached {
@@ -35,14 +35,23 @@ struct State {
     /// asked.
     asked: Asked,
     shown: Shown,
+    /// What an earlier process left for it, until it comes.
+    left: Left,
     is_removed: bool,
+}
+
+/// Stanzas of an earlier process, in their order.
+#[derive(Default)]
+struct Left {
+    parcels: Vec<Parcel>,
+    bytes: usize,
 }
 
 /// What a stream leaves behind.
 #[derive(Default)]
 pub(crate) struct Leftover {
     /// Nobody takes these any more: they go back.
-    pub(crate) homeless: Vec<Stanza>,
+    pub(crate) homeless: Vec<Parcel>,
     /// Whether that was the last stream.
     pub(crate) is_gone: bool,
     /// The component is gone, and whoever saw its entities gets these.
@@ -58,6 +67,7 @@ impl Attached {
             shards: Box::new([0; COMPONENT_SHARDS]),
             asked: Asked::default(),
             shown: Shown::default(),
+            left: Left::default(),
             is_removed: false,
         };
         Self { state: Mutex::new(state), turn: Mutex::new(()) }
@@ -82,11 +92,36 @@ impl Attached {
         state.settings = settings;
     }
 
-    /// There is to be no such component any more.
-    pub(crate) fn remove(&self) {
+    /// There is to be no such component any more. What was left for it goes back.
+    pub(crate) fn remove(&self) -> Vec<Parcel> {
         let mut state = self.state.lock();
         state.is_removed = true;
         state.close(&Fault::HostGone);
+        std::mem::take(&mut state.left).parcels
+    }
+
+    /// Takes in what an earlier process left for the component; whether that is the first.
+    ///
+    /// # Errors
+    /// `resource-constraint`: it is too much.
+    pub(crate) fn wait_with(&self, parcel: Parcel) -> Result<bool, StanzaError> {
+        let mut state = self.state.lock();
+        if !state.lanes.is_empty() {
+            return state.place(parcel).map(|_| false);
+        }
+        let bytes = state.left.bytes.saturating_add(parcel.stanza.bytes_len());
+        let is_full = state.left.parcels.len() >= COMPONENT_QUEUE_ITEMS_MAX;
+        if is_full || bytes > state.settings.queue_bytes_max {
+            return Err(StanzaError::new(Condition::ResourceConstraint));
+        }
+        state.left.bytes = bytes;
+        state.left.parcels.push(parcel);
+        Ok(state.left.parcels.len() == 1)
+    }
+
+    /// Takes back what an earlier process left for a component that has not come.
+    pub(crate) fn give_up(&self) -> Vec<Parcel> {
+        std::mem::take(&mut self.state.lock().left).parcels
     }
 
     /// Ends every stream.
@@ -94,7 +129,8 @@ impl Attached {
         self.state.lock().close(fault);
     }
 
-    /// Another stream for the component, and whether it is the first.
+    /// Another stream for the component, and whether it is the first. That begins with what an
+    /// earlier process left.
     ///
     /// # Errors
     /// It has as many as it may have, or as many again that are being closed.
@@ -117,17 +153,23 @@ impl Attached {
         state.serials += 1;
         let lane = Arc::new(Lane::new(state.serials, settings.queue_bytes_max));
         state.lanes.push(lane.clone());
+        for parcel in std::mem::take(&mut state.left).parcels {
+            // What does not fit, by new settings, goes back when its time is over.
+            if state.place(parcel.clone()).is_err() {
+                state.left.parcels.push(parcel);
+            }
+        }
         Ok((lane, state.lanes.len() == 1))
     }
 
     /// A stream is over. `unwritten` is what the socket did not take.
-    pub(crate) fn leave(&self, lane: &Lane, unwritten: Vec<Stanza>) -> Leftover {
+    pub(crate) fn leave(&self, lane: &Lane, unwritten: Vec<Parcel>) -> Leftover {
         let mut state = self.state.lock();
         state.lanes.retain(|other| other.serial != lane.serial);
         state.asked.forget(lane.serial);
         let waiting = unwritten.into_iter().chain(lane.drain());
         // Under the lock: nothing overtakes what is placed again.
-        let homeless = waiting.filter(|stanza| state.place(stanza.clone()).is_err());
+        let homeless = waiting.filter(|parcel| state.place(parcel.clone()).is_err());
         let mut leftover = Leftover { homeless: homeless.collect(), ..Leftover::default() };
         leftover.is_gone = state.lanes.is_empty();
         if leftover.is_gone {
@@ -141,8 +183,8 @@ impl Attached {
     /// # Errors
     /// `remote-server-timeout`: it is not connected. `resource-constraint`: it does not take what
     /// waits for it.
-    pub(crate) fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
-        self.state.lock().place(stanza)
+    pub(crate) fn push(&self, parcel: Parcel) -> Result<Pressure, StanzaError> {
+        self.state.lock().place(parcel)
     }
 
     /// Notes what the component sends.
@@ -176,13 +218,13 @@ impl State {
         self.lanes.iter().for_each(|lane| lane.close(fault.clone()));
     }
 
-    fn place(&mut self, stanza: Stanza) -> Result<Pressure, StanzaError> {
+    fn place(&mut self, parcel: Parcel) -> Result<Pressure, StanzaError> {
         if self.lanes.is_empty() {
             return Err(away());
         }
-        let shard = shard_of(&stanza);
-        let lane = self.asker(&stanza).unwrap_or_else(|| self.lane_of(shard));
-        lane.push(shard, stanza).ok_or_else(|| {
+        let shard = shard_of(&parcel.stanza);
+        let lane = self.asker(&parcel.stanza).unwrap_or_else(|| self.lane_of(shard));
+        lane.push(shard, parcel).ok_or_else(|| {
             let error = StanzaError::new(Condition::ResourceConstraint);
             error.with_text("The component does not keep up.")
         })
@@ -243,21 +285,22 @@ mod tests {
         }))
     }
 
-    fn message(from: usize, id: usize) -> Stanza {
+    fn message(from: usize, id: usize) -> Parcel {
         let xml = format!(
             "<message from='user{from}@capulet.example/r{id}' to='x@irc.capulet.example' id='{id}'>\
              <body>{id}</body></message>"
         );
-        Stanza::from_frame(stentor_xml::Frame::parse(xml.as_bytes()).unwrap()).unwrap()
+        let frame = stentor_xml::Frame::parse(xml.as_bytes()).unwrap();
+        Parcel { stanza: Stanza::from_frame(frame).unwrap(), kept: None }
     }
 
-    fn push(attached: &Attached, stanza: Stanza) {
-        attached.push(stanza).unwrap();
+    fn push(attached: &Attached, parcel: Parcel) {
+        attached.push(parcel).unwrap();
     }
 
     fn taken(lane: &Lane) -> Vec<(String, usize)> {
         let mut all = Vec::new();
-        while let Some((shard, stanza)) = lane.pop() {
+        while let Some((shard, Parcel { stanza, .. })) = lane.pop() {
             lane.settle(shard);
             let id = stanza.head.id.as_deref().unwrap().parse().unwrap();
             all.push((stanza.head.from.unwrap().bare_str().to_owned(), id));
@@ -366,7 +409,8 @@ mod tests {
                 let (us, them) = ("irc.capulet.example", format!("u{k}@capulet.example/r"));
                 let ask = iq(&format!("type='get' from='{us}' to='{them}'"));
                 attached.note(lane, &ask);
-                attached.push(iq(&format!("type='result' from='{them}' to='{us}'"))).unwrap();
+                let stanza = iq(&format!("type='result' from='{them}' to='{us}'"));
+                attached.push(Parcel { stanza, kept: None }).unwrap();
                 assert!(lane.pop().is_some(), "request {k} of stream {n}");
             }
         }

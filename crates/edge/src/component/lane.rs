@@ -13,6 +13,14 @@ use crate::limits::{COMPONENT_QUEUE_ITEMS_MAX, COMPONENT_SHARDS};
 /// Which senders' stanzas take the same stream: a number below [`COMPONENT_SHARDS`].
 pub(crate) type Shard = u8;
 
+/// A stanza for a component.
+#[derive(Clone, Debug)]
+pub(crate) struct Parcel {
+    pub(crate) stanza: Stanza,
+    /// Its number in the store, if it is there until the socket has it.
+    pub(crate) kept: Option<u64>,
+}
+
 /// The way to one stream of a component.
 pub(crate) struct Lane {
     /// Tells it from the component's other streams.
@@ -22,7 +30,7 @@ pub(crate) struct Lane {
 }
 
 struct Inner {
-    items: VecDeque<(Shard, Stanza)>,
+    items: VecDeque<(Shard, Parcel)>,
     bytes: usize,
     /// Stanzas of each shard that the socket has not taken, queued or not.
     held: Box<[u32; COMPONENT_SHARDS]>,
@@ -45,15 +53,15 @@ impl Lane {
     }
 
     /// Queues a stanza; none if there is no room.
-    pub(crate) fn push(&self, shard: Shard, stanza: Stanza) -> Option<Pressure> {
+    pub(crate) fn push(&self, shard: Shard, parcel: Parcel) -> Option<Pressure> {
         let mut inner = self.inner.lock();
-        let bytes = inner.bytes.saturating_add(stanza.bytes_len());
+        let bytes = inner.bytes.saturating_add(parcel.stanza.bytes_len());
         if bytes > self.bytes_max || inner.items.len() >= COMPONENT_QUEUE_ITEMS_MAX {
             return None;
         }
         inner.bytes = bytes;
         inner.held[usize::from(shard)] += 1;
-        inner.items.push_back((shard, stanza));
+        inner.items.push_back((shard, parcel));
         let is_high = bytes > self.bytes_max / 8;
         inner.wake();
         Some(if is_high { Pressure::High } else { Pressure::Low })
@@ -61,18 +69,18 @@ impl Lane {
 
     /// Queues what the component is told first; without room it has to do without.
     pub(crate) fn hand_over(&self, stanza: Stanza) {
-        let _ = self.push(0, stanza);
+        let _ = self.push(0, Parcel { stanza, kept: None });
     }
 
     /// Takes the next stanza. Its shard stays here until it is [settled](Self::settle).
-    pub(crate) fn pop(&self) -> Option<(Shard, Stanza)> {
+    pub(crate) fn pop(&self) -> Option<(Shard, Parcel)> {
         let mut inner = self.inner.lock();
-        let (shard, stanza) = inner.items.pop_front()?;
-        inner.bytes -= stanza.bytes_len();
+        let (shard, parcel) = inner.items.pop_front()?;
+        inner.bytes -= parcel.stanza.bytes_len();
         if inner.items.is_empty() {
             inner.items = VecDeque::new();
         }
-        Some((shard, stanza))
+        Some((shard, parcel))
     }
 
     /// The socket has taken a stanza of this shard.
@@ -86,10 +94,10 @@ impl Lane {
     }
 
     /// Takes all that waits.
-    pub(crate) fn drain(&self) -> impl Iterator<Item = Stanza> + use<> {
+    pub(crate) fn drain(&self) -> impl Iterator<Item = Parcel> + use<> {
         let mut inner = self.inner.lock();
         inner.bytes = 0;
-        std::mem::take(&mut inner.items).into_iter().map(|(_, stanza)| stanza)
+        std::mem::take(&mut inner.items).into_iter().map(|(_, parcel)| parcel)
     }
 
     /// Bytes waiting.

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use stentor_engine::{BoxFuture, Handling, Inbound};
-use stentor_stanza::{Condition, Stanza, StanzaError};
+use stentor_stanza::Stanza;
 use stentor_stream::component::{Answer, Ask, Component, Event, Offer, Settings};
 use stentor_stream::fault::{Fault, Misbehaviour};
 use stentor_stream::{Ending, Machine as _, Millis};
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use super::Components;
 use super::attached::Attached;
-use super::lane::{Lane, Shard};
+use super::lane::{Lane, Parcel, Shard};
 use crate::accept::{Serve, open};
 use crate::admission::Permit;
 use crate::c2s::Shared;
@@ -94,7 +94,7 @@ struct Stream {
     /// The component, once it has been admitted.
     place: Option<(Arc<Attached>, Arc<Lane>)>,
     /// Written stanzas, and where each ends in the stream of bytes, until the socket has them.
-    sent: VecDeque<(u64, Shard, Stanza)>,
+    sent: VecDeque<(u64, Shard, Parcel)>,
     /// Bytes handed to the pump so far, and how many of them the socket has taken.
     appended: u64,
     taken: u64,
@@ -131,6 +131,7 @@ impl Stream {
         loop {
             self.events();
             if let Some(fault) = self.place.as_ref().and_then(|(_, lane)| lane.take_close()) {
+                self.fault = Some(fault.clone());
                 self.machine.close(Some(fault), monotonic::now());
                 self.events();
             }
@@ -264,14 +265,14 @@ impl Stream {
     fn fill(&mut self) {
         let Some((_, lane)) = self.place.clone() else { return };
         while self.machine.is_open() && self.pump.has_room() {
-            let Some((shard, stanza)) = lane.pop() else { break };
+            let Some((shard, parcel)) = lane.pop() else { break };
             if self.pump.waiting() == 0 {
                 self.moved = monotonic::now();
             }
             self.write(|machine, out| {
-                machine.send(&stanza, out, monotonic::now());
+                machine.send(&parcel.stanza, out, monotonic::now());
             });
-            self.sent.push_back((self.appended, shard, stanza));
+            self.sent.push_back((self.appended, shard, parcel));
             self.listener.components.metrics.stanzas_out.inc();
         }
     }
@@ -290,12 +291,15 @@ impl Stream {
             self.moved = monotonic::now();
         }
         let Some((_, lane)) = &self.place else { return };
-        while let Some((end, shard, _)) = self.sent.front()
+        let mut numbers = Vec::new();
+        while let Some((end, shard, parcel)) = self.sent.front()
             && *end <= taken
         {
             lane.settle(*shard);
+            numbers.extend(parcel.kept);
             self.sent.pop_front();
         }
+        self.listener.components.drop_kept(numbers);
     }
 
     /// When a component that reads nothing has had its time.
@@ -326,7 +330,7 @@ impl Stream {
         }
         let mut returned = 0;
         if let Some((attached, lane)) = self.place.take() {
-            let unwritten = std::mem::take(&mut self.sent).into_iter().map(|(.., stanza)| stanza);
+            let unwritten = std::mem::take(&mut self.sent).into_iter().map(|(.., parcel)| parcel);
             returned = self.leave(&components, &attached, &lane, unwritten.collect());
         } else if self.fault.is_some() {
             components.metrics.refused.inc();
@@ -341,18 +345,18 @@ impl Stream {
         components: &Components,
         attached: &Attached,
         lane: &Lane,
-        unwritten: Vec<Stanza>,
+        unwritten: Vec<Parcel>,
     ) -> usize {
         let domain = self.domain.as_deref().unwrap_or_default();
         let _turn = attached.turn();
-        let leftover = attached.leave(lane, unwritten);
+        let mut leftover = attached.leave(lane, unwritten);
         components.metrics.streams_of(domain).dec();
-        let returned = leftover.homeless.len();
-        let error = StanzaError::new(Condition::RemoteServerTimeout);
-        for stanza in leftover.homeless {
-            components.metrics.returned.inc();
-            components.engine.bounce(&stanza, &error);
+        if self.fault == Some(Fault::Shutdown) {
+            // The next process gives it what is in the store.
+            leftover.homeless.retain(|parcel| parcel.kept.is_none());
         }
+        let returned = leftover.homeless.len();
+        components.send_back(leftover.homeless);
         if leftover.is_gone {
             components.engine.component_left(domain);
         }

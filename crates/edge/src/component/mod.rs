@@ -11,18 +11,22 @@ mod listener;
 mod shown;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use stentor_engine::{Engine, Kept, Links, Pressure};
 use stentor_jid::Jid;
+use stentor_payload::xep0203_delay;
 use stentor_stanza::{Condition, Stanza, StanzaError};
+use stentor_store::Write;
 use stentor_stream::fault::Fault;
 use zeroize::Zeroizing;
 
 use self::attached::Attached;
+use self::lane::Parcel;
 pub use self::listener::ComponentListener;
-use crate::limits::COMPONENT_QUEUE_BYTES_MAX;
+use crate::limits::{COMPONENT_QUEUE_BYTES_MAX, COMPONENT_RETURN_WAIT_MS};
 use crate::metrics::ComponentMetrics;
 
 /// How one component attaches itself. What it may do is known to the engine.
@@ -40,6 +44,8 @@ pub struct ComponentSettings {
     pub queue_bytes_max: usize,
     /// Bytes of the largest stanza that it may send.
     pub stanza_bytes_max: usize,
+    /// Milliseconds from the start in which it comes back to what an earlier process left for it.
+    pub return_wait_ms: u64,
 }
 
 /// What becomes of a stream that is one too many.
@@ -60,6 +66,7 @@ impl Default for ComponentSettings {
             on_conflict: OnConflict::Refuse,
             queue_bytes_max: COMPONENT_QUEUE_BYTES_MAX,
             stanza_bytes_max: stentor_stream::limits::S2S_FRAME_BYTES_MAX,
+            return_wait_ms: COMPONENT_RETURN_WAIT_MS,
         }
     }
 }
@@ -109,7 +116,8 @@ impl Components {
             };
             attached.insert(settings.domain.clone(), component);
         }
-        former.values().for_each(|component| component.remove());
+        drop(attached);
+        former.values().for_each(|component| self.send_back(component.remove()));
     }
 
     /// Ends every stream of every component.
@@ -128,18 +136,60 @@ impl Components {
         self.attached.lock().get(domain).cloned()
     }
 
-    fn send(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
-        let component = stanza.head.to.as_ref().and_then(|to| self.find(to.domain()));
-        match (component, &self.others) {
-            (Some(component), _) => {
-                let pushed = component.push(stanza);
-                let counter =
-                    if pushed.is_ok() { &self.metrics.queued } else { &self.metrics.returned };
-                counter.inc();
-                pushed
-            }
-            (None, Some(others)) => others.push(stanza),
-            (None, None) => Err(StanzaError::new(Condition::RemoteServerNotFound)),
+    fn addressee(&self, stanza: &Stanza) -> Option<Arc<Attached>> {
+        stanza.head.to.as_ref().and_then(|to| self.find(to.domain()))
+    }
+
+    fn others(&self) -> Result<&Arc<dyn Links>, StanzaError> {
+        self.others.as_ref().ok_or(StanzaError::new(Condition::RemoteServerNotFound))
+    }
+
+    fn push(&self, component: &Attached, parcel: Parcel) -> Result<Pressure, StanzaError> {
+        let pushed = component.push(parcel);
+        let counter = if pushed.is_ok() { &self.metrics.queued } else { &self.metrics.returned };
+        counter.inc();
+        pushed
+    }
+
+    /// Waits with what an earlier process left for a component until that comes, for a bounded time.
+    fn wait_with(
+        self: &Arc<Self>,
+        component: Arc<Attached>,
+        mut stanza: Stanza,
+        kept: Kept,
+    ) -> Result<Pressure, StanzaError> {
+        let from = stanza.head.from.as_ref().map(|from| from.domain().to_owned());
+        if let (Some(from), Some(_)) = (from, stanza.message_type())
+            && !stanza.has_child(xep0203_delay::NS, "delay")
+        {
+            stanza.append(|w| xep0203_delay::write(w, &from, kept.since_ms));
+        }
+        if component.wait_with(Parcel { stanza, kept: Some(kept.number) })? {
+            let wait = Duration::from_millis(component.settings().return_wait_ms);
+            let components = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                components.send_back(component.give_up());
+            });
+        }
+        Ok(Pressure::Low)
+    }
+
+    /// Returns what a component does not get any more.
+    fn send_back(&self, parcels: Vec<Parcel>) {
+        let error = StanzaError::new(Condition::RemoteServerTimeout);
+        for parcel in &parcels {
+            self.metrics.returned.inc();
+            self.engine.bounce(&parcel.stanza, &error);
+        }
+        self.drop_kept(parcels.into_iter().filter_map(|parcel| parcel.kept).collect());
+    }
+
+    /// Drops from the store what has another fate now.
+    fn drop_kept(&self, numbers: Vec<u64>) {
+        if !numbers.is_empty() {
+            // If it fails, it is sent once more after a restart.
+            drop(self.engine.stores.writer.submit(Write::DropUnderway { numbers }));
         }
     }
 
@@ -154,19 +204,31 @@ struct Way(Arc<Components>);
 
 impl Links for Way {
     fn push(&self, stanza: Stanza) -> Result<Pressure, StanzaError> {
-        self.0.send(stanza)
+        match self.0.addressee(&stanza) {
+            Some(component) => self.0.push(&component, Parcel { stanza, kept: None }),
+            None => self.0.others()?.push(stanza),
+        }
     }
 
-    /// What is for a component waits in memory.
+    /// What is for a component that is away comes back at once.
     fn may_keep(&self, to: &Jid) -> bool {
-        let others = self.0.others.as_ref().filter(|_| self.0.find(to.domain()).is_none());
-        others.is_some_and(|others| others.may_keep(to))
+        match self.0.find(to.domain()) {
+            Some(component) => component.streams() > 0,
+            None => self.0.others.as_ref().is_some_and(|others| others.may_keep(to)),
+        }
     }
 
     fn push_kept(&self, stanza: Stanza, kept: Kept) -> Result<Pressure, StanzaError> {
-        match &self.0.others {
-            Some(others) => others.push_kept(stanza, kept),
-            None => Err(StanzaError::new(Condition::RemoteServerNotFound)),
+        match self.0.addressee(&stanza) {
+            Some(component) => self.0.push(&component, Parcel { stanza, kept: Some(kept.number) }),
+            None => self.0.others()?.push_kept(stanza, kept),
+        }
+    }
+
+    fn push_restored(&self, stanza: Stanza, kept: Kept) -> Result<Pressure, StanzaError> {
+        match self.0.addressee(&stanza) {
+            Some(component) => self.0.wait_with(component, stanza, kept),
+            None => self.0.others()?.push_restored(stanza, kept),
         }
     }
 }

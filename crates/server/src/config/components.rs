@@ -40,6 +40,7 @@ pub(super) fn read<'t>(
             on_conflict: s.word(&keys::COMPONENT_ON_CONFLICT),
             queue_bytes_max: size(s.number(&keys::COMPONENT_QUEUE_BYTES_MAX)),
             stanza_bytes_max: size(s.number(&keys::COMPONENT_STANZA_BYTES_MAX)),
+            ..ComponentSettings::default()
         };
         s.finish();
         if let (Some(_), Some(secret)) = (domain, secret) {
