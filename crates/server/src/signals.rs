@@ -1,5 +1,7 @@
 //! What tells a running server to do something: signals, and commands.
 
+use std::time::{Duration, Instant};
+
 use stentor_admin::Wish;
 use stentor_admin::server::Reloaded;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -51,11 +53,21 @@ impl Signals {
         }
     }
 
-    /// Waits for another signal to stop.
+    /// Waits for another signal to stop. What comes right behind the first is not another: who ends a
+    /// process and then its group means it once.
     pub(crate) async fn terminated(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        let first = Instant::now();
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if first.elapsed() >= ECHO {
+                return;
+            }
         }
     }
 }
+
+/// For how long further signals count as the first.
+const ECHO: Duration = Duration::from_millis(300);

@@ -46,7 +46,7 @@ sections! {
     "(top of the file)",
     "What concerns the whole server." => {
         DATA_DIR = "data_dir", Path, "\"…/stentor\"", Restart,
-            "The folder of the database, the certificates and the local socket. By default `$STENTOR_DATA`, else `/var/lib/stentor` for root where that is a folder, else `stentor` in the user's data folder.";
+            "The folder of the database, the certificates and the local socket. By default `$STENTOR_DATA`, else `/var/lib/stentor` for root where that is a folder, else `stentor` in the user's data folder, or in the current one without a home.";
     }
 
     "[[listen]]",

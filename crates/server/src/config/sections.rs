@@ -94,6 +94,7 @@ fn default_data_dir() -> PathBuf {
     }
     env("XDG_DATA_HOME")
         .or_else(|| env("HOME").map(|home| home.join(".local/share")))
+        .or_else(|| std::env::current_dir().ok())
         .unwrap_or_else(|| PathBuf::from("."))
         .join("stentor")
 }

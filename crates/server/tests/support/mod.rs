@@ -146,6 +146,10 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for the end; the rest of the log comes with it.
     pub fn ended(mut self) -> (ExitStatus, String) {
         let mut log = String::new();
