@@ -125,6 +125,7 @@ development; add a `[[certificate]]`.
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "there is no other task on this thread")]
 fn signals_stop_it_in_good_order_and_a_second_one_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
         let place = Place::new();
