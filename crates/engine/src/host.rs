@@ -60,6 +60,19 @@ impl Host {
         self.profile.phases.heed.iter().find_map(|module| module.wish(chat, state))
     }
 
+    /// How much of it one of the account's applications is to tell: what it is is its category and type
+    /// (XEP-0030), if that is known.
+    pub fn wish_of(
+        &self,
+        chat: &BareJid,
+        application: Option<(&str, &str)>,
+        state: &AccountState,
+    ) -> Option<Wish> {
+        let Some(application) = application else { return self.wish(chat, state) };
+        let mut modules = self.profile.phases.heed.iter();
+        modules.find_map(|module| module.wish_of(chat, application, state))
+    }
+
     /// Whether an account wants to be told while away when this contact comes.
     pub fn awaits(&self, contact: &BareJid, state: &AccountState) -> bool {
         self.profile.phases.heed.iter().any(|module| module.awaits(contact, state))

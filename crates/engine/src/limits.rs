@@ -76,6 +76,12 @@ pub const PARKED_PAUSE_MS: u64 = 500;
 /// Milliseconds that a stream which looks alive has to let go of a session to be resumed.
 pub const TAKE_OVER_WAIT_MS: u64 = 5_000;
 
+/// Identities of one entity that are remembered (XEP-0115).
+pub const CAPS_IDENTITIES_MAX: usize = 4;
+
+/// Bytes of the category, and of the type, of one; longer ones are not registered and are left out.
+pub const CAPS_IDENTITY_BYTES_MAX: usize = 64;
+
 /// How many marks of capabilities are remembered with their meaning; for one more the oldest is
 /// forgotten. There are about as many as versions of clients.
 pub const CAPS_KNOWN_MAX: usize = 4_096;

@@ -164,6 +164,16 @@ pub trait Heed: Send + Sync + 'static {
     /// The user's wish; none if there is none. `chat` is a contact or a room.
     fn wish(&self, chat: &BareJid, state: &AccountState) -> Option<Wish>;
 
+    /// The wish for an application of the user's that is this: category and type (XEP-0030).
+    fn wish_of(
+        &self,
+        chat: &BareJid,
+        _application: (&str, &str),
+        state: &AccountState,
+    ) -> Option<Wish> {
+        self.wish(chat, state)
+    }
+
     /// Whether the user wants to be told when this contact comes.
     fn awaits(&self, contact: &BareJid, state: &AccountState) -> bool;
 }

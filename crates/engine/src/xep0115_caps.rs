@@ -27,33 +27,43 @@ use stentor_xml::Writer;
 use crate::engine::Engine;
 use crate::iq::BoxFuture;
 use crate::limits::{
-    CAPS_ANSWER_WAIT_MS, CAPS_ASKED_MAX, CAPS_INTEREST_BYTES_MAX, CAPS_KNOWN_MAX, CAPS_WAITING_MAX,
+    CAPS_ANSWER_WAIT_MS, CAPS_ASKED_MAX, CAPS_IDENTITIES_MAX, CAPS_IDENTITY_BYTES_MAX,
+    CAPS_INTEREST_BYTES_MAX, CAPS_KNOWN_MAX, CAPS_WAITING_MAX,
 };
 use crate::service;
 
-/// The nodes that an entity wishes to be notified of (XEP-0060 §9.2).
+/// The nodes that an entity wishes to be notified of (XEP-0060 §9.2), and what it is.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Interest(Box<[Box<str>]>);
+pub struct Interest {
+    nodes: Box<[Box<str>]>,
+    identities: Box<[(Box<str>, Box<str>)]>,
+}
 
 impl Interest {
     /// Whether this node is among them.
     #[must_use]
     pub fn has(&self, node: &str) -> bool {
-        self.0.binary_search_by(|known| (**known).cmp(node)).is_ok()
+        self.nodes.binary_search_by(|known| (**known).cmp(node)).is_ok()
     }
 
     /// All of them, in order.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|node| &**node)
+        self.nodes.iter().map(|node| &**node)
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.nodes.is_empty()
     }
 
-    fn of(features: &[String]) -> Self {
+    /// What it is: categories and types.
+    pub fn identities(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.identities.iter().map(|(category, kind)| (&**category, &**kind))
+    }
+
+    fn of(info: &Info) -> Self {
+        let features = &info.features;
         let mut nodes: Vec<Box<str>> =
             features.iter().filter_map(|f| f.strip_suffix("+notify")).map(Box::from).collect();
         nodes.sort_unstable();
@@ -63,7 +73,12 @@ impl Interest {
             bytes += node.len();
             bytes <= CAPS_INTEREST_BYTES_MAX
         });
-        Self(nodes.into())
+        let is_short = |text: &str| text.len() <= CAPS_IDENTITY_BYTES_MAX;
+        let identities = info.identities.iter();
+        let identities = identities.filter(|i| is_short(&i.category) && is_short(&i.kind));
+        let identities = identities.take(CAPS_IDENTITIES_MAX);
+        let identities = identities.map(|i| (i.category.as_str().into(), i.kind.as_str().into()));
+        Self { nodes: nodes.into(), identities: identities.collect() }
     }
 }
 
@@ -247,7 +262,7 @@ fn read(answer: &Stanza, caps: &Caps) -> Option<Arc<Interest>> {
     if hash.is_some_and(|hash| hash != caps.ver) {
         return None;
     }
-    Some(Arc::new(Interest::of(&info.features)))
+    Some(Arc::new(Interest::of(&info)))
 }
 
 /// §8.1: the string by the hash of this name; none for a hash that we do not know.
@@ -262,6 +277,8 @@ fn hash_of(name: &str, text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use stentor_payload::xep0030_disco::Identity;
+
     use super::*;
 
     fn caps(hash: Option<&str>, ver: &str) -> Caps {
@@ -296,9 +313,21 @@ mod tests {
     #[test]
     fn interest_is_in_the_features_that_end_so() {
         let features = ["b+notify", "a+notify", "a", "b+notify", "+notify"].map(String::from);
-        let interest = Interest::of(&features);
+        let interest = Interest::of(&Info { features: features.into(), ..Info::default() });
         assert_eq!(interest.nodes().collect::<Vec<_>>(), ["", "a", "b"]);
         assert!(interest.has("a") && !interest.has("c"));
+    }
+
+    #[test]
+    fn what_somebody_is_is_known_with_it() {
+        let read = read(&answer(EXODUS), &caps(None, "0.9.1")).unwrap();
+        assert_eq!(read.identities().collect::<Vec<_>>(), [("client", "pc")]);
+        let long = "x".repeat(CAPS_IDENTITY_BYTES_MAX + 1);
+        let identity = |kind: &str| Identity { kind: kind.to_owned(), ..Identity::default() };
+        let mut identities = vec![identity(&long)];
+        identities.resize(2 * CAPS_IDENTITIES_MAX, identity("pc"));
+        let interest = Interest::of(&Info { identities, ..Info::default() });
+        assert_eq!(interest.identities().count(), CAPS_IDENTITIES_MAX);
     }
 
     #[test]

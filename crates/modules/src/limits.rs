@@ -94,6 +94,9 @@ pub const PUSH_LOOK_MS: u64 = 250;
 /// Push services whose names stand with what is measured; those that come later are one.
 pub const PUSH_SERVICES_NAMED_MAX: usize = 32;
 
+/// Entries by identity in the settings of one chat that are heeded (XEP-0492 §2.2).
+pub const NOTIFY_IDENTITIES_MAX: usize = 16;
+
 /// Messages of one account that wait for somebody's acknowledgement; of more the last become one.
 pub const PUSH_WATCHED_MAX: usize = 256;
 

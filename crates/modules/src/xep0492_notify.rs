@@ -2,15 +2,16 @@
 //!
 //! What an account wishes to be told of each chat while it is away, out of its bookmarks
 //! (XEP-0402).
-//! Implements: §2.1, §3 (the setting without an identity counts for the server, which is none of the
-//! user's applications), §2.3 (one advanced setting: to be told when a contact comes).
-//! Left out: §2.2 (settings by identity), which applications read for themselves.
+//! Implements: §2.1, §2.2 (a device is told what its client is to tell, by what that says it is), §3 (the
+//! most specific counts), §2.3 (one advanced setting: to be told when a contact comes).
+//! Left out: nothing.
 //! Status: complete
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use stentor_engine::limits::CAPS_IDENTITY_BYTES_MAX;
 use stentor_engine::{
     AccountState, BoxFuture, Chore, Engine, Heed, Host, Registrar, Resident, Slot, Wish, slots,
 };
@@ -18,17 +19,28 @@ use stentor_jid::BareJid;
 use stentor_store::{Stage, Write};
 use stentor_xml::{ElementRef, Frame, Limits};
 
+use crate::limits::NOTIFY_IDENTITIES_MAX;
+
 /// What the account wishes of each chat; nothing for a chat that it has not said anything of.
 #[derive(Debug, Default)]
 struct Settings(BTreeMap<BareJid, Setting>);
 
 /// What it wishes of one chat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Setting {
     /// How much of it.
     wish: Option<Wish>,
+    /// How much of it applications are to tell that are this.
+    by_identity: Vec<(Identity, Wish)>,
     /// Whether to be told when the contact comes.
     is_awaited: bool,
+}
+
+/// §2.2: what an application is; of any type where none is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    category: String,
+    kind: Option<String>,
 }
 
 /// Keeps the settings in memory with the account: messages are judged while nobody is there.
@@ -71,6 +83,15 @@ impl Resident for Rows {
 impl Heed for Rows {
     fn wish(&self, chat: &BareJid, state: &AccountState) -> Option<Wish> {
         state.slots.find::<Settings>()?.0.get(chat)?.wish
+    }
+
+    fn wish_of(
+        &self,
+        chat: &BareJid,
+        application: (&str, &str),
+        state: &AccountState,
+    ) -> Option<Wish> {
+        state.slots.find::<Settings>()?.0.get(chat)?.wish_of(application)
     }
 
     fn awaits(&self, contact: &BareJid, state: &AccountState) -> bool {
@@ -133,8 +154,9 @@ pub(crate) fn published(
     let Ok(chat) = BareJid::new(id) else { return };
     let conference = Frame::parse_with(payload, &Limits::OWN).ok();
     let setting = conference.map(|frame| of_bookmark(frame.root())).unwrap_or_default();
+    let is_awaited = setting.is_awaited;
     note(owner, state, &chat, setting, stage);
-    if setting.is_awaited {
+    if is_awaited {
         wait(engine, owner, state, &chat);
     }
 }
@@ -165,7 +187,7 @@ fn note(
     stage: &mut Stage,
 ) {
     let Settings(settings) = state.slots.entry::<Settings>();
-    if settings.get(chat).copied().unwrap_or_default() == setting {
+    if settings.get(chat).unwrap_or(&Setting::default()) == &setting {
         return;
     }
     let (owner, kind, key) = (owner.clone(), KIND.into(), chat.to_string());
@@ -173,43 +195,98 @@ fn note(
         settings.remove(chat);
         Write::RemoveData { owner, kind, key }
     } else {
+        let value = setting.write();
         settings.insert(chat.clone(), setting);
-        Write::PutData { owner, kind, key, value: setting.write() }
+        Write::PutData { owner, kind, key, value }
     });
 }
 
 impl Setting {
     /// As it is stored: its words, with a space between.
-    fn write(self) -> Vec<u8> {
+    fn write(&self) -> Vec<u8> {
         let online = self.is_awaited.then_some(ONLINE);
-        let words: Vec<_> = self.wish.map(name).into_iter().chain(online).collect();
-        words.join(" ").into_bytes()
+        let words = self.wish.map(name).into_iter().chain(online).map(str::to_owned);
+        let by_identity = self.by_identity.iter();
+        let by_identity = by_identity.map(|(who, wish)| format!("{}@{}", name(*wish), who.write()));
+        words.chain(by_identity).collect::<Vec<_>>().join(" ").into_bytes()
     }
 
     fn read(value: &[u8]) -> Option<Self> {
         let mut setting = Self::default();
         for word in std::str::from_utf8(value).ok()?.split(' ') {
-            match read(word) {
-                Some(wish) => setting.wish = Some(wish),
-                None if word == ONLINE => setting.is_awaited = true,
-                None => return None,
+            match (word.split_once('@'), read(word)) {
+                (Some((wish, who)), _) => {
+                    setting.by_identity.push((Identity::read(who), read(wish)?))
+                }
+                (_, Some(wish)) => setting.wish = Some(wish),
+                (_, None) if word == ONLINE => setting.is_awaited = true,
+                (_, None) => return None,
             }
         }
         Some(setting)
     }
+
+    /// §3: the most specific counts.
+    fn wish_of(&self, (category, kind): (&str, &str)) -> Option<Wish> {
+        let of = |wanted: Option<&str>| {
+            let mut all = self.by_identity.iter();
+            all.find(|(who, _)| who.category == category && who.kind.as_deref() == wanted)
+        };
+        of(Some(kind)).or_else(|| of(None)).map(|(_, wish)| *wish).or(self.wish)
+    }
 }
 
-/// The setting for all applications in a bookmark's extensions.
+impl Identity {
+    /// Of an element that has one, if that can be a registered one.
+    fn of(setting: ElementRef<'_>) -> Option<Self> {
+        let category = setting.attr("identity-category")?.into_owned();
+        let kind = setting.attr("identity-type").map(|kind| kind.into_owned());
+        let is_good = is_registrable(&category) && kind.as_deref().is_none_or(is_registrable);
+        is_good.then_some(Self { category, kind })
+    }
+
+    fn write(&self) -> String {
+        match &self.kind {
+            Some(kind) => format!("{}/{kind}", self.category),
+            None => self.category.clone(),
+        }
+    }
+
+    fn read(text: &str) -> Self {
+        match text.split_once('/') {
+            Some((category, kind)) => {
+                Self { category: category.to_owned(), kind: Some(kind.to_owned()) }
+            }
+            None => Self { category: text.to_owned(), kind: None },
+        }
+    }
+}
+
+fn is_registrable(word: &str) -> bool {
+    let is_good = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
+    !word.is_empty() && word.len() <= CAPS_IDENTITY_BYTES_MAX && word.bytes().all(is_good)
+}
+
+/// The settings in a bookmark's extensions.
 fn of_bookmark(conference: ElementRef<'_>) -> Setting {
     let notify = conference.child(BOOKMARKS, "extensions").and_then(|e| e.child(NS, "notify"));
     let settings = notify.iter().flat_map(|notify| notify.children().filter(|c| c.ns() == NS));
-    let mut usual = settings.filter(|c| c.attr("identity-category").is_none());
-    let Some((element, wish)) = usual.find_map(|c| Some((c, read(c.name())?))) else {
-        return Setting::default();
-    };
-    let advanced = element.child(NS, "advanced");
-    let is_awaited = advanced.is_some_and(|a| a.child(NS_ADVANCED, ONLINE).is_some());
-    Setting { wish: Some(wish), is_awaited }
+    let mut read_setting = Setting::default();
+    for (element, wish) in settings.filter_map(|c| Some((c, read(c.name())?))) {
+        let has = |name: &str| element.attr(name).is_some();
+        // §2.2: a type without a category says nothing.
+        if has("identity-category") || has("identity-type") {
+            let is_full = read_setting.by_identity.len() >= NOTIFY_IDENTITIES_MAX;
+            let identity = Identity::of(element).filter(|_| !is_full);
+            read_setting.by_identity.extend(identity.map(|who| (who, wish)));
+        } else if read_setting.wish.is_none() {
+            let advanced = element.child(NS, "advanced");
+            read_setting.is_awaited =
+                advanced.is_some_and(|a| a.child(NS_ADVANCED, ONLINE).is_some());
+            read_setting.wish = Some(wish);
+        }
+    }
+    read_setting
 }
 
 fn read(name: &str) -> Option<Wish> {
@@ -272,11 +349,26 @@ mod tests {
     }
 
     #[test]
-    fn s3_only_the_setting_for_everybody_counts() {
+    fn s3_the_most_specific_setting_counts() {
         let by_identity = "<never identity-category='client' identity-type='pc'/>\
-            <on-mention identity-category='client' identity-type='phone'/>";
-        assert_eq!(setting(&format!("{by_identity}<always/>")).wish, Some(Wish::Always));
-        assert_eq!(setting(by_identity).wish, None);
+            <on-mention identity-category='client' identity-type='phone'/>\
+            <on-mention identity-category='gateway'/><never identity-type='web'/>\
+            <never identity-category='a b'/>";
+        let all = setting(&format!("{by_identity}<always/>"));
+        assert_eq!((all.wish, all.by_identity.len()), (Some(Wish::Always), 3));
+        for ((category, kind), wish) in [
+            (("client", "pc"), Wish::Never),
+            (("client", "phone"), Wish::OnMention),
+            (("client", "web"), Wish::Always),
+            (("gateway", "irc"), Wish::OnMention),
+            (("a b", "pc"), Wish::Always),
+        ] {
+            assert_eq!(all.wish_of((category, kind)), Some(wish), "{category}/{kind}");
+        }
+        assert_eq!(setting(by_identity).wish_of(("client", "web")), None);
+        assert_eq!(Setting::read(&all.write()).as_ref(), Some(&all));
+        let many = "<never identity-category='client'/>".repeat(NOTIFY_IDENTITIES_MAX + 1);
+        assert_eq!(setting(&many).by_identity.len(), NOTIFY_IDENTITIES_MAX);
     }
 
     #[test]
@@ -285,8 +377,8 @@ mod tests {
         let mut stage = Stage::new();
         let owner = BareJid::new("juliet@capulet.example").unwrap();
         let room = BareJid::new("room@muc.example").unwrap();
-        let setting = Setting { wish: Some(Wish::Never), is_awaited: true };
-        note(&owner, &mut state, &room, setting, &mut stage);
+        let setting = Setting { wish: Some(Wish::Never), is_awaited: true, ..Setting::default() };
+        note(&owner, &mut state, &room, setting.clone(), &mut stage);
         note(&owner, &mut state, &room, setting, &mut stage);
         let heed = Rows::default();
         assert_eq!(heed.wish(&room, &state), Some(Wish::Never));
@@ -308,7 +400,7 @@ mod tests {
     fn what_is_stored_is_read_as_it_was_written() {
         for wish in [Wish::Always, Wish::OnMention, Wish::Never] {
             for is_awaited in [false, true] {
-                let setting = Setting { wish: Some(wish), is_awaited };
+                let setting = Setting { wish: Some(wish), is_awaited, ..Setting::default() };
                 assert_eq!(Setting::read(&setting.write()), Some(setting));
             }
         }

@@ -53,6 +53,9 @@ pub(super) struct Notice {
     /// Whether it is told at any time: the user wants to hear of that chat always.
     #[serde(default)]
     pub(super) passes: bool,
+    /// The keys of registrations that are not told: their clients are to tell less of that chat.
+    #[serde(skip)]
+    pub(super) deaf: Vec<String>,
 }
 
 /// What a device is told for. Of several the last one here counts.
@@ -123,6 +126,7 @@ impl Notice {
             count: u32::from(kind.is_message()),
             mark: String::new(),
             passes: false,
+            deaf: Vec::new(),
         }
     }
 
@@ -137,6 +141,7 @@ impl Notice {
             body,
             mark: String::new(),
             passes: false,
+            deaf: Vec::new(),
         }
     }
 
@@ -150,12 +155,18 @@ impl Notice {
             body: Some(first_line(name.unwrap_or(contact.as_str()))),
             mark: String::new(),
             passes: false,
+            deaf: Vec::new(),
         }
     }
 
     /// The same, as the log calls it.
     pub(super) fn marked(self, mark: String) -> Self {
         Self { mark, ..self }
+    }
+
+    /// The same, told to all but these.
+    pub(super) fn not_to(self, deaf: Vec<String>) -> Self {
+        Self { deaf, ..self }
     }
 
     /// The same, told at any time or not.

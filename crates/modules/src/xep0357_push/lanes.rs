@@ -94,7 +94,8 @@ pub(super) fn raise(
     notice: &Notice,
     looking: &[Arc<Resource>],
 ) {
-    let keys = keys(state, engine.clock.unix_ms(), looking);
+    let keys = keys(state, engine.clock.unix_ms(), looking, &notice.deaf);
+    let notice = &notice.clone().not_to(Vec::new());
     let dues = state.slots.entry::<Dues>();
     for (key, is_paused) in keys {
         if dues.add(owner, &key, notice.clone(), stage) {
@@ -115,7 +116,8 @@ pub(super) fn foresee(
     notice: &Notice,
     now_ms: i64,
 ) {
-    let keys = keys(state, now_ms, &[]);
+    let keys = keys(state, now_ms, &[], &notice.deaf);
+    let notice = &notice.clone().not_to(Vec::new());
     let dues = state.slots.entry::<Dues>();
     keys.iter().for_each(|(key, _)| dues.foresee(owner, key, notice, stage));
 }
@@ -133,13 +135,18 @@ pub(super) fn look_again(
     }
 }
 
-/// The registrations of all devices of an account but those of some sessions, and whether each is
-/// paused.
-fn keys(state: &AccountState, now_ms: i64, looking: &[Arc<Resource>]) -> Vec<(String, bool)> {
+/// The registrations of all devices of an account but those of some sessions, and these, and whether
+/// each is paused.
+fn keys(
+    state: &AccountState,
+    now_ms: i64,
+    looking: &[Arc<Resource>],
+    deaf: &[String],
+) -> Vec<(String, bool)> {
     let Some(registrations) = state.slots.find::<Registrations>() else { return Vec::new() };
     (registrations.0.iter())
         .filter(|(_, r)| r.has_access(state, now_ms) && !looking.iter().any(|s| r.is_of(s)))
-        .filter(|(_, r)| choice::told(state, r) > Told::Nothing)
+        .filter(|(key, r)| choice::told(state, r) > Told::Nothing && !deaf.contains(key))
         .map(|(key, r)| (key.clone(), r.paused_until_ms > now_ms))
         .collect()
 }

@@ -21,6 +21,7 @@ mod delivery;
 mod due;
 mod form;
 mod hours;
+mod identity;
 mod judge;
 mod lanes;
 mod load;
@@ -84,6 +85,7 @@ impl Module for Push {
         r.disco_stored(Scope::Account, &[push::NS]);
         r.share(self.lanes.clone());
         r.watch(Arc::new(Comings));
+        r.watch(Arc::new(identity::Identities));
         r.resident(Arc::new(RegistrationRows));
         r.resident(Arc::new(DueRows));
         r.resident(Arc::new(ChoiceRows));
@@ -124,6 +126,11 @@ impl OnSet<Enable> for Push {
             (service, device, cx.engine.stores.writer.submit(write))
         };
         cx.engine.settle(account, ticket).await.map_err(|e| refuse::store_error(&e))?;
+        if let Some(presence) = session.resource.presence()
+            && let Some(noting) = identity::learn(session, &presence)
+        {
+            noting.await;
+        }
         let (service, resource) = (service.domain(), session.resource.jid.resource());
         tracing::info!(event = "push_enabled", account = %account.jid, resource, service, device, "A push service was enabled.");
         Ok(())
@@ -243,7 +250,10 @@ impl Push {
         let is_mention =
             || forwarded.is_some() || mention::is_of(said, &cx.account.jid, &chat, nick.as_deref());
         let wish = cx.host.wish(&chat, state);
-        let kind = match (wish.unwrap_or(usual), wake) {
+        // XEP-0492 §2.2: each device as its client; what the most of them are told, the others may not be.
+        let wishes = self.wishes(cx, &chat, usual, state);
+        let most = wishes.iter().map(|(_, wish)| *wish).max_by_key(|wish| eagerness(*wish));
+        let kind = match (most.unwrap_or(usual), wake) {
             (_, Wake::No) => return Err("no content"),
             (Wish::Never, _) => return Err("muted"),
             (Wish::Always, Wake::Message) if !is_room => Kind::Message,
@@ -256,7 +266,39 @@ impl Push {
         };
         let mark = self.lanes.mark(cx.now_ms);
         let passes = wish == Some(Wish::Always);
-        Ok(Notice::of(said, kind, cx.now_ms, &self.config).marked(mark).passing(passes))
+        let is_deaf = |wish: Wish| match wish {
+            Wish::Always => false,
+            Wish::OnMention => wake != Wake::Call && !is_mention(),
+            Wish::Never => true,
+        };
+        let deaf = wishes.into_iter().filter(|(_, wish)| is_deaf(*wish)).map(|(key, _)| key);
+        let notice = Notice::of(said, kind, cx.now_ms, &self.config).not_to(deaf.collect());
+        Ok(notice.marked(mark).passing(passes))
+    }
+
+    /// How much of a chat each device is to be told.
+    fn wishes(
+        &self,
+        cx: &Cx<'_>,
+        chat: &BareJid,
+        usual: Wish,
+        state: &AccountState,
+    ) -> Vec<(String, Wish)> {
+        let registrations = state.slots.find::<Registrations>();
+        let wish = |registration: &Registration| {
+            cx.host.wish_of(chat, registration.application(), state).unwrap_or(usual)
+        };
+        let all = registrations.iter().flat_map(|registrations| registrations.0.iter());
+        all.map(|(key, registration)| (key.clone(), wish(registration))).collect()
+    }
+}
+
+/// Who wants more.
+const fn eagerness(wish: Wish) -> u8 {
+    match wish {
+        Wish::Never => 0,
+        Wish::OnMention => 1,
+        Wish::Always => 2,
     }
 }
 

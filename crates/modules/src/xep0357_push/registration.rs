@@ -36,6 +36,8 @@ pub(super) struct Registration {
     enabled_ms: i64,
     /// Until when the service is left alone.
     pub(super) paused_until_ms: i64,
+    /// What its client says that it is: category and type, once that is known.
+    pub(super) identity: Option<(String, String)>,
 }
 
 /// How it is stored.
@@ -49,6 +51,7 @@ struct Row {
     client: Option<String>,
     enabled_ms: i64,
     paused_until_ms: i64,
+    identity: Option<(String, String)>,
 }
 
 /// §5: a service and a node together.
@@ -67,6 +70,7 @@ impl Registration {
             client: session.client.as_ref().map(ToString::to_string),
             enabled_ms: now_ms,
             paused_until_ms: 0,
+            identity: None,
         }
     }
 
@@ -79,6 +83,11 @@ impl Registration {
     /// The resource that enabled it.
     pub(super) fn resource(&self) -> &str {
         &self.resource
+    }
+
+    /// What its client is, if that is known.
+    pub(super) fn application(&self) -> Option<(&str, &str)> {
+        self.identity.as_ref().map(|(category, kind)| (category.as_str(), kind.as_str()))
     }
 
     /// What the log calls the device: nobody learns its node from that.
@@ -115,6 +124,7 @@ impl Registration {
             client: self.client.clone(),
             enabled_ms: self.enabled_ms,
             paused_until_ms: self.paused_until_ms,
+            identity: self.identity.clone(),
         };
         // Texts and numbers: nothing that JSON cannot say.
         let value = serde_json::to_vec(&row).unwrap_or_default();
@@ -132,6 +142,7 @@ impl Registration {
             client: row.client,
             enabled_ms: row.enabled_ms,
             paused_until_ms: row.paused_until_ms,
+            identity: row.identity,
         })
     }
 }
@@ -233,6 +244,7 @@ mod tests {
             client: None,
             enabled_ms: 1,
             paused_until_ms: 2,
+            identity: Some(("client".into(), "phone".into())),
         };
         let owner = BareJid::new("juliet@capulet.example").unwrap();
         let key = key(&registration.service, registration.node.as_deref());

@@ -377,3 +377,55 @@ async fn what_a_room_forwards_to_somebody_who_is_not_in_it_is_a_mention() {
         }
     }
 }
+
+/// What a client says that it is (XEP-0115), before it goes.
+async fn says_it_is(street: &mut Street, resource: &str, kind: &str) {
+    let mut client = street.world.connect(&format!("{JULIET}/{resource}")).await;
+    enable(&mut client, SERVICE, Some(resource), "").await;
+    client
+        .send(&format!(
+            "<presence><c xmlns='http://jabber.org/protocol/caps' node='urn:example:{kind}' \
+             ver='1'/></presence>"
+        ))
+        .await;
+    settle().await;
+    let is_question = |s: &Stanza| s.has_child("http://jabber.org/protocol/disco#info", "query");
+    let question = client.find(is_question).expect("it is asked what it is");
+    let id = question.head.id.as_ref().unwrap();
+    client
+        .send(&format!(
+            "<iq type='result' id='{id}' to='{JULIET}'>\
+             <query xmlns='http://jabber.org/protocol/disco#info'>\
+             <identity category='client' type='{kind}'/></query></iq>"
+        ))
+        .await;
+    settle().await;
+    client.cut().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s2_2_of_xep_0492_each_device_is_told_what_its_client_is_to_tell() {
+    let mut street = Street::new("[push]\nper_minute = 100").await;
+    for (resource, kind) in [("phone", "phone"), ("desk", "pc"), ("page", "web")] {
+        says_it_is(&mut street, resource, kind).await;
+    }
+    let mut phone = street.world.connect("juliet@capulet.example/other").await;
+    let setting = "<never identity-category='client' identity-type='pc'/>\
+        <on-mention identity-category='client' identity-type='phone'/><always/>";
+    ask(&mut phone, &wish(setting)).await;
+    phone.cut().await;
+    for is_restarted in [false, true] {
+        if is_restarted {
+            street.restart().await;
+        }
+        for (text, expected) in [("x", &["page"][..]), ("Juliet!", &["page", "phone"])] {
+            street.says(&format!("<body>{text}</body>")).await;
+            let mut nodes = Vec::new();
+            while let Some(told) = street.accepts().await {
+                nodes.push(told.node.unwrap());
+            }
+            nodes.sort();
+            assert_eq!(nodes, expected, "{text}, {is_restarted}");
+        }
+    }
+}
