@@ -14,7 +14,8 @@ from .waiting import DEADLINE_SECS, until
 class Sniffer:
     """Records all segments of the ports, of every connection and in both directions.
 
-    Its file is written all the while by `dumpcap`, which comes with `tshark`.
+    Its file is written all the while by `dumpcap`, which comes with `tshark`; on a busy machine 64 MiB
+    may wait for it.
     """
 
     def __init__(self, file: Path, ports: Iterable[int]):
@@ -25,7 +26,7 @@ class Sniffer:
         filtered = " or ".join(f"tcp port {port}" for port in sorted(self.ports))
         with self._notes.open("wb") as notes:
             self._process = subprocess.Popen(
-                ["dumpcap", "-q", "-i", "lo", "-f", filtered, "-w", self.file],
+                ["dumpcap", "-q", "-B", "64", "-i", "lo", "-f", filtered, "-w", self.file],
                 stdout=notes,
                 stderr=notes,
             )
