@@ -3,6 +3,7 @@
 The program reads commands and writes events, one JSON object a line.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -172,7 +173,9 @@ class LineClient(Client):
             process.kill()
             process.wait()
         self.reader.join()
-        process.stdin.close()
+        # What a program that had ended was told is still to be written.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
         process.stdout.close()
 
 
