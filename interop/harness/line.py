@@ -4,8 +4,7 @@ import asyncio
 import socket
 import struct
 import threading
-
-from .waiting import DEADLINE_SECS
+import time
 
 PIECE_BYTES_MAX = 16 * 1024
 # What one connection may have on the way in one direction, in pieces: no network keeps everything.
@@ -19,8 +18,8 @@ class Line:
 
     def __init__(self, goal: int, delay_secs: float = 0.0):
         self.delay_secs = delay_secs
-        # How many connections there have been.
-        self.calls = 0
+        # When connections were made.
+        self.called: list[float] = []
         self._goal = goal
         self._ends: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -45,8 +44,13 @@ class Line:
         """Tears every connection: both ends are told by a reset. How many there were."""
         return self._do(self._tear())
 
+    def called_within(self, secs: float) -> int:
+        """The most connections that were made within so many seconds."""
+        at = list(self.called)
+        return max((sum(x <= y < x + secs for y in at) for x in at), default=0)
+
     def _do(self, what):
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(DEADLINE_SECS)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(20)
 
     async def _close(self) -> None:
         self._server.close()
@@ -65,7 +69,7 @@ class Line:
         return torn // 2
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.calls += 1
+        self.called.append(time.monotonic())
         ends = {writer}
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._goal)

@@ -141,6 +141,33 @@ async fn who_comes_while_a_server_is_lost_sees_its_users_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn who_comes_while_a_server_is_not_called_sees_its_users_when_it_is() {
+    let (first, two) = (Half::new("one.example"), Half::new("two.example"));
+    let (authorities, routes) = (two.authority(), vec![two.route()]);
+    // Longer than signing in takes.
+    let policy = Policy { back_off_ms: 1_000, ..Policy::default() };
+    let (one, _stop) = alone(first, Plan { authorities, routes, policy, ..Plan::default() }).await;
+    let typed = Typed { one, two, _stop };
+    let (mut here, mut there) = sees(&typed).await;
+    here.say("<presence type='unavailable'/>").await;
+    there.say("</stream:stream>").await;
+    there.hear("</stream:stream>").await;
+    let Typed { one, two, _stop } = typed;
+    let (addr, ca) = (two.listener.addr(), two.ca);
+    drop((there, two.listener));
+    // Nothing waits for it.
+    here.say("<iq type='get' to='two.example' id='1'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    while here.hear().await.head.id.as_deref() != Some("1") {}
+    here.say("<presence/>").await;
+    let listener = stentor_transport::Listener::bind(addr).unwrap();
+    let mut peer = Peer::accept_authorized(&listener, &ca, "two.example").await;
+    peer.say("<stream:features/>").await;
+    let came = peer.hear("type='probe'").await + &peer.hear("/>").await;
+    assert!(came.contains("from='user@one.example'"), "{came}");
+    drop(one);
+}
+
+#[tokio::test]
 async fn who_does_not_answer_after_a_stream_broke_is_gone() {
     let typed = Typed::new().await;
     let (mut here, there) = sees(&typed).await;

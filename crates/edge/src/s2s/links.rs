@@ -89,6 +89,11 @@ impl Links {
         if let Some(trouble) = link.trouble().filter(|trouble| trouble.until > now)
             && !(trouble.is_passing && self.may_wait(&stanza))
         {
+            if stanza.presence_type() == Some(PresenceType::Probe) {
+                // Whoever comes now sees its users once it is called again.
+                self.federation.engine.note_missed(&stanza);
+                self.look_after(&link);
+            }
             return Err(StanzaError::new(trouble.condition));
         }
         let unix_ms = self.federation.engine.clock.unix_ms();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use stentor_stanza::Stanza;
 use stentor_stream::s2s::Pair;
 
-use super::link::Link;
+use super::link::{Link, Trouble};
 use super::links::Links;
 use super::waiting::Waiting;
 use crate::limits::{S2S_LOOK_MS, S2S_PRESENCE_WAIT_MS, S2S_SEEK_WAIT_MS};
@@ -49,11 +49,13 @@ impl Links {
             }
             let tried = link.until_tried();
             let (trouble, is_in_doubt) = (link.trouble(), link.is_in_doubt());
+            let now = monotonic::now();
+            let lost_at = |trouble: Trouble| trouble.since.plus(silence_ms);
             let due = match trouble {
-                None if is_in_doubt => monotonic::now().plus(soon_ms),
-                None => monotonic::now().plus(S2S_LOOK_MS),
-                Some(trouble) if is_lost => trouble.until,
-                Some(trouble) => trouble.since.plus(silence_ms),
+                None if is_in_doubt => now.plus(soon_ms),
+                None => now.plus(S2S_LOOK_MS),
+                Some(trouble) if is_lost || lost_at(trouble) <= now => trouble.until,
+                Some(trouble) => trouble.until.min(lost_at(trouble)),
             };
             let due = answers_due.map_or(due, |answers_due| due.min(answers_due));
             let is_due = tokio::select! {
