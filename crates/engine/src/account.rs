@@ -53,8 +53,6 @@ pub struct AccountState {
     pub is_suspended: bool,
     /// Messages waiting in the store for the next available resource.
     pub offline: OfflineState,
-    /// Who has a copy of what waits there.
-    pub(crate) copied: Copied,
     /// What features keep with the account.
     pub slots: Slots,
     /// When the last session left, if one has since the account came into memory: the store may
@@ -75,8 +73,8 @@ pub struct OfflineState {
     pub count: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// How often something was stored since the account came into memory.
-    pub stored: u64,
+    /// How often something was stored since the account came into memory, modulo 2³².
+    pub stored: u32,
     /// Whether some of it has not been handed to a resource yet.
     pub is_waiting: bool,
     /// The serial of the resource that is being handed stored messages now: new ones queue up
@@ -133,9 +131,12 @@ impl Account {
         };
         let resources = std::mem::take(&mut state.resources);
         let former = std::mem::take(&mut state.roster);
-        let copied = std::mem::take(&mut state.copied);
+        let copied = state.slots.find_mut::<Copied>().map(std::mem::take);
         let credentials_changed = state.credentials_changed;
-        *state = AccountState { resources, offline, copied, credentials_changed, ..fresh };
+        *state = AccountState { resources, offline, credentials_changed, ..fresh };
+        if let Some(copied) = copied {
+            state.slots.put(copied);
+        }
         self.stale.store(false, Ordering::Release);
         former
     }
@@ -156,7 +157,9 @@ impl AccountState {
     /// All that was stored has been handed over.
     pub(crate) fn nothing_waits(&mut self) {
         self.offline.is_waiting = false;
-        self.copied.clear();
+        if let Some(copied) = self.slots.find_mut::<Copied>() {
+            copied.clear();
+        }
     }
 
     /// The sessions, in the order they were bound.

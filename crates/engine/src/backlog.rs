@@ -14,7 +14,7 @@ use stentor_stanza::{DamagedStanza, Stanza};
 use stentor_store::{OfflinePage, OfflineRow, PendingHow, Stage, StoreError, Ticket, Write};
 
 use crate::account::{Account, AccountState};
-use crate::copied::{Entry, Key};
+use crate::copied::{Copied, Entry, Key};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::kept::{About, Became};
@@ -250,7 +250,8 @@ impl Flush {
     ) -> Option<Pressure> {
         let (resource, owner) = (&self.resource, &self.account.jid);
         let keep = |how| message.archived.map_or(Keep::Bytes, |id| Keep::Archived(id, how));
-        let entry = state.copied.find(Key::of_stored(message));
+        let copied = state.slots.find::<Copied>();
+        let entry = copied.and_then(|copied| copied.find(Key::of_stored(message)));
         // Who would have been handed it has lost the right to that, and is there still.
         let former = entry.and_then(|entry| entry.behind).filter(|s| *s != resource.serial);
         let former = former.and_then(|s| state.resources().iter().find(|r| r.serial == s));

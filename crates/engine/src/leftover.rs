@@ -74,7 +74,7 @@ impl Owner<'_> {
             };
             placed.push((stanza, outcome));
         }
-        let count = state.offline.stored - stored;
+        let count = u64::from(state.offline.stored.wrapping_sub(stored));
         if is_ahead && count > 0 {
             let (owner, behind) = (self.account.jid.clone(), state.offline.handed_id);
             stage.push(Write::AdvanceOffline { owner, behind, count });

@@ -14,7 +14,7 @@ use stentor_stanza::{Condition, Stanza, StanzaError};
 use stentor_store::{PendingHow, Stage, Ticket};
 
 use crate::account::{Account, AccountState};
-use crate::copied;
+use crate::copied::{Copied, Entry, Key};
 use crate::deliver::{self, Delivered, Give, Others, To};
 use crate::engine::Engine;
 use crate::host::Host;
@@ -508,8 +508,8 @@ fn mirror_waiting(
     }
     let (copies, took) = (Copies::of(1), behind.into_iter().collect());
     let copied = mirror(cx, state, view, &took, kept, Some(&copies), pending);
-    let entry = copied::Entry { copies, behind };
-    state.copied.note(copied::Key::of(kept, view), entry);
+    let entry = Entry { copies, behind };
+    state.slots.entry::<Copied>().note(Key::of(kept, view), entry);
     copied
 }
 

@@ -124,7 +124,7 @@ impl Miss for Offline {
         }
         state.offline.count += 1;
         state.offline.bytes += size;
-        state.offline.stored += 1;
+        state.offline.stored = state.offline.stored.wrapping_add(1);
         state.offline.is_waiting = true;
         stage.push(Write::StoreOffline {
             owner: cx.account.jid.clone(),

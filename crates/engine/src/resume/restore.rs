@@ -18,6 +18,7 @@ use stentor_store::{
 };
 
 use crate::account::Account;
+use crate::copied::Copied;
 use crate::engine::Engine;
 use crate::outbox::{Close, Copies, Fate, Former};
 use crate::presence;
@@ -90,8 +91,8 @@ impl Engine {
         let shared = (self.stores.writer.clone(), self.clock.clone());
         {
             let mut state = account.lock();
-            if state.offline.is_waiting {
-                state.copied.restore(self, &resource, &mut stanzas);
+            if state.offline.is_waiting && !stanzas.is_empty() {
+                state.slots.entry::<Copied>().restore(self, &resource, &mut stanzas);
             }
             resource.outbox.restore(session, shared, former, stanzas);
         }
