@@ -4,9 +4,10 @@
 
 use stentor_jid::Jid;
 use stentor_payload::{
-    Decode, Encode, xep0004_forms, xep0016_privacy, xep0030_disco, xep0033_address, xep0050_commands,
-    xep0059_rsm, xep0060_pubsub, xep0082_time, xep0115_caps, xep0191_blocking, xep0297_forward, xep0334_hints,
-    xep0352_csi, xep0357_push, xep0359_sid, xep0372_references, xep0377_reports,
+    Decode, Encode, xep0004_forms, xep0016_privacy, xep0030_disco, xep0033_address,
+    xep0050_commands, xep0059_rsm, xep0060_pubsub, xep0082_time, xep0115_caps, xep0191_blocking,
+    xep0297_forward, xep0334_hints, xep0352_csi, xep0357_push, xep0359_sid, xep0372_references,
+    xep0377_reports,
 };
 use stentor_stanza::Stanza;
 use stentor_xml::{ElementRef, Frame};
