@@ -14,7 +14,7 @@ pub(super) enum Plain {
 /// Says it plainly, if it is one of serde's own sentences.
 pub(super) fn plainly(reason: &str) -> Option<Plain> {
     if let Some((name, known)) = quoted(reason, "unknown field `") {
-        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        let known = in_quotes(known);
         let hint = match nearest(name, &known) {
             _ if known.is_empty() => "; it has none".to_owned(),
             Some(known) => format!("; did you mean `{known}`?"),
@@ -23,7 +23,7 @@ pub(super) fn plainly(reason: &str) -> Option<Plain> {
         return Some(Plain::Sentence(format!("there is no option `{name}`{hint}")));
     }
     if let Some((_, known)) = quoted(reason, "unknown variant `") {
-        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        let known = in_quotes(known);
         return Some(Plain::Predicate(format!("must be one of `{}`", known.join("`, `"))));
     }
     let is_of_type = ["invalid type: ", "invalid value: "].iter().any(|w| reason.starts_with(w));
@@ -38,6 +38,11 @@ pub(super) fn plainly(reason: &str) -> Option<Plain> {
         _ => return None,
     };
     Some(Plain::Predicate(format!("must be {kind}")))
+}
+
+/// All that stands in backquotes: each other part, from the second on.
+fn in_quotes(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
 }
 
 /// The name in the first quotes, and the rest.
